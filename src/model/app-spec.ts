@@ -1,0 +1,145 @@
+import type { AppName, Digest, ProcessType } from './ids.ts';
+
+/** What a person wants of one app, after its manifest has been read and checked. Plain JSON. */
+export interface AppSpec {
+  app: AppName;
+  title: string | null;
+  /** The author's own version text; releases are numbered by the cluster. */
+  version: string | null;
+  source: SourceSpec | null;
+  build: BuildSpec;
+  /** Commands run once per release, in order, before any instance of it starts. */
+  beforeRun: string[];
+  /** At least one; `web` first when there is one. */
+  processes: ProcessSpec[];
+  crons: CronSpec[];
+  env: Record<string, EnvValue>;
+  /** Names the proxy answers for; empty = no proxy, reachable only on its port. `_` is the catch-all. */
+  hostnames: string[];
+  healthcheck: HealthcheckSpec;
+  restart: RestartPolicy;
+  limits: Limits;
+  placement: PlacementSpec;
+  /** Apps whose `serving` or `running` promises must be kept before this one starts. */
+  dependsOn: AppName[];
+  deploy: DeploySpec;
+  /** Fixed host ports (hop3.toml `[[ports]]`). They tie the app to one node at a time. */
+  ports: FixedPort[];
+  volumes: VolumeSpec[];
+  addons: AddonSpec[];
+}
+
+export type SourceSpec =
+  /** A directory on the machine of whoever applies; the command line uploads it, the agent never sees it. */
+  | { kind: 'path'; path: string }
+  | { kind: 'git'; url: string; ref: string }
+  | { kind: 'archive'; url: string; sha256: string }
+  /** A source tree already in the cluster's artifact store. */
+  | { kind: 'uploaded'; digest: Digest };
+
+export interface BuildSpec {
+  /** `auto` detects; `none` runs the source tree as it is. `docker` and `nix` are read but refused at apply. */
+  builder: 'auto' | 'local' | 'none' | 'docker' | 'nix';
+  toolchain: 'auto' | 'node' | 'python' | 'go' | 'static' | 'generic' | (string & {});
+  beforeBuild: string[];
+  /** Replaces the detected builder's own commands when not empty. */
+  build: string[];
+  afterBuild: string[];
+  /** gitignore syntax. */
+  ignore: string[];
+  pipInstall: string[];
+}
+
+export interface ProcessSpec {
+  type: ProcessType;
+  /** `static` has no process: the agent serves `directory`. `wsgi` needs gunicorn in the artifact. */
+  kind: 'command' | 'wsgi' | 'static';
+  /** Run by `/bin/sh -c`; empty for `static`. */
+  command: string;
+  /** Relative to the artifact; only for `static`. */
+  directory: string;
+  /** Wanted number of instances, 0–1000. */
+  scale: number;
+  exclusive: boolean;
+  /** Whether instances get a PORT, are probed over HTTP and, with hostnames, are put behind the proxy. */
+  routed: boolean;
+  startTimeoutSeconds: number;
+  stopTimeoutSeconds: number;
+}
+
+export interface CronSpec {
+  /** Five fields. */
+  schedule: string;
+  command: string;
+}
+
+export type EnvValue =
+  | { kind: 'literal'; value: string }
+  /** Made once per app and never rotated by a later apply. */
+  | {
+      kind: 'generated';
+      format: 'hex' | 'base64' | 'urlsafe' | 'password' | 'uuid';
+      length: number;
+      prefix: string;
+    }
+  | { kind: 'from-addon'; addon: string; key: string }
+  | { kind: 'from-app'; key: 'domain' | 'hostname' | 'name' }
+  /** `${NAME}` is replaced by other variables after all of those are known. */
+  | { kind: 'computed'; template: string };
+
+export interface HealthcheckSpec {
+  /** null = any answer to `/` makes a routed process ready. */
+  path: string | null;
+  contains: string | null;
+  intervalSeconds: number;
+  timeoutSeconds: number;
+  failureThreshold: number;
+}
+
+export interface RestartPolicy {
+  policy: 'always' | 'on-failure' | 'never';
+  /** Failed starts in a row before the instance is given up as failed. */
+  max: number;
+}
+
+export interface Limits {
+  memoryBytes: number | null;
+  /** Cores, as in 0.5. */
+  cpu: number | null;
+  processes: number | null;
+}
+
+export interface PlacementSpec {
+  /** Every label must be on the node with exactly this value. */
+  requires: Record<string, string>;
+  /** A label name: instances are spread over its values before nodes. */
+  spread: string | null;
+}
+
+export interface DeploySpec {
+  strategy: 'rolling' | 'blue-green' | 'canary' | 'stop-deploy';
+  maxSurge: number;
+  maxUnavailable: number;
+  healthyDeadlineSeconds: number;
+}
+
+export interface FixedPort {
+  number: number;
+  protocol: 'tcp' | 'udp';
+  name: string | null;
+}
+
+export interface VolumeSpec {
+  name: string;
+  /** Relative directory inside the app's tree. */
+  target: string;
+}
+
+export interface AddonSpec {
+  type: string;
+  name: string;
+}
+
+export function processOf(spec: AppSpec, type: ProcessType): ProcessSpec | null {
+  return spec.processes.find(process => process.type === type) ?? null;
+}

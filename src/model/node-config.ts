@@ -1,0 +1,58 @@
+import type { NodeName } from './ids.ts';
+
+/** One node's configuration, after file, environment and flags have been merged and checked (design 15). */
+export interface NodeConfig {
+  name: NodeName;
+  cluster: string;
+  labels: Record<string, string>;
+  /** `apps` runs instances, `proxy` runs HAProxy. */
+  roles: ('apps' | 'proxy')[];
+  /** Absolute. */
+  stateDir: string;
+  etcd: EtcdConfig;
+  /** 2–3600. */
+  leaseTtlSeconds: number;
+  admin: ListenConfig & { socket: string | null; tokens: string[] };
+  /** Where other agents reach this one, and the address instances listen on. */
+  peer: ListenConfig;
+  driver: 'process' | 'systemd';
+  proxy: ProxyConfig;
+  /** What apps may reserve of this node; null = what the host has. */
+  capacity: { memoryBytes: number | null; cpu: number | null };
+  /** Ports given to instances: first and last. */
+  portRange: [number, number];
+  probeIntervalSeconds: number;
+  logLevel: 'debug' | 'info' | 'warn' | 'error';
+}
+
+export type EtcdConfig =
+  | {
+      kind: 'endpoints';
+      endpoints: string[];
+      tls: TlsFiles | null;
+      username: string | null;
+      password: string | null;
+    }
+  /** The agent runs a single-member etcd of its own on loopback. */
+  | { kind: 'managed'; clientPort: number; peerPort: number };
+
+export interface ListenConfig {
+  host: string;
+  port: number;
+  tls: TlsFiles | null;
+}
+
+/** Paths of PEM files. */
+export interface TlsFiles {
+  ca: string;
+  cert: string;
+  key: string;
+}
+
+export interface ProxyConfig {
+  host: string;
+  port: number;
+  /** Prepared backends, and server slots in each: what can be added without a reload. */
+  backends: number;
+  slots: number;
+}

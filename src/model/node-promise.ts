@@ -1,0 +1,88 @@
+import type { AppName, Digest, InstanceId, NodeName, ProcessType, Timestamp } from './ids.ts';
+
+/**
+ * A declaration by one node about its own behaviour (promise theory: promiser, promisee, body).
+ * Nobody promises for somebody else.
+ */
+export interface NodePromise {
+  promiser: NodeName;
+  /** `any`, or one node or app. */
+  promisee: string;
+  /** Unique per promiser, as in `running:blog/web/0`. */
+  name: string;
+  kind: 'state' | 'action';
+  polarity: 'offer' | 'accept';
+  body: PromiseBody;
+  /** Names of promises this one depends on, as `node/name` or `app:<app>`. */
+  given: string[];
+  verify: Verification;
+  madeAt: Timestamp;
+  completeBy: Timestamp | null;
+}
+
+export type PromiseBody =
+  | { kind: 'capacity'; memoryBytes: number; cpu: number }
+  | RunningBody
+  | { kind: 'serving'; hostname: string; app: AppName; instances: number }
+  | { kind: 'holding'; artifact: Digest; bytes: number }
+  | { kind: 'deploying'; app: AppName; release: number; step: string }
+  | { kind: 'draining'; reason: string }
+  | { kind: 'request'; request: string; action: string };
+
+export interface RunningBody {
+  kind: 'running';
+  instance: InstanceId;
+  app: AppName;
+  process: ProcessType;
+  index: number;
+  release: number;
+  /** `<release>` or `<release>.<restarts>`: what a rollout compares. */
+  version: string;
+  state: InstanceState;
+  endpoint: Endpoint | null;
+  /** Whether requests may be sent there now. False while starting, unhealthy or draining. */
+  ready: boolean;
+  pid: number | null;
+  /** The last lines of output and the reason, when state is `failed` or `backoff`; else null. */
+  trouble: string | null;
+}
+
+/**
+ * `pending` claimed, not started yet (fetching, or waiting for what it depends on) · `starting` · `running` ready ·
+ * `unhealthy` alive but failing its health check · `backoff` waiting before the next start · `stopping` · `failed` given up.
+ */
+export type InstanceState =
+  'pending' | 'starting' | 'running' | 'unhealthy' | 'backoff' | 'stopping' | 'failed';
+
+export interface Endpoint {
+  host: string;
+  port: number;
+}
+
+export type Verification =
+  | {
+      method: 'http';
+      host: string;
+      port: number;
+      path: string;
+      contains: string | null;
+      timeoutSeconds: number;
+    }
+  | { method: 'tcp'; host: string; port: number; timeoutSeconds: number }
+  /** Nothing to ask: the promise stands while its lease does. */
+  | { method: 'lease' };
+
+export type Outcome = 'kept' | 'broken' | 'repaired' | 'indeterminate';
+
+/** One observer's own judgement of one promise. Others may judge otherwise. */
+export interface Assessment {
+  assessor: NodeName;
+  promiser: NodeName;
+  promise: string;
+  outcome: Outcome;
+  /** In words and numbers: `HTTP 200 from 127.0.0.1:4001/health in 3 ms`. */
+  evidence: string;
+  at: Timestamp;
+  /** This assessor's running share of kept checks of this promiser, 0–1, recent ones weighing more. */
+  trust: number;
+}

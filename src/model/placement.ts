@@ -1,0 +1,52 @@
+import type { AppSpec, ProcessSpec } from './app-spec.ts';
+import type { InstanceId, NodeName, Subject } from './ids.ts';
+import type { Capacity } from './records.ts';
+
+/** A node as placement sees it. All nodes must see the same, so everything here comes from the store. */
+export interface PlaceableNode {
+  node: NodeName;
+  labels: Record<string, string>;
+  roles: string[];
+  capacity: Capacity;
+  draining: boolean;
+  platform: string;
+  /** 0–1; 1 when nobody has judged it yet. */
+  trust: number;
+}
+
+/** An instance that somebody has, and what it reserves there. */
+export interface PlacedInstance {
+  instance: InstanceId;
+  node: NodeName;
+  reserves: Capacity;
+}
+
+export interface FreeInstance {
+  instance: InstanceId;
+  subject: Subject;
+  spec: AppSpec;
+  process: ProcessSpec;
+  index: number;
+  /** Platform the artifact was built for; null = any. */
+  platform: string | null;
+  /** The node that had it last, or still runs it: ranks first there. */
+  runsOn: NodeName[];
+  /** Nodes tied to it by a volume; empty = not tied. */
+  tiedTo: NodeName[];
+  refusals: { node: NodeName; reason: string }[];
+}
+
+/** Who could take one instance, best first, and why each of the others can't. */
+export interface Ranking {
+  instance: InstanceId;
+  subject: Subject;
+  candidates: Candidate[];
+  excluded: { node: NodeName; reason: string }[];
+}
+
+export interface Candidate {
+  node: NodeName;
+  score: number;
+  /** In words, one part of the score each. */
+  reasons: string[];
+}

@@ -1,0 +1,201 @@
+import type { AppSpec } from './app-spec.ts';
+import type { AppName, Digest, NodeName, ProcessType, Subject, Timestamp, Token } from './ids.ts';
+import type { Assessment, Endpoint, NodePromise } from './node-promise.ts';
+
+/**
+ * The values kept in the store, by kind. The kind is the first part of the key (design: "Keys in etcd"), the rest
+ * is the entry's name. All are JSON objects with `v: 1`; unknown fields are kept by writers that read first.
+ */
+export interface Records {
+  /** name: `<app>` */
+  apps: AppRecord;
+  /** name: `<app>/<release, 6 digits>` */
+  releases: ReleaseRecord;
+  /** name: `<node>/<incarnation>`; on the lease */
+  sessions: SessionRecord;
+  /** name: the subject */
+  owners: OwnerRecord;
+  /** name: the host name */
+  hostnames: HolderRecord;
+  /** name: `<node>/<port>` */
+  ports: HolderRecord;
+  /** name: `<app>` */
+  volumes: VolumeRecord;
+  /** name: `<node>/<promise name>`; on the lease */
+  promises: PromiseRecord;
+  /** name: `<promiser>/<promise name>/<assessor>`; on the assessor's lease */
+  assessments: AssessmentRecord;
+  /** name: `<subject>/<node>`; on the lease */
+  refusals: RefusalRecord;
+  /** name: `<node>/<id>` */
+  requests: RequestRecord;
+  /** name: `<node>/<id>` */
+  answers: AnswerRecord;
+  /** name: `<lease id in hexadecimal>`; on the lease; the lowest create revision supervises */
+  supervisor: SupervisorRecord;
+  /** name: `<RFC 3339 time>-<node>-<counter>` */
+  events: EventRecord;
+}
+export type Kind = keyof Records;
+
+export interface AppRecord {
+  v: 1;
+  app: AppName;
+  /** Raised when anything that instances run with changes (source, commands, env); never reused. */
+  release: number;
+  /** Raised by every accepted change, scale included. */
+  generation: number;
+  spec: AppSpec;
+  /** What instances run; null for an app without source. */
+  artifact: ArtifactRef | null;
+  /** Raised by `restart`: part of the version an instance must run. */
+  restarts: Record<ProcessType, number>;
+  /** Values of generated variables: made once, kept for the app's life. */
+  secrets: Record<string, string>;
+  /** Set by `remove`: owners stop and release; the key goes when nobody owns anything of it. */
+  removing: boolean;
+  appliedAt: Timestamp;
+}
+
+export interface ArtifactRef {
+  digest: Digest;
+  bytes: number;
+  /** `linux-x64-node20` …; null = runs anywhere. */
+  platform: string | null;
+}
+
+export interface ReleaseRecord {
+  v: 1;
+  app: AppName;
+  release: number;
+  spec: AppSpec;
+  artifact: ArtifactRef | null;
+  at: Timestamp;
+}
+
+export interface SessionRecord {
+  v: 1;
+  node: NodeName;
+  incarnation: string;
+  ttlSeconds: number;
+  pid: number;
+  /** The agent's version. */
+  version: string;
+  startedAt: Timestamp;
+  labels: Record<string, string>;
+  roles: string[];
+  capacity: Capacity;
+  platform: string;
+  /** Where other agents reach this one. */
+  peer: Endpoint | null;
+  admin: string;
+  /** Takes no new work. */
+  draining: boolean;
+}
+
+export interface Capacity {
+  memoryBytes: number;
+  /** Cores. */
+  cpu: number;
+}
+
+export interface OwnerRecord {
+  v: 1;
+  subject: Subject;
+  node: NodeName;
+  incarnation: string;
+  ttlSeconds: number;
+  /** Who on that node: `agent` for instances. */
+  holder: string;
+  /** Unique per attempt: recognises a write whose reply was lost. */
+  operation: string;
+  /** Nodes that may still run a redundant subject taken from them; cleared by each one's confirmed stop. */
+  mayStillRun: NodeName[];
+  /** null while owned. */
+  released: { at: Timestamp; reason: string } | null;
+  /** The token, once the record has been written again after it was taken; null = its own modification revision. */
+  token: Token | null;
+}
+
+export interface HolderRecord {
+  v: 1;
+  app: AppName;
+}
+
+export interface VolumeRecord {
+  v: 1;
+  app: AppName;
+  node: NodeName;
+}
+
+export interface PromiseRecord {
+  v: 1;
+  promise: NodePromise;
+}
+
+export interface AssessmentRecord {
+  v: 1;
+  assessment: Assessment;
+}
+
+export interface RefusalRecord {
+  v: 1;
+  subject: Subject;
+  node: NodeName;
+  reason: string;
+}
+
+/** A supervisor asks; only the node decides (promise theory: an imposition). */
+export interface SupervisorRequest {
+  id: string;
+  node: NodeName;
+  action: 'restart' | 'release' | 'drain' | 'rebalance' | 'retry-step';
+  subject: Subject;
+  reason: string;
+  /** How often this has been asked before without effect. */
+  attempt: number;
+  from: NodeName;
+  at: Timestamp;
+}
+
+export interface RequestRecord {
+  v: 1;
+  request: SupervisorRequest;
+}
+
+export interface AnswerRecord {
+  v: 1;
+  id: string;
+  node: NodeName;
+  answer: 'accepted' | 'refused' | 'done' | 'failed';
+  reason: string;
+  at: Timestamp;
+}
+
+export interface SupervisorRecord {
+  v: 1;
+  node: NodeName;
+  incarnation: string;
+}
+
+export interface EventRecord {
+  v: 1;
+  at: Timestamp;
+  /** Kebab-case past tense, as in `promise-withdrawn`, `instance-exited`, `subject-acquired`. */
+  kind: string;
+  subject: string;
+  node: NodeName;
+  message: string;
+  details: Record<string, unknown>;
+}
+
+/** What an instance must run: the release, and how often it was restarted by request. */
+export function versionOf(record: AppRecord, type: ProcessType): string {
+  const restarts = record.restarts[type] ?? 0;
+  return restarts === 0 ? String(record.release) : `${record.release}.${restarts}`;
+}
+
+/** The token of an owner key: what it was taken at, whatever was written to it since. */
+export function tokenOf(owner: { value: OwnerRecord; revision: bigint }): Token {
+  return owner.value.token ?? String(owner.revision);
+}

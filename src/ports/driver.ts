@@ -1,0 +1,81 @@
+import type { ProcessSpec, Limits } from '../model/app-spec.ts';
+import type { InstanceId } from '../model/ids.ts';
+import type { Endpoint } from '../model/node-promise.ts';
+import type { UnitExit } from '../model/reconciliation.ts';
+
+/** Everything needed to start one copy of one instance; nothing left to look up. */
+export interface Launch {
+  unit: string;
+  instance: InstanceId;
+  release: number;
+  version: string;
+  process: ProcessSpec;
+  /** Absolute; the unpacked artifact (for `static`: the directory to serve). */
+  directory: string;
+  /** The whole environment; nothing of the agent's own leaks in. */
+  env: Record<string, string>;
+  /** Where it listens; null for processes that are not routed. */
+  endpoint: Endpoint | null;
+  limits: Limits;
+}
+
+/** A copy the driver knows, running or ended and not yet forgotten. */
+export interface DriverUnit {
+  unit: string;
+  instance: InstanceId;
+  release: number;
+  version: string;
+  /** null for static. */
+  pid: number | null;
+  endpoint: Endpoint | null;
+  /** null while it lives. */
+  exit: UnitExit | null;
+}
+
+/**
+ * Starts, observes and stops copies of instances. They outlive the agent: a driver made anew on the same state
+ * directory knows them all again, by pid + start time + boot id.
+ */
+export interface Driver {
+  /**
+   * Resolves once the process exists. @throws DriverError when it cannot be started (no such directory, a limit
+   * that cannot be enforced); a command that fails at once is an exit, not an error.
+   */
+  start(launch: Launch): Promise<DriverUnit>;
+  /** All of them. Cheap enough to be called at every round. */
+  observe(): Promise<DriverUnit[]>;
+  /**
+   * SIGTERM to the whole group, SIGKILL to what is left after `graceSeconds`; resolves when the group's death has
+   * been confirmed. Stopping what has ended, or is not known, is no error.
+   */
+  stop(unit: string, graceSeconds: number): Promise<void>;
+  /** Drops the memory of an ended unit; its output stays readable. */
+  forget(unit: string): Promise<void>;
+  /** Wakes when any unit ended. Returns how to stop listening. */
+  onExit(listener: () => void): () => void;
+  /** The newest lines of an instance's output over all its copies, oldest first; then, with `follow`, as they come. */
+  output(instance: InstanceId, options: OutputOptions): AsyncIterable<OutputLine>;
+  /** Leaves everything running, stops own timers and servers. */
+  close(): Promise<void>;
+}
+
+export interface OutputOptions {
+  lines: number;
+  follow: boolean;
+  signal: AbortSignal;
+}
+
+export interface OutputLine {
+  unit: string;
+  stream: 'stdout' | 'stderr';
+  text: string;
+}
+
+export class DriverError extends Error {
+  readonly retryable: boolean;
+  constructor(message: string, options: { retryable: boolean; cause?: unknown }) {
+    super(message, { cause: options.cause });
+    this.name = 'DriverError';
+    this.retryable = options.retryable;
+  }
+}

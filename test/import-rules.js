@@ -1,0 +1,73 @@
+/**
+ * Which room may import which, and which npm package each room is there to hide.
+ * Rooms meet only through the nouns in src/model, so data flows one way (README.md, "The map").
+ */
+const pureRooms = ['manifest', 'placement', 'ownership', 'reconcile', 'promise', 'assess', 'supervise'];
+
+const mayImport = {
+  model: [],
+  ...Object.fromEntries(pureRooms.map(room => [room, ['model/']])),
+  ports: ['model/'],
+  store: ['model/', 'ports/'],
+  drivers: ['model/', 'ports/'],
+  artifacts: ['model/', 'ports/'],
+  proxy: ['model/', 'ports/'],
+  platform: ['model/', 'ports/'],
+  agent: ['model/', 'ports/', ...pureRooms.map(room => `${room}/`)],
+  api: ['model/', 'ports/', 'manifest/'],
+  // The command line packs a directory before it uploads it: the one thing it shares with the agent's artifacts.
+  cli: ['model/', 'manifest/', 'api/client\\.ts$', 'api/wire\\.ts$', 'artifacts/pack\\.ts$'],
+};
+
+const hides = {
+  manifest: ['yaml', 'toml-eslint-parser', 'zod', 'croner'],
+  store: ['etcd3', '@grpc/grpc-js', 'cockatiel'],
+  artifacts: ['tar', 'ignore'],
+  platform: ['winston', 'prom-client'],
+  api: ['koa', '@koa/router', '@koa/bodyparser', 'zod', '@asteasolutions/zod-to-openapi'],
+  cli: ['commander', 'cli-table3', 'picocolors', '@bomb\\.sh/tab'],
+};
+
+const roomRules = Object.entries(mayImport).map(([room, allowed]) => ({
+  name: `${room}-imports-only-what-it-may`,
+  severity: 'error',
+  from: { path: `^src/${room}/` },
+  to: { path: '^src/', pathNot: [`${room}/`, ...allowed].map(path => `^src/${path}`) },
+}));
+
+const packageRules = Object.keys(mayImport).map(room => ({
+  name: `${room}-hides-only-its-own-packages`,
+  severity: 'error',
+  from: { path: `^src/${room}/` },
+  to: {
+    dependencyTypes: ['npm', 'npm-dev', 'npm-peer', 'npm-optional', 'npm-no-pkg', 'npm-unknown'],
+    pathNot: (hides[room] ?? []).map(name => `node_modules/(@types/)?${name}/`),
+  },
+}));
+
+export default {
+  forbidden: [
+    ...roomRules,
+    ...packageRules,
+    {
+      name: 'deciding-does-no-io',
+      comment: 'A decision is a function of its arguments. Read the world through a port.',
+      severity: 'error',
+      from: { path: `^src/(model|ports|agent|${pureRooms.join('|')})/` },
+      to: { dependencyTypes: ['core'] },
+    },
+    { name: 'nobody-imports-main', severity: 'error', from: {}, to: { path: '^src/main\\.ts$' } },
+    {
+      name: 'src-never-imports-test',
+      severity: 'error',
+      from: { path: '^src/' },
+      to: { path: '^test/' },
+    },
+    { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' },
+  },
+};
