@@ -1,0 +1,160 @@
+import type { AppSpec } from './app-spec.ts';
+import type { AppName, InstanceId, NodeName, ProcessType, Subject, Timestamp, Token } from './ids.ts';
+import type { Assessment, Endpoint, InstanceState, NodePromise, Outcome } from './node-promise.ts';
+import type { Problem } from './problem.ts';
+import type { AnswerRecord, Capacity, SupervisorRequest } from './records.ts';
+
+/** What the admin API shows, and the command line prints (design 14). Times are RFC 3339; durations say their unit. */
+
+export interface NodeView {
+  name: NodeName;
+  /** The node machine's state, as far as the one who answers can see it. */
+  state: 'Inactive' | 'Active' | 'ConnectionLost';
+  incarnation: string;
+  pid: number;
+  version: string;
+  platform: string;
+  labels: Record<string, string>;
+  roles: string[];
+  capacity: Capacity;
+  reserved: Capacity;
+  instances: number;
+  leaseTtlSeconds: number;
+  /** Until its own deadline; only the node itself knows it, null for others. */
+  remainingMs: number | null;
+  draining: boolean;
+  admin: string;
+  peer: Endpoint | null;
+  trust: number;
+  startedAt: Timestamp;
+}
+
+export interface AppView {
+  app: AppName;
+  title: string | null;
+  release: number;
+  generation: number;
+  processes: Record<ProcessType, { scale: number; ready: number; exclusive: boolean }>;
+  hostnames: string[];
+  artifact: string | null;
+  /** `Ready`, `Progressing`, `Degraded`, `Removing` … with words. */
+  conditions: { type: string; status: boolean; reason: string; message: string }[];
+  appliedAt: Timestamp;
+}
+
+export interface InstanceView {
+  instance: InstanceId;
+  app: AppName;
+  process: ProcessType;
+  index: number;
+  /** null while nobody has it. */
+  node: NodeName | null;
+  /** `unplaced` = wanted, nobody has it. `unknown` = its owner says nothing (its session is gone). */
+  state: InstanceState | 'unplaced' | 'unknown';
+  ready: boolean;
+  release: number | null;
+  version: string | null;
+  endpoint: Endpoint | null;
+  pid: number | null;
+  token: Token | null;
+  exclusive: boolean;
+  mayStillRun: NodeName[];
+  trouble: string | null;
+}
+
+export interface PromiseView extends NodePromise {
+  /** The observers' judgements in one word; `unassessed` when nobody has judged yet. */
+  outcome: Outcome | 'unassessed';
+  assessments: Assessment[];
+  /** Who ought to be watching it. */
+  observers: NodeName[];
+}
+
+export interface RequestView extends SupervisorRequest {
+  answer: AnswerRecord | null;
+}
+
+export interface SupervisorView {
+  node: NodeName | null;
+  incarnation: string | null;
+  candidates: NodeName[];
+  brake: { active: boolean; reason: string | null };
+}
+
+export interface EventView {
+  /** As a decimal string. */
+  revision: string;
+  at: Timestamp;
+  kind: string;
+  subject: string;
+  node: NodeName;
+  message: string;
+  details: Record<string, unknown>;
+}
+
+/** One owned (or once owned) subject, in the words of the cluster machine. */
+export interface SubjectView {
+  subject: Subject;
+  state: 'Inactive' | 'Assigned' | 'Unassigned';
+  owner: NodeName | null;
+  incarnation: string | null;
+  token: Token | null;
+  mayStillRun: NodeName[];
+}
+
+export interface LogLine {
+  instance: InstanceId;
+  node: NodeName;
+  stream: 'stdout' | 'stderr';
+  text: string;
+}
+
+/** Why a subject is where it is, or a promise is judged as it is: lines a person can read, and the facts behind them. */
+export interface Explanation {
+  about: string;
+  summary: string;
+  lines: string[];
+  ranking: {
+    candidates: { node: NodeName; score: number; reasons: string[] }[];
+    excluded: { node: NodeName; reason: string }[];
+  } | null;
+}
+
+/** What applying a spec would change. */
+export interface AppPlan {
+  app: AppName;
+  change: 'create' | 'update' | 'none' | 'remove';
+  /** The heaviest kind of change: nothing restarts, instances are replaced, or it is built anew. */
+  impact: 'none' | 'in-place' | 'restart' | 'rebuild';
+  differences: {
+    field: string;
+    from: string | null;
+    to: string | null;
+    impact: 'in-place' | 'restart' | 'rebuild';
+  }[];
+}
+
+export interface ApplyRequest {
+  specs: AppSpec[];
+  /** Refuse unless the app is still at this generation; null = whatever it is. */
+  ifGeneration: number | null;
+}
+
+export type ApplyResult =
+  | {
+      kind: 'applied';
+      apps: { app: AppName; release: number; generation: number; change: AppPlan['change'] }[];
+    }
+  /** Nothing was changed. */
+  | { kind: 'refused'; problems: Problem[] };
+
+/** A step of a deployment as it happens. */
+export type DeployProgress =
+  | { kind: 'step'; app: AppName; step: string; message: string }
+  | { kind: 'output'; app: AppName; step: string; text: string }
+  | { kind: 'done'; result: ApplyResult }
+  | { kind: 'failed'; app: AppName; step: string; message: string; output: string[] };
+
+export interface Doctor {
+  checks: { name: string; status: 'ok' | 'warn' | 'fail'; message: string; hint: string | null }[];
+}

@@ -1,0 +1,98 @@
+import type { AppName, InstanceId, NodeName, ProcessType } from '../model/ids.ts';
+import type { Assessment } from '../model/node-promise.ts';
+import type { Problem } from '../model/problem.ts';
+import type {
+  ApplyRequest,
+  ApplyResult,
+  AppPlan,
+  AppView,
+  DeployProgress,
+  Doctor,
+  EventView,
+  Explanation,
+  InstanceView,
+  LogLine,
+  NodeView,
+  PromiseView,
+  RequestView,
+  SubjectView,
+  SupervisorView,
+} from '../model/views.ts';
+
+export interface Listing<T> {
+  /** The store revision the answer was made from, as a decimal string. */
+  revision: string;
+  items: T[];
+}
+
+/** What the agent serves to its admin API. Any node answers for the whole cluster. @throws AdminError */
+export interface Admin {
+  /** Whether the API may say it is ready: mirrors synced, and not too stale. */
+  ready(): { ready: boolean; reason: string };
+  node(): NodeView;
+  nodes(): Listing<NodeView>;
+  apps(): Listing<AppView>;
+  app(app: AppName): AppView;
+  instances(filter: { app?: AppName; node?: NodeName; process?: ProcessType }): Listing<InstanceView>;
+  promises(filter: { of?: NodeName; outcome?: string; kind?: string; app?: AppName }): Listing<PromiseView>;
+  assessments(filter: { promiser?: NodeName; assessor?: NodeName }): Listing<Assessment>;
+  requests(): Promise<Listing<RequestView>>;
+  supervisor(): SupervisorView;
+  subjects(filter: { owner?: NodeName }): Listing<SubjectView>;
+
+  /** Newest `limit` events that match, oldest first; `after` = only later than that revision. */
+  events(filter: EventFilter & { limit: number; after: string | null }): Promise<Listing<EventView>>;
+  /** As they are recorded, from after that revision, until the signal aborts. */
+  followEvents(filter: EventFilter & { after: string }, signal: AbortSignal): AsyncIterable<EventView>;
+  /** Of one instance, or of all of an app or process type (`blog`, `blog/web`, `blog/web/0`), on every node. */
+  logs(
+    target: string,
+    options: { lines: number; follow: boolean },
+    signal: AbortSignal,
+  ): AsyncIterable<LogLine>;
+  /** `blog/web/0`, a subject, or `node/promise name`. */
+  explain(target: string): Explanation;
+
+  plan(request: ApplyRequest): Promise<{ plans: AppPlan[]; problems: Problem[] }>;
+  /** Fetches, builds, runs before-run, and writes the new release; tells as it goes. Never rejects for a user's mistake. */
+  apply(request: ApplyRequest, signal: AbortSignal): AsyncIterable<DeployProgress>;
+  remove(app: AppName): Promise<void>;
+  scale(app: AppName, scales: Record<ProcessType, number>): Promise<AppView>;
+  restart(app: AppName, process: ProcessType | null): Promise<AppView>;
+  /** Takes a source tree (gzipped tar) into this node's artifacts. */
+  receiveArtifact(
+    stream: AsyncIterable<Uint8Array>,
+    expected: string | null,
+  ): Promise<{ digest: string; bytes: number }>;
+  artifacts(): Promise<{ node: NodeName; digest: string; bytes: number }[]>;
+  /** What a source tree in the artifact store holds, for completing a spec without processes. */
+  inspectArtifact(digest: string): Promise<{ packageStart: boolean; files: string[] }>;
+  doctor(): Promise<Doctor>;
+  /** Stops this node's instances, releases what it owns, and ends the agent. */
+  leave(): Promise<void>;
+  /** Prometheus text. */
+  metrics(): Promise<string>;
+}
+
+export interface EventFilter {
+  kind?: string;
+  subject?: string;
+  node?: NodeName;
+  instance?: InstanceId;
+}
+
+/** A `no` that a person should read. `kind` decides the HTTP status. */
+export class AdminError extends Error {
+  readonly kind: 'not-found' | 'conflict' | 'invalid' | 'unavailable' | 'refused';
+  readonly details: Record<string, unknown>;
+  constructor(
+    kind: 'not-found' | 'conflict' | 'invalid' | 'unavailable' | 'refused',
+    message: string,
+    details: Record<string, unknown> = {},
+  ) {
+    super(message);
+    this.name = 'AdminError';
+    this.kind = kind;
+    this.details = details;
+  }
+}
