@@ -31,7 +31,10 @@ export class FakeClock implements Clock {
 
   sleep(durationMs: number, signal?: AbortSignal): Promise<void> {
     return new Promise(resolve => {
-      if (signal?.aborted) return resolve();
+      if (signal?.aborted) {
+        resolve();
+        return;
+      }
       const done = () => {
         cancel();
         signal?.removeEventListener('abort', done);
