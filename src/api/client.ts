@@ -1,0 +1,206 @@
+import type { Assessment } from '../model/node-promise.ts';
+import type {
+  ApplyRequest,
+  AppView,
+  DeployProgress,
+  Doctor,
+  EventView,
+  Explanation,
+  InstanceView,
+  LogLine,
+  NodeView,
+  PromiseView,
+  RequestView,
+  SubjectView,
+  SupervisorView,
+} from '../model/views.ts';
+import type { EventFilter, Listing } from '../ports/admin.ts';
+import { ApiError, type Ask, type ClientOptions, readAll, sender, textOf } from './client-http.ts';
+import { eventsIn, linesIn } from './client-stream.ts';
+import type {
+  HeldArtifact,
+  InspectedArtifact,
+  Plan,
+  PromiseDetail,
+  Readiness,
+  ReceivedArtifact,
+} from './wire.ts';
+
+export { ApiError, ApiUnreachable } from './client-http.ts';
+export type { ClientOptions } from './client-http.ts';
+
+/**
+ * The admin API as functions. Every call rejects with `ApiError` when the agent says no, with `ApiUnreachable` when
+ * it does not answer or the answer breaks off, and with the signal's reason when that aborts; so do the streams,
+ * which start when they are first read and end when the agent ends them.
+ */
+export interface ApiClient {
+  /** Where it asks: a URL, or the path of a socket. */
+  readonly where: string;
+  ready(signal?: AbortSignal): Promise<Readiness>;
+  node(signal?: AbortSignal): Promise<NodeView>;
+  nodes(signal?: AbortSignal): Promise<Listing<NodeView>>;
+  nodeNamed(name: string, signal?: AbortSignal): Promise<NodeView>;
+  /** Stops this node's instances, releases what it owns, and ends the agent. */
+  leave(signal?: AbortSignal): Promise<void>;
+  apps(signal?: AbortSignal): Promise<Listing<AppView>>;
+  app(app: string, signal?: AbortSignal): Promise<AppView>;
+  plan(request: ApplyRequest, signal?: AbortSignal): Promise<Plan>;
+  /** Its last item is `done` or `failed`. Aborting cancels what has not been written yet. */
+  apply(request: ApplyRequest, signal?: AbortSignal): AsyncIterable<DeployProgress>;
+  /** The same with a manifest's text; mistakes in it are an ApiError 422 whose problem lists them. */
+  applyManifest(yaml: string, signal?: AbortSignal): AsyncIterable<DeployProgress>;
+  remove(app: string, signal?: AbortSignal): Promise<void>;
+  scale(app: string, scales: Record<string, number>, signal?: AbortSignal): Promise<AppView>;
+  /** Every process type, or one. */
+  restart(app: string, process: string | null, signal?: AbortSignal): Promise<AppView>;
+  instances(
+    filter?: { app?: string; node?: string; process?: string },
+    signal?: AbortSignal,
+  ): Promise<Listing<InstanceView>>;
+  /** `blog/web/0`. */
+  instance(id: string, signal?: AbortSignal): Promise<InstanceView>;
+  promises(
+    filter?: { of?: string; outcome?: string; kind?: string; app?: string },
+    signal?: AbortSignal,
+  ): Promise<Listing<PromiseView>>;
+  /** One promise with its history, also after it has gone. */
+  promise(node: string, name: string, signal?: AbortSignal): Promise<PromiseDetail>;
+  assessments(
+    filter?: { promiser?: string; assessor?: string },
+    signal?: AbortSignal,
+  ): Promise<Listing<Assessment>>;
+  requests(signal?: AbortSignal): Promise<Listing<RequestView>>;
+  supervisor(signal?: AbortSignal): Promise<SupervisorView>;
+  subjects(filter?: { owner?: string }, signal?: AbortSignal): Promise<Listing<SubjectView>>;
+  /** Oldest first; the newest `limit` (default 100). */
+  events(
+    filter?: EventFilter & { limit?: number; after?: string },
+    signal?: AbortSignal,
+  ): Promise<Listing<EventView>>;
+  /**
+   * As they are recorded. `after` a revision, or first the newest `limit` (default 0). After ApiUnreachable go on with
+   * the last event's revision as `after`: nothing is missed.
+   */
+  followEvents(
+    filter?: EventFilter & { limit?: number; after?: string },
+    signal?: AbortSignal,
+  ): AsyncIterable<EventView>;
+  /** Of an instance, a process type or an app: the newest `lines` (default 100), then, with `follow`, as they come. */
+  logs(
+    target: string,
+    options?: { lines?: number; follow?: boolean },
+    signal?: AbortSignal,
+  ): AsyncIterable<LogLine>;
+  /** `blog/web/0`, a subject, or `node/promise name`. */
+  explain(target: string, signal?: AbortSignal): Promise<Explanation>;
+  /** A gzipped tar. With `digest` (`sha256:…`) the agent refuses what does not match it. */
+  uploadArtifact(
+    archive: AsyncIterable<Uint8Array>,
+    options?: { digest?: string; bytes?: number },
+    signal?: AbortSignal,
+  ): Promise<ReceivedArtifact>;
+  artifacts(signal?: AbortSignal): Promise<Listing<HeldArtifact>>;
+  inspectArtifact(digest: string, signal?: AbortSignal): Promise<InspectedArtifact>;
+  doctor(signal?: AbortSignal): Promise<Doctor>;
+  /** Prometheus text. */
+  metrics(signal?: AbortSignal): Promise<string>;
+}
+
+const json = { 'content-type': 'application/json' };
+const ndjson = { accept: 'application/x-ndjson' };
+
+/** @throws TypeError when `url` is not one */
+export function apiClient(options: ClientOptions): ApiClient {
+  const send = sender(options);
+  const where = options.socketPath ?? new URL(options.url).origin;
+
+  async function text(ask: Ask): Promise<string> {
+    return await readAll(await send(ask), where, ask.signal);
+  }
+  async function get<T>(path: string, query: object, signal: AbortSignal | undefined): Promise<T> {
+    return JSON.parse(await text({ method: 'GET', path, query, signal })) as T;
+  }
+  async function post<T>(path: string, body: unknown, signal: AbortSignal | undefined): Promise<T> {
+    const ask: Ask = { method: 'POST', path, headers: json, body: JSON.stringify(body), signal };
+    return JSON.parse(await text(ask)) as T;
+  }
+  async function* lines<T>(ask: Ask): AsyncGenerator<T> {
+    const response = await send({ ...ask, headers: { ...ask.headers, ...ndjson } });
+    yield* linesIn<T>(textOf(response, where, ask.signal));
+  }
+
+  return {
+    where,
+    ready: signal =>
+      get<Readiness>('/readyz', {}, signal).catch((error: unknown) => {
+        if (error instanceof ApiError && error.status === 503) {
+          return { ready: false, reason: error.problem.detail };
+        }
+        throw error;
+      }),
+    node: signal => get('/v1/node', {}, signal),
+    nodes: signal => get('/v1/nodes', {}, signal),
+    nodeNamed: (name, signal) => get(`/v1/nodes/${part(name)}`, {}, signal),
+    leave: async signal => {
+      await text({ method: 'POST', path: '/v1/node/leave', signal, silenceMs: 600_000 });
+    },
+    apps: signal => get('/v1/apps', {}, signal),
+    app: (app, signal) => get(`/v1/apps/${part(app)}`, {}, signal),
+    plan: (request, signal) => post('/v1/apps/plan', request, signal),
+    apply: (request, signal) =>
+      lines({ method: 'PUT', path: '/v1/apps', headers: json, body: JSON.stringify(request), signal }),
+    applyManifest: (yaml, signal) =>
+      lines({
+        method: 'POST',
+        path: '/v1/apps/manifest',
+        headers: { 'content-type': 'application/yaml' },
+        body: yaml,
+        signal,
+      }),
+    remove: async (app, signal) => {
+      await text({ method: 'DELETE', path: `/v1/apps/${part(app)}`, signal });
+    },
+    scale: (app, scales, signal) => post(`/v1/apps/${part(app)}/scale`, scales, signal),
+    restart: (app, process, signal) => post(`/v1/apps/${part(app)}/restart`, { process }, signal),
+    instances: (filter = {}, signal) => get('/v1/instances', filter, signal),
+    instance: (id, signal) => get(`/v1/instances/${parts(id)}`, {}, signal),
+    promises: (filter = {}, signal) => get('/v1/promises', filter, signal),
+    promise: (node, name, signal) => get(`/v1/promises/${part(node)}/${parts(name)}`, {}, signal),
+    assessments: (filter = {}, signal) => get('/v1/assessments', filter, signal),
+    requests: signal => get('/v1/requests', {}, signal),
+    supervisor: signal => get('/v1/supervisor', {}, signal),
+    subjects: (filter = {}, signal) => get('/v1/subjects', filter, signal),
+    events: (filter = {}, signal) => get('/v1/events', filter, signal),
+    async *followEvents(query = {}, signal) {
+      const headers = { accept: 'text/event-stream' };
+      const response = await send({ method: 'GET', path: '/v1/events', query, headers, signal });
+      yield* eventsIn<EventView>(textOf(response, where, signal));
+    },
+    logs: (target, query = {}, signal) =>
+      lines({ method: 'GET', path: `/v1/logs/${parts(target)}`, query, signal }),
+    explain: (target, signal) => get(`/v1/explain/${parts(target)}`, {}, signal),
+    async uploadArtifact(archive, { digest, bytes } = {}, signal) {
+      const headers = {
+        'content-type': 'application/gzip',
+        ...(digest === undefined ? {} : { 'x-content-digest': digest }),
+        ...(bytes === undefined ? {} : { 'content-length': String(bytes) }),
+      };
+      const ask: Ask = { method: 'POST', path: '/v1/artifacts', headers, body: archive, signal };
+      return JSON.parse(await text(ask)) as ReceivedArtifact;
+    },
+    artifacts: signal => get('/v1/artifacts', {}, signal),
+    inspectArtifact: (digest, signal) => get(`/v1/artifacts/${part(digest)}/inspect`, {}, signal),
+    doctor: signal => get('/v1/doctor', {}, signal),
+    metrics: signal => text({ method: 'GET', path: '/metrics', signal }),
+  };
+}
+
+function part(text: string): string {
+  return encodeURIComponent(text);
+}
+
+/** Names that have slashes of their own keep them. */
+function parts(text: string): string {
+  return text.split('/').map(encodeURIComponent).join('/');
+}

@@ -1,0 +1,106 @@
+import { z } from 'zod';
+import type { AppSpec } from '../model/app-spec.ts';
+
+/** The shape of an AppSpec in a request body: strict, so that a misspelt field is a problem and not a silence. */
+
+const text = z.string().max(65_536);
+const seconds = z.number().positive().max(86_400);
+const appName = z
+  .string()
+  .regex(/^[a-z][a-z0-9-]{1,61}[a-z0-9]$/, 'must be 3 to 63 lower-case letters, digits and hyphens');
+const processType = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/, 'must be letters, digits, hyphens and underscores');
+const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/, 'must be sha256: and 64 hexadecimal digits');
+
+const source = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('path'), path: text }),
+  z.strictObject({ kind: z.literal('git'), url: text, ref: text }),
+  z.strictObject({ kind: z.literal('archive'), url: text, sha256: text }),
+  z.strictObject({ kind: z.literal('uploaded'), digest }),
+]);
+
+const build = z.strictObject({
+  builder: z.enum(['auto', 'local', 'none', 'docker', 'nix']),
+  toolchain: z.string().min(1).max(64),
+  beforeBuild: z.array(text),
+  build: z.array(text),
+  afterBuild: z.array(text),
+  ignore: z.array(text),
+  pipInstall: z.array(text),
+});
+
+const process = z.strictObject({
+  type: processType,
+  kind: z.enum(['command', 'wsgi', 'static']),
+  command: text,
+  directory: text,
+  scale: z.int().min(0).max(1000),
+  exclusive: z.boolean(),
+  routed: z.boolean(),
+  startTimeoutSeconds: seconds,
+  stopTimeoutSeconds: seconds,
+});
+
+const envValue = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('literal'), value: text }),
+  z.strictObject({
+    kind: z.literal('generated'),
+    format: z.enum(['hex', 'base64', 'urlsafe', 'password', 'uuid']),
+    length: z.int().min(1).max(4096),
+    prefix: text,
+  }),
+  z.strictObject({ kind: z.literal('from-addon'), addon: text, key: text }),
+  z.strictObject({ kind: z.literal('from-app'), key: z.enum(['domain', 'hostname', 'name']) }),
+  z.strictObject({ kind: z.literal('computed'), template: text }),
+]);
+
+export const appSpecBody = z
+  .strictObject({
+    app: appName,
+    title: text.nullable(),
+    version: text.nullable(),
+    source: source.nullable(),
+    build,
+    beforeRun: z.array(text),
+    processes: z.array(process).min(1),
+    crons: z.array(z.strictObject({ schedule: text, command: text })),
+    env: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be a variable name'), envValue),
+    hostnames: z.array(z.string().min(1).max(253)),
+    healthcheck: z.strictObject({
+      path: text.nullable(),
+      contains: text.nullable(),
+      intervalSeconds: seconds,
+      timeoutSeconds: seconds,
+      failureThreshold: z.int().min(1).max(1000),
+    }),
+    restart: z.strictObject({
+      policy: z.enum(['always', 'on-failure', 'never']),
+      max: z.int().min(0).max(1_000_000),
+    }),
+    limits: z.strictObject({
+      memoryBytes: z.int().positive().nullable(),
+      cpu: z.number().positive().nullable(),
+      processes: z.int().positive().nullable(),
+    }),
+    placement: z.strictObject({ requires: z.record(z.string(), text), spread: text.nullable() }),
+    dependsOn: z.array(appName),
+    deploy: z.strictObject({
+      strategy: z.enum(['rolling', 'blue-green', 'canary', 'stop-deploy']),
+      maxSurge: z.int().min(0).max(1000),
+      maxUnavailable: z.int().min(0).max(1000),
+      healthyDeadlineSeconds: seconds,
+    }),
+    ports: z.array(
+      z.strictObject({
+        number: z.int().min(1).max(65_535),
+        protocol: z.enum(['tcp', 'udp']),
+        name: text.nullable(),
+      }),
+    ),
+    volumes: z.array(z.strictObject({ name: text, target: text })),
+    addons: z.array(z.strictObject({ type: text, name: text })),
+  })
+  .meta({ id: 'AppSpec' }) satisfies z.ZodType<AppSpec>;
+
+export const names = { app: appName, process: processType, digest };

@@ -1,0 +1,418 @@
+import { z } from 'zod';
+import type { Assessment, NodePromise } from '../model/node-promise.ts';
+import type { Problem } from '../model/problem.ts';
+import type { AnswerRecord, SupervisorRequest } from '../model/records.ts';
+import type {
+  ApplyRequest,
+  ApplyResult,
+  AppPlan,
+  AppView,
+  DeployProgress,
+  Doctor,
+  EventView,
+  Explanation,
+  InstanceView,
+  LogLine,
+  NodeView,
+  PromiseView,
+  RequestView,
+  SubjectView,
+  SupervisorView,
+} from '../model/views.ts';
+import { appSpecBody, names } from './wire-spec.ts';
+
+/**
+ * What crosses the wire, once: requests are checked with these, and the OpenAPI document is made of them. Each must
+ * satisfy its noun of model/views.ts, so that the compiler finds the two drifting apart. One file because it is one
+ * vocabulary.
+ */
+
+const revision = z
+  .string()
+  .regex(/^\d+$/)
+  .meta({ description: 'The store revision the answer was made from.' });
+const timestamp = z.string().meta({ format: 'date-time' });
+const strings = z.array(z.string());
+
+const capacity = z.object({ memoryBytes: z.number(), cpu: z.number() }).meta({ id: 'Capacity' });
+const endpoint = z.object({ host: z.string(), port: z.int() }).meta({ id: 'Endpoint' });
+const instanceState = z.enum([
+  'pending',
+  'starting',
+  'running',
+  'unhealthy',
+  'backoff',
+  'stopping',
+  'failed',
+]);
+const outcome = z.enum(['kept', 'broken', 'repaired', 'indeterminate']);
+
+export const nodeView = z
+  .object({
+    name: z.string(),
+    state: z.enum(['Inactive', 'Active', 'ConnectionLost']),
+    incarnation: z.string(),
+    pid: z.int(),
+    version: z.string(),
+    platform: z.string(),
+    labels: z.record(z.string(), z.string()),
+    roles: strings,
+    capacity,
+    reserved: capacity,
+    instances: z.int(),
+    leaseTtlSeconds: z.number(),
+    remainingMs: z.number().nullable(),
+    draining: z.boolean(),
+    admin: z.string(),
+    peer: endpoint.nullable(),
+    trust: z.number(),
+    startedAt: timestamp,
+  })
+  .meta({ id: 'Node' }) satisfies z.ZodType<NodeView>;
+
+export const appView = z
+  .object({
+    app: z.string(),
+    title: z.string().nullable(),
+    release: z.int(),
+    generation: z.int(),
+    processes: z.record(z.string(), z.object({ scale: z.int(), ready: z.int(), exclusive: z.boolean() })),
+    hostnames: strings,
+    artifact: z.string().nullable(),
+    conditions: z.array(
+      z.object({ type: z.string(), status: z.boolean(), reason: z.string(), message: z.string() }),
+    ),
+    appliedAt: timestamp,
+  })
+  .meta({ id: 'App' }) satisfies z.ZodType<AppView>;
+
+export const instanceView = z
+  .object({
+    instance: z.string(),
+    app: z.string(),
+    process: z.string(),
+    index: z.int(),
+    node: z.string().nullable(),
+    state: z.enum([...instanceState.options, 'unplaced', 'unknown']),
+    ready: z.boolean(),
+    release: z.int().nullable(),
+    version: z.string().nullable(),
+    endpoint: endpoint.nullable(),
+    pid: z.int().nullable(),
+    token: z.string().nullable(),
+    exclusive: z.boolean(),
+    mayStillRun: strings,
+    trouble: z.string().nullable(),
+  })
+  .meta({ id: 'Instance' }) satisfies z.ZodType<InstanceView>;
+
+const promiseBody = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('capacity'), memoryBytes: z.number(), cpu: z.number() }),
+  z.object({
+    kind: z.literal('running'),
+    instance: z.string(),
+    app: z.string(),
+    process: z.string(),
+    index: z.int(),
+    release: z.int(),
+    version: z.string(),
+    state: instanceState,
+    endpoint: endpoint.nullable(),
+    ready: z.boolean(),
+    pid: z.int().nullable(),
+    trouble: z.string().nullable(),
+  }),
+  z.object({
+    kind: z.literal('serving'),
+    hostname: z.string(),
+    app: z.string(),
+    instances: z.int(),
+  }),
+  z.object({ kind: z.literal('holding'), artifact: z.string(), bytes: z.int() }),
+  z.object({ kind: z.literal('deploying'), app: z.string(), release: z.int(), step: z.string() }),
+  z.object({ kind: z.literal('draining'), reason: z.string() }),
+  z.object({ kind: z.literal('request'), request: z.string(), action: z.string() }),
+]) satisfies z.ZodType<NodePromise['body']>;
+
+const verification = z.discriminatedUnion('method', [
+  z.object({
+    method: z.literal('http'),
+    host: z.string(),
+    port: z.int(),
+    path: z.string(),
+    contains: z.string().nullable(),
+    timeoutSeconds: z.number(),
+  }),
+  z.object({ method: z.literal('tcp'), host: z.string(), port: z.int(), timeoutSeconds: z.number() }),
+  z.object({ method: z.literal('lease') }),
+]) satisfies z.ZodType<NodePromise['verify']>;
+
+export const assessment = z
+  .object({
+    assessor: z.string(),
+    promiser: z.string(),
+    promise: z.string(),
+    outcome,
+    evidence: z.string(),
+    at: timestamp,
+    trust: z.number(),
+  })
+  .meta({ id: 'Assessment' }) satisfies z.ZodType<Assessment>;
+
+export const promiseView = z
+  .object({
+    promiser: z.string(),
+    promisee: z.string(),
+    name: z.string(),
+    kind: z.enum(['state', 'action']),
+    polarity: z.enum(['offer', 'accept']),
+    body: promiseBody,
+    given: strings,
+    verify: verification,
+    madeAt: timestamp,
+    completeBy: timestamp.nullable(),
+    outcome: z.enum([...outcome.options, 'unassessed']),
+    assessments: z.array(assessment),
+    observers: strings,
+  })
+  .meta({ id: 'Promise' }) satisfies z.ZodType<PromiseView>;
+
+export const eventView = z
+  .object({
+    revision,
+    at: timestamp,
+    kind: z.string(),
+    subject: z.string(),
+    node: z.string(),
+    message: z.string(),
+    details: z.record(z.string(), z.unknown()),
+  })
+  .meta({ id: 'Event' }) satisfies z.ZodType<EventView>;
+
+/** One promise and what the ledger knows of it; `promise` is null once it was withdrawn or has expired. */
+export interface PromiseDetail {
+  revision: string;
+  promise: PromiseView | null;
+  /** Oldest first. */
+  history: EventView[];
+}
+export const promiseDetail = z
+  .object({ revision, promise: promiseView.nullable(), history: z.array(eventView) })
+  .meta({ id: 'PromiseDetail' }) satisfies z.ZodType<PromiseDetail>;
+
+const answer = z.object({
+  v: z.literal(1),
+  id: z.string(),
+  node: z.string(),
+  answer: z.enum(['accepted', 'refused', 'done', 'failed']),
+  reason: z.string(),
+  at: timestamp,
+}) satisfies z.ZodType<AnswerRecord>;
+
+const supervisorRequest = z.object({
+  id: z.string(),
+  node: z.string(),
+  action: z.enum(['restart', 'release', 'drain', 'rebalance', 'retry-step']),
+  subject: z.string(),
+  reason: z.string(),
+  attempt: z.int(),
+  from: z.string(),
+  at: timestamp,
+}) satisfies z.ZodType<SupervisorRequest>;
+
+export const requestView = z
+  .object({ ...supervisorRequest.shape, answer: answer.nullable() })
+  .meta({ id: 'Request' }) satisfies z.ZodType<RequestView>;
+
+export const supervisorView = z
+  .object({
+    node: z.string().nullable(),
+    incarnation: z.string().nullable(),
+    candidates: strings,
+    brake: z.object({ active: z.boolean(), reason: z.string().nullable() }),
+  })
+  .meta({ id: 'Supervisor' }) satisfies z.ZodType<SupervisorView>;
+
+export const subjectView = z
+  .object({
+    subject: z.string(),
+    state: z.enum(['Inactive', 'Assigned', 'Unassigned']),
+    owner: z.string().nullable(),
+    incarnation: z.string().nullable(),
+    token: z.string().nullable(),
+    mayStillRun: strings,
+  })
+  .meta({ id: 'Subject' }) satisfies z.ZodType<SubjectView>;
+
+export const logLine = z
+  .object({
+    instance: z.string(),
+    node: z.string(),
+    stream: z.enum(['stdout', 'stderr']),
+    text: z.string(),
+  })
+  .meta({ id: 'LogLine' }) satisfies z.ZodType<LogLine>;
+
+export const explanation = z
+  .object({
+    about: z.string(),
+    summary: z.string(),
+    lines: strings,
+    ranking: z
+      .object({
+        candidates: z.array(z.object({ node: z.string(), score: z.number(), reasons: strings })),
+        excluded: z.array(z.object({ node: z.string(), reason: z.string() })),
+      })
+      .nullable(),
+  })
+  .meta({ id: 'Explanation' }) satisfies z.ZodType<Explanation>;
+
+const change = z.enum(['create', 'update', 'none', 'remove']);
+const impact = z.enum(['in-place', 'restart', 'rebuild']);
+
+const appPlan = z
+  .object({
+    app: z.string(),
+    change,
+    impact: z.enum(['none', ...impact.options]),
+    differences: z.array(
+      z.object({
+        field: z.string(),
+        from: z.string().nullable(),
+        to: z.string().nullable(),
+        impact,
+      }),
+    ),
+  })
+  .meta({ id: 'AppPlan' }) satisfies z.ZodType<AppPlan>;
+
+const problem = z
+  .object({
+    file: z.string(),
+    line: z.int(),
+    column: z.int(),
+    field: z.string(),
+    message: z.string(),
+    hint: z.string().nullable(),
+  })
+  .meta({ id: 'Problem' }) satisfies z.ZodType<Problem>;
+
+/** What applying would change, and everything that would stop it. */
+export interface Plan {
+  plans: AppPlan[];
+  problems: Problem[];
+}
+export const planAnswer = z
+  .object({ plans: z.array(appPlan), problems: z.array(problem) })
+  .meta({ id: 'Plan' }) satisfies z.ZodType<Plan>;
+
+const applied = z
+  .object({
+    kind: z.literal('applied'),
+    apps: z.array(z.object({ app: z.string(), release: z.int(), generation: z.int(), change })),
+  })
+  .meta({ id: 'Applied' });
+const refused = z.object({ kind: z.literal('refused'), problems: z.array(problem) });
+const applyResult = z.discriminatedUnion('kind', [applied, refused]) satisfies z.ZodType<ApplyResult>;
+export const appliedAnswer = applied;
+
+export const deployProgress = z
+  .discriminatedUnion('kind', [
+    z.object({ kind: z.literal('step'), app: z.string(), step: z.string(), message: z.string() }),
+    z.object({ kind: z.literal('output'), app: z.string(), step: z.string(), text: z.string() }),
+    z.object({ kind: z.literal('done'), result: applyResult }),
+    z.object({
+      kind: z.literal('failed'),
+      app: z.string(),
+      step: z.string(),
+      message: z.string(),
+      output: strings,
+    }),
+  ])
+  .meta({ id: 'DeployProgress' }) satisfies z.ZodType<DeployProgress>;
+
+export const doctorAnswer = z
+  .object({
+    checks: z.array(
+      z.object({
+        name: z.string(),
+        status: z.enum(['ok', 'warn', 'fail']),
+        message: z.string(),
+        hint: z.string().nullable(),
+      }),
+    ),
+  })
+  .meta({ id: 'Doctor' }) satisfies z.ZodType<Doctor>;
+
+export interface HeldArtifact {
+  node: string;
+  digest: string;
+  bytes: number;
+}
+export const heldArtifact = z
+  .object({ node: z.string(), digest: z.string(), bytes: z.int() })
+  .meta({ id: 'Artifact' }) satisfies z.ZodType<HeldArtifact>;
+
+export interface ReceivedArtifact {
+  digest: string;
+  bytes: number;
+}
+export const receivedArtifact = z
+  .object({ digest: z.string(), bytes: z.int() })
+  .meta({ id: 'ReceivedArtifact' }) satisfies z.ZodType<ReceivedArtifact>;
+
+export interface InspectedArtifact {
+  packageStart: boolean;
+  files: string[];
+}
+export const inspectedArtifact = z
+  .object({ packageStart: z.boolean(), files: strings })
+  .meta({ id: 'InspectedArtifact' }) satisfies z.ZodType<InspectedArtifact>;
+
+export interface Readiness {
+  ready: boolean;
+  reason: string;
+}
+export const readiness = z
+  .object({ ready: z.boolean(), reason: z.string() })
+  .meta({ id: 'Readiness' }) satisfies z.ZodType<Readiness>;
+
+/** RFC 9457. `problems` lists what is wrong with a body or a manifest; other extensions belong to the type. */
+export interface ProblemDetails {
+  type: string;
+  title: string;
+  status: number;
+  detail: string;
+  problems?: Problem[];
+  [extension: string]: unknown;
+}
+export const problemDetails = z
+  .looseObject({
+    type: z.string(),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string(),
+    problems: z.array(problem).optional(),
+  })
+  .meta({ id: 'ProblemDetails' });
+
+/** `{revision, items}` of one noun. */
+export function listing<T extends z.ZodType>(id: string, item: T) {
+  return z.object({ revision, items: z.array(item) }).meta({ id });
+}
+
+export const applyBody = z
+  .strictObject({
+    specs: z.array(appSpecBody).min(1).max(1000),
+    ifGeneration: z.int().min(0).nullable().default(null),
+  })
+  .meta({ id: 'ApplyRequest' }) satisfies z.ZodType<ApplyRequest>;
+
+export const scaleBody = z
+  .record(names.process, z.int().min(0).max(1000))
+  .refine(scales => Object.keys(scales).length > 0, 'name at least one process type and its number')
+  .meta({ id: 'ScaleRequest', example: { web: 3 } });
+
+export const restartBody = z
+  .strictObject({ process: names.process.nullable().default(null) })
+  .meta({ id: 'RestartRequest' });
