@@ -30,6 +30,8 @@ export interface UnwantedInstance {
   subject: Subject;
   token: Token;
   reason: string;
+  /** Of its process type, while its spec is still known; else a default is used. */
+  stopTimeoutSeconds?: number;
 }
 
 /** One started copy of an instance, as this node sees it now. During a replacement an instance has two. */
@@ -80,6 +82,8 @@ export interface StartHistory {
   lastTrouble: string | null;
   /** Whether any start of this version has ever been ready. */
   everReady: boolean;
+  /** How its last copy ended when nobody had asked for it; absent once a copy is ready again. */
+  lastExit?: { code: number | null; signal: string | null };
 }
 
 /** An action leaves nothing to choose; performing it is a switch. */
