@@ -1,0 +1,101 @@
+import type { AppSpec, ProcessSpec } from '../../src/model/app-spec.ts';
+import { instanceId, subjectOfInstance } from '../../src/model/ids.ts';
+import type { DesiredInstance, Unit, UnitExit } from '../../src/model/reconciliation.ts';
+
+/** Complete nouns for tests; say only what the test is about. */
+
+export function processSpec(parts: Partial<ProcessSpec> = {}): ProcessSpec {
+  return {
+    type: 'web',
+    kind: 'command',
+    command: 'node server.js',
+    directory: '.',
+    scale: 1,
+    exclusive: false,
+    routed: true,
+    startTimeoutSeconds: 30,
+    stopTimeoutSeconds: 10,
+    ...parts,
+  };
+}
+
+export function appSpec(parts: Partial<AppSpec> = {}): AppSpec {
+  return {
+    app: 'blog',
+    title: null,
+    version: null,
+    source: null,
+    build: {
+      builder: 'auto',
+      toolchain: 'auto',
+      beforeBuild: [],
+      build: [],
+      afterBuild: [],
+      ignore: [],
+      pipInstall: [],
+    },
+    beforeRun: [],
+    processes: [processSpec()],
+    crons: [],
+    env: {},
+    hostnames: ['blog.example.com'],
+    healthcheck: {
+      path: '/health',
+      contains: null,
+      intervalSeconds: 5,
+      timeoutSeconds: 2,
+      failureThreshold: 3,
+    },
+    restart: { policy: 'always', max: 5 },
+    limits: { memoryBytes: null, cpu: null, processes: null },
+    placement: { requires: {}, spread: null },
+    dependsOn: [],
+    deploy: { strategy: 'rolling', maxSurge: 1, maxUnavailable: 0, healthyDeadlineSeconds: 120 },
+    ports: [],
+    volumes: [],
+    addons: [],
+    ...parts,
+  };
+}
+
+export function desiredInstance(parts: Partial<DesiredInstance> = {}): DesiredInstance {
+  const spec = parts.spec ?? appSpec();
+  const process = parts.process ?? spec.processes[0]!;
+  const index = parts.index ?? 0;
+  const instance = instanceId({ app: spec.app, process: process.type, index });
+  return {
+    instance,
+    subject: subjectOfInstance(instance),
+    app: spec.app,
+    process,
+    index,
+    spec,
+    release: 1,
+    version: '1',
+    artifact: null,
+    token: '100',
+    mayStart: true,
+    waitingFor: null,
+    mayReplace: true,
+    replaceWaitsFor: null,
+    ...parts,
+  };
+}
+
+export function unit(parts: Partial<Unit> = {}): Unit {
+  return {
+    unit: 'blog-web-0-a',
+    instance: 'blog/web/0',
+    release: 1,
+    version: '1',
+    pid: 4711,
+    endpoint: { host: '127.0.0.1', port: 4001 },
+    phase: { kind: 'ready', sinceMs: 1_000 },
+    startedMs: 0,
+    ...parts,
+  };
+}
+
+export function unitExit(parts: Partial<UnitExit> = {}): UnitExit {
+  return { code: 1, signal: null, lastOutput: [], requested: false, ...parts };
+}
