@@ -1,0 +1,66 @@
+import { access, chmod, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { runCommand } from './run-command.ts';
+
+const INSTALL_MS = 600_000;
+const POLICY_MARK = '# hop3-agent: no service starts while its package is being installed.';
+
+export interface RootInstall {
+  package: string;
+  /** Its stock service, kept from starting now and at boot. */
+  service: string;
+  env: Record<string, string>;
+  signal: AbortSignal | undefined;
+  /** Debian's hook that may forbid starting services (invoke-rc.d(8)). */
+  policyFile?: string;
+}
+
+/** `apt-get install`, with the package's stock service neither started nor enabled. @throws CommandError */
+export async function installAsRoot(options: RootInstall): Promise<void> {
+  const policyFile = options.policyFile ?? '/usr/sbin/policy-rc.d';
+  const env = { ...options.env, DEBIAN_FRONTEND: 'noninteractive' };
+  // Taken as a last word: killing apt half-way would leave packages unconfigured.
+  const run = (args: string[]) => runCommand('apt-get', args, { env, timeoutMs: INSTALL_MS });
+  await restorePolicy(policyFile);
+  await forbidServices(policyFile);
+  try {
+    await run(['-o', 'DPkg::Lock::Timeout=120', 'update']);
+    options.signal?.throwIfAborted();
+    await run([
+      ...['-o', 'DPkg::Lock::Timeout=120', '-o', 'Dpkg::Options::=--force-confold'],
+      ...['install', '--yes', '--no-install-recommends', options.package],
+    ]);
+    await disableService(options.service, env);
+  } finally {
+    await restorePolicy(policyFile);
+  }
+}
+
+async function forbidServices(policyFile: string): Promise<void> {
+  await rename(policyFile, savedFile(policyFile)).catch(ignoreMissing);
+  await writeFile(policyFile, `#!/bin/sh\n${POLICY_MARK}\nexit 101\n`);
+  await chmod(policyFile, 0o755);
+}
+
+/** Also mends what an agent that was killed in the middle left behind. */
+async function restorePolicy(policyFile: string): Promise<void> {
+  const text = await readFile(policyFile, 'utf8').catch(() => '');
+  if (text.includes(POLICY_MARK)) await rm(policyFile);
+  await rename(savedFile(policyFile), policyFile).catch(ignoreMissing);
+}
+
+async function disableService(service: string, env: Record<string, string>): Promise<void> {
+  const hasInitScript = await access(`/etc/init.d/${service}`).then(
+    () => true,
+    () => false,
+  );
+  // update-rc.d tells systemd as well where there is one.
+  if (hasInitScript) await runCommand('update-rc.d', [service, 'disable'], { env, timeoutMs: 60_000 });
+}
+
+function savedFile(policyFile: string): string {
+  return `${policyFile}.before-hop3-agent`;
+}
+
+function ignoreMissing(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'ENOENT') throw error;
+}
