@@ -1,0 +1,63 @@
+import { spawn } from 'node:child_process';
+import type { Writable } from 'node:stream';
+
+import { DriverError, type Launch } from '../ports/driver.ts';
+import { openOutput, type OutputFiles } from './output-files.ts';
+
+/** A process that exists but has not run the command yet. */
+export interface Gated {
+  pid: number;
+  /** Called once, with what ended it. */
+  onExit(listener: (code: number | null, signal: string | null) => void): void;
+  /** Lets the command run. */
+  open(): void;
+}
+
+/**
+ * The shell that becomes the command waits for one line on descriptor 3, which it gets once its pid is on file. If the
+ * agent dies first it reads the end instead and leaves, so a command never runs that nobody knows of.
+ */
+const GATE = 'read -r go <&3 || exit 125; exec 3<&-; exec /bin/sh -c "$1"';
+
+/**
+ * Spawns in a session of its own, in one turn of the event loop; the promise is for the failures only.
+ * @throws DriverError
+ */
+export function spawnGated(
+  launch: Launch,
+  files: OutputFiles,
+  user: { uid: number; gid: number } | undefined,
+): Gated | Promise<never> {
+  const output = openOutput(files);
+  try {
+    const child = spawn('/bin/sh', ['-c', GATE, 'hop3', launch.process.command], {
+      cwd: launch.directory,
+      env: launch.env,
+      detached: true,
+      stdio: ['ignore', output.out, output.err, 'pipe'],
+      ...user,
+    });
+    if (child.pid === undefined) {
+      return new Promise((_, reject) => child.once('error', error => reject(cannotStart(launch, error))));
+    }
+    child.unref();
+    const gate = child.stdio[3] as Writable;
+    // Killed before it read: its exit says so.
+    gate.on('error', () => undefined);
+    return {
+      pid: child.pid,
+      onExit: listener => child.once('exit', listener),
+      open: () => gate.end('go\n'),
+    };
+  } finally {
+    output.close();
+  }
+}
+
+function cannotStart(launch: Launch, error: NodeJS.ErrnoException): DriverError {
+  const passing = error.code === 'EAGAIN' || error.code === 'ENOMEM' || error.code === 'EMFILE';
+  return new DriverError(`can't start ${launch.unit}: ${error.message}`, {
+    retryable: passing,
+    cause: error,
+  });
+}

@@ -1,0 +1,90 @@
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+
+/** What /proc says of one process. Pid and start time together are never used twice between two boots. */
+export interface ProcessStat {
+  pid: number;
+  /** One letter; `Z` and `X` are dead. */
+  state: string;
+  group: number;
+  session: number;
+  /** Clock ticks since boot. */
+  startTime: number;
+}
+
+export function bootId(): string {
+  return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+}
+
+/** null when there is no such process; a zombie is there. */
+export function readStat(pid: number): ProcessStat | null {
+  let text: string;
+  try {
+    text = readFileSync(`/proc/${pid}/stat`, 'latin1');
+  } catch (error) {
+    if (isGone(error)) return null;
+    throw error;
+  }
+  // The name in parentheses may hold anything, closing parentheses too.
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  return {
+    pid,
+    state: fields[0] ?? 'X',
+    group: Number(fields[2]),
+    session: Number(fields[3]),
+    startTime: Number(fields[19]),
+  };
+}
+
+export function isAlive(id: { pid: number; startTime: number }): boolean {
+  const stat = readStat(id.pid);
+  return stat !== null && isRunning(stat) && stat.startTime === id.startTime;
+}
+
+/**
+ * Living processes whose group or session was founded by `leader`: so a child that changed its group is found, and
+ * so is one whose leader has died. One that founded a session of its own is not.
+ */
+export function livingMembers(leader: number): ProcessStat[] {
+  const members: ProcessStat[] = [];
+  for (const entry of readdirSync('/proc')) {
+    const pid = Number(entry);
+    if (!Number.isInteger(pid)) continue;
+    const stat = readStat(pid);
+    if (stat !== null && isRunning(stat) && (stat.group === leader || stat.session === leader)) {
+      members.push(stat);
+    }
+  }
+  return members;
+}
+
+/** Whether one of the process's first three descriptors is open on one of these files. */
+export function writesTo(pid: number, files: readonly string[]): boolean {
+  return [0, 1, 2].some(descriptor => {
+    try {
+      return files.includes(readlinkSync(`/proc/${pid}/fd/${descriptor}`));
+    } catch (error) {
+      if (isGone(error)) return false;
+      throw error;
+    }
+  });
+}
+
+/** False when nobody was there to get it, or it is not ours to signal: whoever waits for an end will notice. */
+export function sendSignal(pidOrMinusGroup: number, signal: NodeJS.Signals): boolean {
+  try {
+    return process.kill(pidOrMinusGroup, signal);
+  } catch (error) {
+    if (isGone(error) || (error as NodeJS.ErrnoException).code === 'EPERM') return false;
+    throw error;
+  }
+}
+
+function isRunning(stat: ProcessStat): boolean {
+  return stat.state !== 'Z' && stat.state !== 'X';
+}
+
+/** What /proc and kill(2) say of a process that ended, even while it was being read. */
+function isGone(error: unknown): boolean {
+  const code = (error as NodeJS.ErrnoException).code;
+  return code === 'ENOENT' || code === 'ESRCH';
+}
