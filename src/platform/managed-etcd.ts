@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { access, mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
@@ -70,12 +70,14 @@ export async function startManagedEtcd(options: ManagedEtcdOptions): Promise<Man
   const directory = join(options.stateDir, 'etcd');
   const dataDir = join(directory, 'data');
   const outputFile = join(directory, 'output.log');
-  await mkdir(dataDir, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
-    const message = `cannot make ${dataDir} for the data of etcd: ${(error as Error).message}`;
+  const provenFile = join(directory, 'proven');
+  await mkdir(directory, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+    const message = `cannot make ${directory} for etcd: ${(error as Error).message}`;
     throw new ManagedEtcdError(message, { retryable: false, cause: error });
   });
 
   const found = await adopt(options, dataDir);
+  if (found === null) await setAsideUnproven(dataDir, provenFile);
   const running = found ?? (await launch(options, dataDir, outputFile));
   const endpoint = `http://127.0.0.1:${options.clientPort}`;
   try {
@@ -84,6 +86,7 @@ export async function startManagedEtcd(options: ManagedEtcdOptions): Promise<Man
     if (found === null) await endProcess(running, STOP_GRACE_MS, options.clock);
     throw error;
   }
+  await writeFile(provenFile, '');
   options.log.info(found === null ? 'etcd started' : 'etcd found running', {
     pid: running.pid,
     endpoint,
@@ -114,6 +117,22 @@ async function adopt(options: ManagedEtcdOptions, dataDir: string): Promise<Proc
   });
   await endProcess(found.id, STOP_GRACE_MS, options.clock);
   return null;
+}
+
+/**
+ * An etcd that is ended in the first moments of its first start leaves data from which it never elects itself again
+ * (seen with 3.4.23). Data that never answered as healthy are moved aside, so that it begins anew.
+ */
+async function setAsideUnproven(dataDir: string, provenFile: string): Promise<void> {
+  const proven = await access(provenFile).then(
+    () => true,
+    () => false,
+  );
+  if (proven) return;
+  await rm(`${dataDir}.unproven`, { recursive: true, force: true });
+  await rename(dataDir, `${dataDir}.unproven`).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  });
 }
 
 async function launch(options: ManagedEtcdOptions, dataDir: string, outputFile: string): Promise<ProcessId> {
