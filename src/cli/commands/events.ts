@@ -1,0 +1,83 @@
+import type { EventView } from '../../model/views.ts';
+import { ApiUnreachable } from '../../api/client.ts';
+import type { CommandContext } from '../context.ts';
+import { EXIT, usageFailure } from '../failure.ts';
+import type { Invocation } from '../invocation.ts';
+
+interface Asked {
+  filter: { kind?: string; node?: string; subject?: string };
+  since: string | null;
+  lines: number;
+}
+
+export async function events(context: CommandContext, call: Invocation): Promise<number> {
+  const since = call.text('since');
+  const asked: Asked = {
+    filter: {
+      ...given('kind', call.text('kind')),
+      ...given('node', call.text('node')),
+      ...given('subject', call.text('subject')),
+    },
+    since,
+    lines: call.number('lines') ?? (since === null ? 50 : 1000),
+  };
+  if (since !== null && !/^\d+$/.test(since)) {
+    throw usageFailure(`"${since}" is not a revision`, 'a whole number, as in the first column of events');
+  }
+  return call.flag('follow') ? follow(context, asked) : show(context, asked);
+}
+
+function given(name: string, value: string | null): Record<string, string> {
+  return value === null ? {} : { [name]: value };
+}
+
+async function show({ api, out, io }: CommandContext, asked: Asked): Promise<number> {
+  const { filter, since, lines } = asked;
+  const listing = await (await api()).events({ ...filter, limit: lines, ...given('after', since) }, io.signal);
+  out.answer(listing, () =>
+    out.table(
+      ['REVISION', 'WHEN', 'NODE', 'KIND', 'SUBJECT', 'MESSAGE'],
+      listing.items.map(event => cells(event, out.when(event.at))),
+    ),
+  );
+  return EXIT.ok;
+}
+
+function cells(event: EventView, when: string): string[] {
+  return [event.revision, when, event.node, event.kind, event.subject, event.message];
+}
+
+const RETRY_MS = 1000;
+
+/** Goes on from the last event seen when the agent goes away for a while, so that none is missed or shown twice. */
+async function follow({ api, out, io }: CommandContext, asked: Asked): Promise<number> {
+  const client = await api();
+  let after = asked.since;
+  let heard = false;
+  for (;;) {
+    const place = after === null ? { limit: asked.lines } : { after };
+    try {
+      for await (const event of client.followEvents({ ...asked.filter, ...place }, io.signal)) {
+        heard = true;
+        after = event.revision;
+        out.item(event, () => lineOf(event));
+      }
+      heard = true;
+    } catch (error) {
+      if (!(error instanceof ApiUnreachable) || !heard) throw error;
+      out.note(`${error.message}; trying again`);
+    }
+    await io.sleep(RETRY_MS, io.signal);
+  }
+}
+
+function lineOf(event: EventView): string {
+  return [
+    event.revision.padEnd(8),
+    event.at.padEnd(24),
+    event.node.padEnd(10),
+    event.kind.padEnd(22),
+    event.subject.padEnd(24),
+    event.message,
+  ].join('  ');
+}

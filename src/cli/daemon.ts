@@ -1,0 +1,59 @@
+/**
+ * The two long-running commands. The command line only reads their options: what they do is handed in by `main.ts`,
+ * so that asking for `--help` or `status` never loads an agent.
+ */
+export interface DaemonCommands {
+  /** One node, until the signal aborts. Resolves to the exit code. */
+  run(options: RunOptions, signal: AbortSignal): Promise<number>;
+  /** A whole cluster on this machine, until the signal aborts; or one order to such a cluster. Resolves to the exit code. */
+  dev(options: DevOptions, signal: AbortSignal): Promise<number>;
+}
+
+/** What flags say over the configuration file and the environment; what was not given is absent. */
+export interface NodeFlags {
+  name?: string;
+  stateDir?: string;
+  etcdEndpoints?: string[];
+  /** `HOST:PORT` */
+  admin?: string;
+  /** `HOST:PORT` */
+  peer?: string;
+  labels?: Record<string, string>;
+  roles?: string[];
+  leaseTtlSeconds?: number;
+  logLevel?: string;
+  driver?: string;
+  proxyPort?: number;
+}
+
+export interface RunOptions {
+  /** Absolute; null = `/etc/hop3/agent.yaml` if there is one. */
+  configFile: string | null;
+  flags: NodeFlags;
+}
+
+export interface DevOptions {
+  order: DevOrder;
+  /** Absolute. */
+  stateDir: string;
+}
+
+export type DevOrder =
+  | {
+      kind: 'start';
+      /** Absolute paths of manifests to apply once the cluster is up. */
+      files: string[];
+      nodes: number;
+      proxyPort: number;
+      /** Of the first node; the others follow. */
+      apiPort: number;
+      /** null = the nodes' default. */
+      leaseTtlSeconds: number | null;
+      logLevel: string | null;
+      /** Forget what an earlier cluster in this state directory had. */
+      fresh: boolean;
+    }
+  /** To the cluster that runs in this state directory. */
+  | { kind: 'kill-node'; node: string }
+  | { kind: 'start-node'; node: string }
+  | { kind: 'stop' };

@@ -1,0 +1,37 @@
+import type { DaemonCommands } from './daemon.ts';
+
+/** Everything of the outside that a command may touch, apart from files and the admin API. */
+export interface CliIo {
+  /** Of the program. */
+  version: string;
+  stdout: Sink;
+  stderr: Sink;
+  stdin: AsyncIterable<Uint8Array | string>;
+  /** Whether a person sees stdout. */
+  isTty: boolean;
+  /** Whether a person can answer on stdin. */
+  canAsk: boolean;
+  env: Readonly<Record<string, string | undefined>>;
+  /** Absolute. */
+  cwd: string;
+  /** Aborts when the user interrupts; its reason is `INTERRUPTED` or `PIPE_CLOSED`. */
+  signal: AbortSignal;
+  /** Wall clock in milliseconds: only to say how long ago something was, and when waiting has lasted too long. */
+  now(): number;
+  /** Rejects with the signal's reason when it aborts first. */
+  sleep(durationMs: number, signal: AbortSignal): Promise<void>;
+  daemon: DaemonCommands;
+}
+
+export interface Sink {
+  write(text: string): void;
+  /** Columns of the terminal; absent when it is none. */
+  columns?: number | undefined;
+  /** Rows of the terminal; absent when it is none. */
+  rows?: number | undefined;
+}
+
+/** Ctrl-C, or a request to end. */
+export const INTERRUPTED = Symbol('interrupted');
+/** Whoever read our output (`| head`) has seen enough. */
+export const PIPE_CLOSED = Symbol('pipe closed');

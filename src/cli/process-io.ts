@@ -1,0 +1,44 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { DaemonCommands } from './daemon.ts';
+import { INTERRUPTED, PIPE_CLOSED } from './io.ts';
+import type { CliIo } from './io.ts';
+import { EXIT } from './failure.ts';
+
+/**
+ * This process as a `CliIo`. The first SIGINT or SIGTERM aborts its signal; a second one ends the process at once.
+ * A closed pipe aborts it too, instead of being an error.
+ */
+export function processIo(version: string, daemon: DaemonCommands): CliIo {
+  const ending = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(name, () => {
+      if (ending.signal.aborted) process.exit(EXIT.interrupted);
+      ending.abort(INTERRUPTED);
+    });
+  }
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error;
+      ending.abort(PIPE_CLOSED);
+    });
+  }
+  return {
+    version,
+    stdout: process.stdout,
+    stderr: process.stderr,
+    stdin: process.stdin,
+    isTty: process.stdout.isTTY,
+    canAsk: process.stdin.isTTY && process.stderr.isTTY,
+    env: process.env,
+    cwd: process.cwd(),
+    signal: ending.signal,
+    now: () => Date.now(),
+    sleep: async (durationMs, signal) => {
+      await delay(durationMs, undefined, { signal }).catch((error: unknown) => {
+        signal.throwIfAborted();
+        throw error;
+      });
+    },
+    daemon,
+  };
+}

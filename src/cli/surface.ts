@@ -1,0 +1,387 @@
+import type { CommandContext } from './context.ts';
+import type { Invocation } from './invocation.ts';
+
+/**
+ * Everything that can be typed: one table for the parser, the help texts and completion. It is long because it is the
+ * whole surface; what a command does is in `commands/<name>.ts`, loaded only when it is asked for.
+ */
+export interface CommandDefinition {
+  name: string;
+  /** Grouped under this heading in `--help`. */
+  group: 'Daemons' | 'The life of an app' | 'Seeing' | 'Acting' | 'Help';
+  summary: string;
+  arguments: ArgumentDefinition[];
+  options: OptionDefinition[];
+  /** Command lines without the program's name, each with what it does. */
+  examples: [line: string, about: string][];
+  load: () => Promise<CommandRun>;
+}
+
+/** Resolves to the exit code; what goes wrong is thrown. */
+export type CommandRun = (context: CommandContext, call: Invocation) => Promise<number>;
+
+export interface ArgumentDefinition {
+  /** `<app>`, `[app]`, `<file...>` */
+  syntax: string;
+  about: string;
+  completes?: Completes;
+}
+
+export interface OptionDefinition {
+  /** As commander reads them: `--wait`, `--timeout <seconds>`. */
+  flags: string;
+  about: string;
+  /** What its value is; options without a value are flags. */
+  value?: ValueKind;
+  fallback?: string | number;
+  completes?: Completes;
+}
+
+export type ValueKind =
+  | { kind: 'text' }
+  | { kind: 'number'; min: number; max: number; whole: boolean }
+  | { kind: 'choice'; choices: string[] }
+  /** May be given several times. */
+  | { kind: 'list' }
+  /** `KEY=VALUE`, several times. */
+  | { kind: 'pairs' };
+
+/** What a shell offers in that place. */
+export type Completes = 'apps' | 'targets' | 'nodes' | 'promises' | 'files' | 'directories' | string[];
+
+const text: ValueKind = { kind: 'text' };
+const pairs: ValueKind = { kind: 'pairs' };
+const list: ValueKind = { kind: 'list' };
+const count = (min: number, max: number): ValueKind => ({ kind: 'number', min, max, whole: true });
+const seconds = (min: number, max: number): ValueKind => ({ kind: 'number', min, max, whole: false });
+const choice = (...choices: string[]): ValueKind => ({ kind: 'choice', choices });
+
+const port = count(1, 65_535);
+const leaseTtl: OptionDefinition = {
+  flags: '--lease-ttl <seconds>',
+  about: 'how long a silent node is still believed (2 to 3600)',
+  value: count(2, 3600),
+};
+const logLevel: OptionDefinition = {
+  flags: '--log-level <level>',
+  about: 'what the log holds',
+  value: choice('debug', 'info', 'warn', 'error'),
+};
+const timeout: OptionDefinition = {
+  flags: '--timeout <seconds>',
+  about: 'how long to wait before giving up',
+  value: seconds(0, 86_400),
+  fallback: 300,
+};
+const manifestFiles: ArgumentDefinition = {
+  syntax: '<file...>',
+  about: 'manifests (YAML or hop3.toml); - is stdin',
+  completes: 'files',
+};
+
+/** For every command, before or after its name. */
+export const globalOptions: OptionDefinition[] = [
+  {
+    flags: '--api <url>',
+    about: 'the agent to ask: http://HOST:PORT or unix:/PATH (HOP3_AGENT_API, else http://127.0.0.1:7300)',
+    value: text,
+  },
+  { flags: '--token <token>', about: 'for an API that asks for one (better: HOP3_AGENT_TOKEN)', value: text },
+  { flags: '--json', about: 'answer in JSON, streams one object a line; errors as JSON on stderr' },
+  { flags: '--no-color', about: 'no colours, as with NO_COLOR=1' },
+];
+
+export const commandDefinitions: CommandDefinition[] = [
+  {
+    name: 'run',
+    group: 'Daemons',
+    summary: 'run the agent of this node',
+    arguments: [],
+    options: [
+      {
+        flags: '--config <file>',
+        about: 'the node configuration (default: /etc/hop3/agent.yaml if there is one)',
+        value: text,
+        completes: 'files',
+      },
+      { flags: '--name <node>', about: "the node's name (default: the host's)", value: text },
+      { flags: '--state-dir <dir>', about: 'where the agent keeps what must survive', value: text, completes: 'directories' },
+      { flags: '--etcd <urls>', about: 'etcd endpoints, separated by commas; none = an etcd of its own', value: text },
+      { flags: '--admin <host:port>', about: 'where the admin API listens', value: text },
+      { flags: '--peer <host:port>', about: 'where other agents reach this one', value: text },
+      { flags: '--label <key=value>', about: 'a label for placement; may be repeated', value: pairs },
+      { flags: '--role <role>', about: 'apps or proxy; may be repeated', value: list, completes: ['apps', 'proxy'] },
+      leaseTtl,
+      logLevel,
+      { flags: '--driver <driver>', about: 'how instances are run', value: choice('process', 'systemd') },
+      { flags: '--proxy-port <port>', about: 'where the proxy listens', value: port },
+    ],
+    examples: [
+      ['run', 'a node of its own, with its own etcd'],
+      ['run --config /etc/hop3/agent.yaml', 'as systemd starts it'],
+      ['run --name eu-1 --etcd http://10.0.0.1:2379,http://10.0.0.2:2379 --label zone=eu', 'a node of a cluster'],
+    ],
+    load: async () => (await import('./commands/run.ts')).run,
+  },
+  {
+    name: 'dev',
+    group: 'Daemons',
+    summary: 'run a whole cluster on this machine until Ctrl-C',
+    arguments: [{ syntax: '[file...]', about: 'manifests to apply once it is up', completes: 'files' }],
+    options: [
+      { flags: '--nodes <count>', about: 'how many nodes', value: count(1, 50), fallback: 3 },
+      {
+        flags: '--state-dir <dir>',
+        about: 'where the cluster keeps everything',
+        value: text,
+        fallback: '.hop3',
+        completes: 'directories',
+      },
+      { flags: '--proxy-port <port>', about: 'where the proxy listens', value: port, fallback: 8080 },
+      { flags: '--api-port <port>', about: "the first node's admin API; the others follow", value: port, fallback: 7301 },
+      leaseTtl,
+      logLevel,
+      { flags: '--fresh', about: 'forget what an earlier cluster in the state directory had' },
+      { flags: '--kill <node>', about: 'kill that node of the running cluster: its agent and its apps', value: text },
+      { flags: '--start <node>', about: 'start that node of the running cluster again', value: text },
+      { flags: '--stop', about: 'stop the running cluster' },
+    ],
+    examples: [
+      ['dev manifests/*.yaml', 'three nodes, a proxy, and these apps'],
+      ['dev --nodes 5 --lease-ttl 3', 'five nodes, losses noticed sooner'],
+      ['dev --kill node-2', 'in another terminal: lose a node'],
+    ],
+    load: async () => (await import('./commands/dev.ts')).dev,
+  },
+  {
+    name: 'init',
+    group: 'The life of an app',
+    summary: 'write a manifest from what is in a directory',
+    arguments: [{ syntax: '[dir]', about: 'the app (default: here)', completes: 'directories' }],
+    options: [
+      { flags: '--output <file>', about: 'where to write it (default: DIR/hop3.yaml; - is stdout)', value: text, completes: 'files' },
+      { flags: '--force', about: 'replace a file that is there' },
+    ],
+    examples: [
+      ['init ./guestbook', 'from its hop3.toml, Procfile, ENV, or what else is there'],
+      ['init ./guestbook --output -', 'only show it'],
+    ],
+    load: async () => (await import('./commands/init.ts')).init,
+  },
+  {
+    name: 'validate',
+    group: 'The life of an app',
+    summary: 'check manifests, all problems at once',
+    arguments: [manifestFiles],
+    options: [],
+    examples: [
+      ['validate manifests/*.yaml', 'each problem with file, line and column'],
+      ['validate app.yaml --json', 'for an editor or CI'],
+    ],
+    load: async () => (await import('./commands/validate.ts')).validate,
+  },
+  {
+    name: 'plan',
+    group: 'The life of an app',
+    summary: 'show what applying manifests would change, and change nothing',
+    arguments: [manifestFiles],
+    options: [],
+    examples: [['plan manifests/*.yaml', 'what would be created, restarted or rebuilt']],
+    load: async () => (await import('./commands/plan.ts')).plan,
+  },
+  {
+    name: 'apply',
+    group: 'The life of an app',
+    summary: 'make the cluster run what manifests say',
+    arguments: [manifestFiles],
+    options: [{ flags: '--wait', about: 'until every instance is ready, or one has failed' }, timeout],
+    examples: [
+      ['apply manifests/*.yaml', 'build and hand over to the nodes'],
+      ['apply app.yaml --wait --timeout 60', 'exit 8 unless it is up within a minute'],
+      ['apply - < app.yaml', 'from stdin'],
+    ],
+    load: async () => (await import('./commands/apply.ts')).apply,
+  },
+  {
+    name: 'deploy',
+    group: 'The life of an app',
+    summary: 'deploy the app in a directory and wait until it is up',
+    arguments: [{ syntax: '[dir]', about: 'the app (default: here)', completes: 'directories' }],
+    options: [
+      { flags: '--app <name>', about: "the app's name (default: what its files say, else the directory's)", value: text },
+      { flags: '--env <key=value>', about: 'an environment variable; may be repeated', value: pairs },
+      { flags: '--scale <type=n>', about: 'instances of a process type; may be repeated', value: pairs },
+      { flags: '--host <name>', about: 'a host name the proxy answers for; may be repeated', value: list },
+      timeout,
+    ],
+    examples: [
+      ['deploy ./guestbook', 'what hop3.toml, Procfile or the files themselves say'],
+      ['deploy . --app blog --host blog.localhost --scale web=3', 'said otherwise here'],
+    ],
+    load: async () => (await import('./commands/deploy.ts')).deploy,
+  },
+  {
+    name: 'remove',
+    group: 'The life of an app',
+    summary: 'stop an app and forget it',
+    arguments: [{ syntax: '<app>', about: 'its name', completes: 'apps' }],
+    options: [{ flags: '--yes', about: 'do not ask' }],
+    examples: [['remove blog --yes', 'without asking']],
+    load: async () => (await import('./commands/remove.ts')).remove,
+  },
+  {
+    name: 'status',
+    group: 'Seeing',
+    summary: 'show the apps, or the instances of one',
+    arguments: [{ syntax: '[app]', about: 'only this one, in detail', completes: 'apps' }],
+    options: [],
+    examples: [
+      ['status', 'all apps, and how much of them is ready'],
+      ['status blog', 'its instances: where they run and what is wrong'],
+      ["status --json | jq -r '.items[].app'", 'their names'],
+    ],
+    load: async () => (await import('./commands/status.ts')).status,
+  },
+  {
+    name: 'nodes',
+    group: 'Seeing',
+    summary: 'show the nodes',
+    arguments: [],
+    options: [],
+    examples: [['nodes', 'who is there, how full, how trusted']],
+    load: async () => (await import('./commands/nodes.ts')).nodes,
+  },
+  {
+    name: 'promises',
+    group: 'Seeing',
+    summary: 'show who promised what, and how it was judged',
+    arguments: [],
+    options: [
+      { flags: '--broken', about: 'only those judged broken' },
+      { flags: '--of <node>', about: 'only those of one node', value: text, completes: 'nodes' },
+      { flags: '--app <app>', about: 'only those about one app', value: text, completes: 'apps' },
+      {
+        flags: '--kind <kind>',
+        about: 'only those of one kind',
+        value: choice('capacity', 'running', 'serving', 'holding', 'deploying', 'draining', 'request'),
+      },
+      { flags: '--watch', about: 'show again each promise that changes, until Ctrl-C' },
+    ],
+    examples: [
+      ['promises --broken', 'what is not as promised'],
+      ['promises --of node-2 --watch', 'as it changes'],
+    ],
+    load: async () => (await import('./commands/promises.ts')).promises,
+  },
+  {
+    name: 'explain',
+    group: 'Seeing',
+    summary: 'say in words why something is as it is',
+    arguments: [
+      {
+        syntax: '<about>',
+        about: 'an instance (blog/web/0), a subject, or a promise (node-1/running:blog/web/0)',
+        completes: 'promises',
+      },
+    ],
+    options: [],
+    examples: [
+      ['explain blog/web/0', 'why it runs where it runs'],
+      ['explain node-1/running:blog/web/0', 'who judged that promise how, and why'],
+    ],
+    load: async () => (await import('./commands/explain.ts')).explain,
+  },
+  {
+    name: 'events',
+    group: 'Seeing',
+    summary: 'show what happened, from the ledger',
+    arguments: [],
+    options: [
+      { flags: '--follow', about: 'and go on as it happens' },
+      { flags: '--since <revision>', about: 'only what came after that revision', value: text },
+      { flags: '--lines <count>', about: 'at most so many of the past (default: 50; 1000 with --since)', value: count(1, 1000) },
+      { flags: '--kind <kind>', about: 'only of that kind', value: text },
+      { flags: '--node <node>', about: 'only from that node', value: text, completes: 'nodes' },
+      { flags: '--subject <subject>', about: 'only about that subject', value: text },
+    ],
+    examples: [
+      ['events --follow', 'as it happens'],
+      ['events --since 1204 --json', 'the rest, after a script stopped at 1204'],
+    ],
+    load: async () => (await import('./commands/events.ts')).events,
+  },
+  {
+    name: 'logs',
+    group: 'Seeing',
+    summary: 'show what instances wrote',
+    arguments: [{ syntax: '<target>', about: 'APP, APP/TYPE or APP/TYPE/N', completes: 'targets' }],
+    options: [
+      { flags: '--follow', about: 'and go on as they write' },
+      { flags: '--lines <count>', about: 'of the past, for each instance', value: count(0, 10_000), fallback: 100 },
+    ],
+    examples: [
+      ['logs blog', 'all its instances, on every node'],
+      ['logs blog/web/0 --follow --lines 0', 'only what comes now'],
+    ],
+    load: async () => (await import('./commands/logs.ts')).logs,
+  },
+  {
+    name: 'top',
+    group: 'Seeing',
+    summary: 'watch nodes and instances; q ends it',
+    arguments: [],
+    options: [
+      { flags: '--interval <seconds>', about: 'how often to look', value: seconds(0.2, 3600), fallback: 2 },
+      { flags: '--once', about: 'look once' },
+    ],
+    examples: [['top', 'the whole cluster on one screen']],
+    load: async () => (await import('./commands/top.ts')).top,
+  },
+  {
+    name: 'scale',
+    group: 'Acting',
+    summary: 'change how many instances an app has',
+    arguments: [
+      { syntax: '<app>', about: 'its name', completes: 'apps' },
+      { syntax: '<type=n...>', about: 'as in web=3' },
+    ],
+    options: [{ flags: '--wait', about: 'until all are ready' }, timeout],
+    examples: [['scale blog web=5 mailer=2', 'five web instances and two mailers']],
+    load: async () => (await import('./commands/scale.ts')).scale,
+  },
+  {
+    name: 'restart',
+    group: 'Acting',
+    summary: 'replace the instances of an app one after the other',
+    arguments: [
+      { syntax: '<app>', about: 'its name', completes: 'apps' },
+      { syntax: '[type]', about: 'only this process type' },
+    ],
+    options: [{ flags: '--wait', about: 'until all are replaced and ready' }, timeout],
+    examples: [['restart blog web --wait', 'only the web instances']],
+    load: async () => (await import('./commands/restart.ts')).restart,
+  },
+  {
+    name: 'doctor',
+    group: 'Help',
+    summary: 'check this machine and the agent',
+    arguments: [],
+    options: [
+      { flags: '--state-dir <dir>', about: 'the state directory to check', value: text, completes: 'directories' },
+    ],
+    examples: [['doctor', 'what is missing, old or wrong, and what to do']],
+    load: async () => (await import('./commands/doctor.ts')).doctor,
+  },
+  {
+    name: 'completion',
+    group: 'Help',
+    summary: 'print a completion script for a shell',
+    arguments: [{ syntax: '<shell>', about: 'bash, zsh or fish', completes: ['bash', 'zsh', 'fish'] }],
+    options: [],
+    examples: [
+      ['completion bash > /etc/bash_completion.d/hop3-agent', 'for everybody on this machine'],
+      ['completion fish | source', 'for this session'],
+    ],
+    load: async () => (await import('./commands/completion.ts')).completion,
+  },
+];

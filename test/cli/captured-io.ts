@@ -1,0 +1,71 @@
+import type { DaemonCommands, DevOptions, RunOptions } from '../../src/cli/daemon.ts';
+import type { CliIo } from '../../src/cli/io.ts';
+import { runCli } from '../../src/cli/program.ts';
+
+export interface Ran {
+  exitCode: number;
+  stdout: string;
+  stderr: string;
+}
+
+export interface Circumstances {
+  env?: Record<string, string>;
+  cwd?: string;
+  stdin?: string;
+  isTty?: boolean;
+  canAsk?: boolean;
+  signal?: AbortSignal;
+  /** Called with all of stdout after each write: to abort at a certain word. */
+  onStdout?: (soFar: string) => void;
+  daemon?: Partial<DaemonCommands>;
+  /** Waiting takes no time; the clock moves on all the same. */
+  fastClock?: boolean;
+}
+
+/** Runs one command line as `main.ts` would, and keeps what it wrote. */
+export async function ran(argv: string[], circumstances: Circumstances = {}): Promise<Ran> {
+  const written = { stdout: '', stderr: '' };
+  let passedMs = 0;
+  const io: CliIo = {
+    version: '0.0.0-test',
+    stdout: {
+      write: text => {
+        written.stdout += text;
+        circumstances.onStdout?.(written.stdout);
+      },
+    },
+    stderr: { write: text => void (written.stderr += text) },
+    stdin: stdinOf(circumstances.stdin ?? ''),
+    isTty: circumstances.isTty ?? false,
+    canAsk: circumstances.canAsk ?? false,
+    env: circumstances.env ?? {},
+    cwd: circumstances.cwd ?? '/nowhere',
+    signal: circumstances.signal ?? new AbortController().signal,
+    now: () => Date.parse('2026-01-01T00:00:00Z') + passedMs,
+    sleep: (durationMs, signal) => {
+      signal.throwIfAborted();
+      passedMs += durationMs;
+      return new Promise(resolve => setTimeout(resolve, Math.min(durationMs, 5)));
+    },
+    daemon: {
+      run: circumstances.daemon?.run ?? (() => Promise.reject(new Error('no daemon here'))),
+      dev: circumstances.daemon?.dev ?? (() => Promise.reject(new Error('no daemon here'))),
+    },
+  };
+  const exitCode = await runCli(argv, io);
+  return { exitCode, ...written };
+}
+
+/** A daemon that only remembers what it was told. */
+export function recordingDaemon(): { asked: (RunOptions | DevOptions)[]; daemon: DaemonCommands } {
+  const asked: (RunOptions | DevOptions)[] = [];
+  const remember = (options: RunOptions | DevOptions) => {
+    asked.push(options);
+    return Promise.resolve(0);
+  };
+  return { asked, daemon: { run: remember, dev: remember } };
+}
+
+async function* stdinOf(text: string): AsyncGenerator<string> {
+  yield text;
+}
