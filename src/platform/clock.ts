@@ -14,7 +14,7 @@ export function systemClock(): Clock {
   const now = bootClock(readUptimeMs(openSync('/proc/uptime', 'r')), monotonicMs);
   return {
     now,
-    timestamp: () => new Date().toISOString(),
+    timestamp: (aheadMs = 0) => new Date(Date.now() + aheadMs).toISOString(),
     sleep: (durationMs, signal) =>
       new Promise(resolve => {
         if (signal?.aborted) {

@@ -25,8 +25,8 @@ export class FakeClock implements Clock {
     return this.nowMs;
   }
 
-  timestamp(): Timestamp {
-    return new Date(this.nowMs + this.wallOffsetMs).toISOString();
+  timestamp(aheadMs = 0): Timestamp {
+    return new Date(this.nowMs + this.wallOffsetMs + aheadMs).toISOString();
   }
 
   sleep(durationMs: number, signal?: AbortSignal): Promise<void> {
