@@ -1,4 +1,5 @@
 import { access, chmod, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { runCommand } from './run-command.ts';
 
 const INSTALL_MS = 600_000;
@@ -12,6 +13,7 @@ export interface RootInstall {
   signal: AbortSignal | undefined;
   /** Debian's hook that may forbid starting services (invoke-rc.d(8)). */
   policyFile?: string;
+  initDirectory?: string;
 }
 
 /** `apt-get install`, with the package's stock service neither started nor enabled. @throws CommandError */
@@ -19,17 +21,22 @@ export async function installAsRoot(options: RootInstall): Promise<void> {
   const policyFile = options.policyFile ?? '/usr/sbin/policy-rc.d';
   const env = { ...options.env, DEBIAN_FRONTEND: 'noninteractive' };
   // Taken as a last word: killing apt half-way would leave packages unconfigured.
-  const run = (args: string[]) => runCommand('apt-get', args, { env, timeoutMs: INSTALL_MS });
+  const run = (label: string, args: string[]) =>
+    runCommand('apt-get', ['-o', 'DPkg::Lock::Timeout=120', ...args], {
+      label: `apt-get ${label}`,
+      env,
+      timeoutMs: INSTALL_MS,
+    });
   await restorePolicy(policyFile);
   await forbidServices(policyFile);
   try {
-    await run(['-o', 'DPkg::Lock::Timeout=120', 'update']);
+    await run('update', ['update']);
     options.signal?.throwIfAborted();
-    await run([
-      ...['-o', 'DPkg::Lock::Timeout=120', '-o', 'Dpkg::Options::=--force-confold'],
+    await run(`install ${options.package}`, [
+      ...['-o', 'Dpkg::Options::=--force-confold'],
       ...['install', '--yes', '--no-install-recommends', options.package],
     ]);
-    await disableService(options.service, env);
+    await disableService(options.service, options.initDirectory ?? '/etc/init.d', env);
   } finally {
     await restorePolicy(policyFile);
   }
@@ -48,8 +55,12 @@ async function restorePolicy(policyFile: string): Promise<void> {
   await rename(savedFile(policyFile), policyFile).catch(ignoreMissing);
 }
 
-async function disableService(service: string, env: Record<string, string>): Promise<void> {
-  const hasInitScript = await access(`/etc/init.d/${service}`).then(
+async function disableService(
+  service: string,
+  initDirectory: string,
+  env: Record<string, string>,
+): Promise<void> {
+  const hasInitScript = await access(join(initDirectory, service)).then(
     () => true,
     () => false,
   );

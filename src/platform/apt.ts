@@ -12,7 +12,7 @@ export interface Apt {
   update(): Promise<void>;
   /** The package and every dependency that this machine lacks. Recommended ones are left out. */
   missingWith(name: string): Promise<string[]>;
-  /** Into the current directory of the isolated apt; resolves with nothing, the files are `*.deb` in `directory`. */
+  /** The files become `*.deb` in `directory`. */
   download(packages: string[]): Promise<void>;
   readonly directory: string;
 }
@@ -40,13 +40,20 @@ export async function isolatedApt(options: AptOptions): Promise<Apt> {
     'APT::Sandbox::User=root',
     ...(options.suite === undefined ? [] : await suiteOnly(directory, options.suite)),
   ].flatMap(option => ['-o', option]);
-  const apt = (args: string[], timeoutMs: number) =>
-    runCommand('apt-get', [...own, ...args], { env, cwd: directory, timeoutMs, signal });
+  const suite = options.suite === undefined ? '' : ` (${options.suite.name})`;
+  const apt = (label: string, args: string[], timeoutMs: number) =>
+    runCommand('apt-get', [...own, ...args], {
+      label: `apt-get ${label}${suite}`,
+      env,
+      cwd: directory,
+      timeoutMs,
+      signal,
+    });
   return {
     directory,
     async update() {
       // Without the option apt reports a mirror it cannot reach as a success.
-      await apt(['-o', 'APT::Update::Error-Mode=any', 'update'], UPDATE_MS);
+      await apt('update', ['-o', 'APT::Update::Error-Mode=any', 'update'], UPDATE_MS);
     },
     async missingWith(name) {
       const plan = await apt(
@@ -56,7 +63,7 @@ export async function isolatedApt(options: AptOptions): Promise<Apt> {
       return [...plan.matchAll(/^Inst (\S+)/gm)].flatMap(match => match[1] ?? []);
     },
     async download(packages) {
-      await apt(['download', ...packages], DOWNLOAD_MS);
+      await apt(`download ${packages.join(' ')}`, ['download', ...packages], DOWNLOAD_MS);
     },
   };
 }

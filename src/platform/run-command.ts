@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process';
 
 export interface CommandOptions {
+  /** What messages call it; the command with all its arguments when absent. */
+  label?: string;
   env: Record<string, string>;
   cwd?: string;
   timeoutMs: number;
@@ -38,8 +40,8 @@ export function runCommand(command: string, args: string[], options: CommandOpti
     child.stderr.setEncoding('utf8').on('data', (text: string) => (both += text));
     const fail = (why: string, cause?: unknown) => {
       const said = both.trim().split('\n').slice(-5).join(' | ');
-      const line = [command, ...args.filter(argument => !argument.startsWith('-'))].join(' ');
-      reject(new CommandError(`${line}: ${why}${said === '' ? '' : `: ${said}`}`, both, cause));
+      const label = options.label ?? [command, ...args].join(' ');
+      reject(new CommandError(`${label}: ${why}${said === '' ? '' : `: ${said}`}`, both, cause));
     };
     child.once('error', error => {
       if (timeout.aborted) fail(`not done after ${options.timeoutMs / 1000} s`, error);
