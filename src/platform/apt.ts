@@ -57,6 +57,7 @@ export async function isolatedApt(options: AptOptions): Promise<Apt> {
     },
     async missingWith(name) {
       const plan = await apt(
+        'install --simulate',
         ['--simulate', '--reinstall', '--no-install-recommends', 'install', name],
         ASK_MS,
       );
