@@ -82,8 +82,8 @@ export interface StartHistory {
   lastTrouble: string | null;
   /** Whether any start of this version has ever been ready. */
   everReady: boolean;
-  /** How its last copy ended when nobody had asked for it; absent once a copy is ready again. */
-  lastExit?: { code: number | null; signal: string | null };
+  /** How its last copy ended when nobody had asked for it; null or absent while that says nothing. */
+  lastExit?: { code: number | null; signal: string | null } | null;
 }
 
 /** An action leaves nothing to choose; performing it is a switch. */

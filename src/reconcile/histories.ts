@@ -41,8 +41,7 @@ export function afterExit(
 export function afterReady(history: StartHistory | undefined, unit: Unit, nowMs: InstantMs): StartHistory {
   const before = historyOf(history, unit);
   if (before.version !== unit.version || nowMs < unit.startedMs) return before;
-  const { lastExit: _ended, ...rest } = before;
-  return { ...rest, everReady: true };
+  return { ...before, everReady: true, lastExit: null };
 }
 
 /** Takes in that a living copy is being stopped because it is no use: too slow to start, or hung. */

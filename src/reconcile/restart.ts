@@ -54,7 +54,7 @@ export function backoffMs(failures: number): number {
 }
 
 function endedForGood(history: StartHistory, restart: RestartPolicy, process: ProcessSpec): string | null {
-  if (history.lastExit === undefined) return null;
+  if (!history.lastExit) return null;
   switch (restart.policy) {
     case 'always':
       return null;

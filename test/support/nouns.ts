@@ -1,5 +1,6 @@
 import type { AppSpec, ProcessSpec } from '../../src/model/app-spec.ts';
 import { instanceId, subjectOfInstance } from '../../src/model/ids.ts';
+import type { FreeInstance, PlaceableNode } from '../../src/model/placement.ts';
 import type { DesiredInstance, Unit, UnitExit } from '../../src/model/reconciliation.ts';
 
 /** Complete nouns for tests; say only what the test is about. */
@@ -98,4 +99,37 @@ export function unit(parts: Partial<Unit> = {}): Unit {
 
 export function unitExit(parts: Partial<UnitExit> = {}): UnitExit {
   return { code: 1, signal: null, lastOutput: [], requested: false, ...parts };
+}
+
+const gibibyte = 1024 ** 3;
+
+export function placeableNode(node: string, parts: Partial<PlaceableNode> = {}): PlaceableNode {
+  return {
+    node,
+    labels: {},
+    roles: ['apps', 'proxy'],
+    capacity: { memoryBytes: 4 * gibibyte, cpu: 4 },
+    draining: false,
+    platform: 'linux-x64-node20',
+    trust: 1,
+    ...parts,
+  };
+}
+
+export function freeInstance(index: number, parts: Partial<FreeInstance> = {}): FreeInstance {
+  const spec = parts.spec ?? appSpec();
+  const process = parts.process ?? spec.processes[0]!;
+  const instance = instanceId({ app: spec.app, process: process.type, index });
+  return {
+    instance,
+    subject: subjectOfInstance(instance),
+    spec,
+    process,
+    index,
+    platform: null,
+    runsOn: [],
+    tiedTo: [],
+    refusals: [],
+    ...parts,
+  };
 }

@@ -1,0 +1,66 @@
+import type { FreeInstance, PlaceableNode } from '../model/placement.ts';
+import type { Capacity } from '../model/records.ts';
+import { toMillicores } from './usage.ts';
+
+/** Why a node cannot take an instance, in words and numbers; null = it can. */
+export function exclusion(
+  free: FreeInstance,
+  node: PlaceableNode,
+  left: Capacity,
+  needed: Capacity,
+): string | null {
+  if (!node.roles.includes('apps')) {
+    return `runs no apps (its roles: ${node.roles.length > 0 ? node.roles.join(', ') : 'none'})`;
+  }
+  if (node.draining) return 'is draining';
+  return (
+    labelExclusion(free, node) ??
+    platformExclusion(free, node) ??
+    tieExclusion(free, node) ??
+    refusal(free, node) ??
+    capacityExclusion(node, left, needed)
+  );
+}
+
+function labelExclusion({ spec }: FreeInstance, { labels }: PlaceableNode): string | null {
+  for (const [label, wanted] of Object.entries(spec.placement.requires)) {
+    const has = labels[label];
+    if (has === undefined) return `has no label ${label}, required is "${wanted}"`;
+    if (has !== wanted) return `has label ${label} "${has}", required is "${wanted}"`;
+  }
+  return null;
+}
+
+function platformExclusion({ platform }: FreeInstance, node: PlaceableNode): string | null {
+  if (platform === null || platform === node.platform || node.platform.startsWith(`${platform}-`))
+    return null;
+  return `is ${node.platform}, and the artifact was built for ${platform}`;
+}
+
+function tieExclusion({ tiedTo }: FreeInstance, { node }: PlaceableNode): string | null {
+  if (tiedTo.length === 0 || tiedTo.includes(node)) return null;
+  return `does not have its data, which is on ${tiedTo.join(', ')}`;
+}
+
+function refusal({ refusals }: FreeInstance, { node }: PlaceableNode): string | null {
+  const refused = refusals.find(each => each.node === node);
+  return refused ? `refuses it: ${refused.reason}` : null;
+}
+
+function capacityExclusion({ capacity }: PlaceableNode, left: Capacity, needed: Capacity): string | null {
+  if (left.memoryBytes < needed.memoryBytes) {
+    return `has ${mebibytes(left.memoryBytes)} of ${mebibytes(capacity.memoryBytes)} MiB memory left, needed are ${mebibytes(needed.memoryBytes)}`;
+  }
+  if (toMillicores(left.cpu) < toMillicores(needed.cpu)) {
+    return `has ${cores(left.cpu)} of ${cores(capacity.cpu)} cores left, needed are ${cores(needed.cpu)}`;
+  }
+  return null;
+}
+
+function mebibytes(bytes: number): string {
+  return String(Math.floor(bytes / 1024 / 1024));
+}
+
+function cores(cpu: number): string {
+  return String(toMillicores(cpu) / 1000);
+}

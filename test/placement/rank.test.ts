@@ -1,0 +1,142 @@
+import test from 'ava';
+import fc from 'fast-check';
+import type { FreeInstance, PlaceableNode, PlacedInstance } from '../../src/model/placement.ts';
+import { rank } from '../../src/placement/rank.ts';
+import { reservation } from '../../src/placement/reservation.ts';
+import { appSpec, freeInstance, placeableNode } from '../support/nouns.ts';
+
+const three = ['node-1', 'node-2', 'node-3'].map(name => placeableNode(name));
+const small = { memoryBytes: 64 * 1024 * 1024, cpu: 4 };
+
+test('nine instances on three equal nodes are spread three, three, three', t => {
+  t.deepEqual(counts(rank(instances(9), three, [])), { 'node-1': 3, 'node-2': 3, 'node-3': 3 });
+});
+
+test('three instances on three equal nodes are spread one, one, one', t => {
+  t.deepEqual(counts(rank(instances(3), three, [])), { 'node-1': 1, 'node-2': 1, 'node-3': 1 });
+});
+
+test('a few instances of other apps do not make the spread uneven', t => {
+  const other: PlacedInstance[] = [0, 1, 2].map(index => ({
+    instance: `shop/web/${index}`,
+    node: 'node-1',
+    reserves: reservation(appSpec()),
+  }));
+  t.deepEqual(counts(rank(instances(9), three, other)), { 'node-1': 3, 'node-2': 3, 'node-3': 3 });
+});
+
+test('what is placed already counts, so a node that joins takes the new work', t => {
+  const placed = place(instances(6), ['node-1', 'node-2']);
+  t.deepEqual(counts(rank([freeInstance(6), freeInstance(7)], three, placed)), { 'node-3': 2 });
+});
+
+test('the node that runs it comes first, however full', t => {
+  const placed = place(instances(4), ['node-2']);
+  const [ranking] = rank([freeInstance(4, { runsOn: ['node-2'] })], three, placed);
+  t.is(ranking?.candidates[0]?.node, 'node-2');
+  t.regex(ranking?.candidates[0]?.reasons[0] ?? '', /runs it or had it last/);
+});
+
+test('values of the spread label are evened out before nodes are', t => {
+  const spec = appSpec({ placement: { requires: {}, spread: 'zone' } });
+  const nodes = [
+    placeableNode('a1', { labels: { zone: 'a' } }),
+    placeableNode('a2', { labels: { zone: 'a' } }),
+    placeableNode('a3', { labels: { zone: 'a' } }),
+    placeableNode('b1', { labels: { zone: 'b' } }),
+    placeableNode('n1'),
+  ];
+  const six = instances(6).map(({ index }) => freeInstance(index, { spec }));
+  const { b1, n1, ...rest } = counts(rank(six, nodes, []));
+  t.is(b1, 2);
+  t.is(n1, 2);
+  t.is(sum(Object.values(rest)), 2);
+});
+
+test('an untrusted node comes after a trusted one', t => {
+  const nodes = [placeableNode('shaky', { trust: 0.2 }), placeableNode('solid')];
+  for (const ranking of rank(instances(2), nodes, [])) {
+    t.is(ranking.candidates[0]?.node, 'solid');
+  }
+});
+
+test('who cannot take it is named with the reason', t => {
+  const nodes = [placeableNode('full', { capacity: small }), placeableNode('ok')];
+  const [ranking] = rank([freeInstance(0)], nodes, []);
+  t.deepEqual(
+    ranking?.candidates.map(({ node }) => node),
+    ['ok'],
+  );
+  t.deepEqual(ranking?.excluded, [{ node: 'full', reason: 'has 64 of 64 MiB memory left, needed are 128' }]);
+});
+
+const anyNodes = fc.uniqueArray(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 6 }).chain(ids =>
+  fc.tuple(
+    ...ids.map(id =>
+      fc
+        .record({ memory: fc.integer({ min: 0, max: 12 }), cpu: fc.integer({ min: 0, max: 12 }) })
+        .map(({ memory, cpu }) =>
+          placeableNode(`node-${id}`, {
+            capacity: { memoryBytes: memory * 100 * 1024 * 1024, cpu: cpu / 10 },
+          }),
+        ),
+    ),
+  ),
+);
+
+test('no node is ever given more than it has', t => {
+  fc.assert(
+    fc.property(anyNodes, fc.integer({ min: 0, max: 30 }), (nodes, count) => {
+      const rankings = rank(instances(count), nodes, []);
+      const needed = reservation(appSpec());
+      for (const { node, capacity } of nodes) {
+        const taken = counts(rankings)[node] ?? 0;
+        t.true(taken * needed.memoryBytes <= capacity.memoryBytes);
+        t.true(taken * Math.round(needed.cpu * 1000) <= Math.round(capacity.cpu * 1000));
+      }
+    }),
+  );
+});
+
+test('the order of what is given changes nothing', t => {
+  const placed = place(instances(7), ['node-1', 'node-2']);
+  fc.assert(
+    fc.property(
+      anyOrder(instances(12).slice(7)),
+      anyOrder<PlaceableNode>(three),
+      anyOrder(placed),
+      (free, nodes, there) => {
+        t.deepEqual(rank(free, nodes, there), rank(instances(12).slice(7), three, placed));
+      },
+    ),
+  );
+});
+
+function instances(count: number): FreeInstance[] {
+  return Array.from({ length: count }, (_, index) => freeInstance(index));
+}
+
+function place(free: FreeInstance[], nodes: string[]): PlacedInstance[] {
+  return free.map(({ instance, spec }, index) => ({
+    instance,
+    node: nodes[index % nodes.length]!,
+    reserves: reservation(spec),
+  }));
+}
+
+function counts(rankings: ReturnType<typeof rank>): Record<string, number> {
+  const result: Record<string, number> = {};
+  for (const { candidates } of rankings) {
+    const node = candidates[0]?.node;
+    if (node !== undefined) result[node] = (result[node] ?? 0) + 1;
+  }
+  return result;
+}
+
+function sum(values: number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}
+
+function anyOrder<T>(values: T[]): fc.Arbitrary<T[]> {
+  return fc.shuffledSubarray(values, { minLength: values.length });
+}
