@@ -1,0 +1,202 @@
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { delimiter, join } from 'node:path';
+import type { AppSpec } from '../model/app-spec.ts';
+import type { Digest } from '../model/ids.ts';
+import type { ArtifactRef } from '../model/records.ts';
+import { ArtifactError, type BuildNote } from '../ports/artifacts.ts';
+import { writeBuildArtifact } from './build-artifact.ts';
+import { cacheKey, recall, remember } from './build-cache.ts';
+import { literalEnv } from './build-environment.ts';
+import { runCommand, shellCommand } from './command.ts';
+import { packTree } from './pack.ts';
+import { obtainSource, type SourceRoom } from './source.ts';
+import { toolchainFor } from './toolchains/detect.ts';
+import type { Recipe, Toolchain } from './toolchains/toolchain.ts';
+import { unpackArchive } from './unpack.ts';
+import { describeVenv } from './venv.ts';
+
+export interface BuildRoom extends SourceRoom {
+  /** Where builds are made; everything in it is disposable. */
+  buildsDirectory: string;
+  /** Where results are remembered by what went into them. */
+  cacheDirectory: string;
+  platform: string;
+  /** Names what this run of the agent is making. */
+  run: string;
+}
+
+interface Task {
+  spec: AppSpec;
+  room: BuildRoom;
+  note: (note: BuildNote) => void;
+  signal: AbortSignal;
+}
+
+/**
+ * The artifact of a spec: its source as it is when there is nothing to build, else the built tree with its
+ * BUILD_ARTIFACT.json. What was built before from the same source in the same way is not built again. @throws ArtifactError
+ */
+export async function buildArtifact(
+  spec: AppSpec,
+  room: BuildRoom,
+  note: (note: BuildNote) => void,
+  signal: AbortSignal,
+): Promise<ArtifactRef> {
+  if (spec.source === null)
+    throw new ArtifactError(`${spec.app} has no source to build`, { retryable: false });
+  if (spec.build.builder === 'docker' || spec.build.builder === 'nix') {
+    throw new ArtifactError(`the builder "${spec.build.builder}" is not supported: use auto, local or none`, {
+      retryable: false,
+    });
+  }
+  await mkdir(room.buildsDirectory, { recursive: true });
+  await mkdir(join(room.env['HOME'] ?? room.cacheDirectory), { recursive: true });
+  const work = await mkdtemp(join(room.buildsDirectory, `${room.run}-`));
+  try {
+    const source = await obtainSource(spec.source, room, {
+      work,
+      ignore: spec.build.ignore,
+      note: text => note({ step: 'fetch', text }),
+      signal,
+    });
+    return await buildSource(source, join(work, 'src'), { spec, room, note, signal });
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
+/** Removes what a crash left half-built. */
+export async function removeOldBuilds(room: BuildRoom): Promise<void> {
+  for (const name of await readdir(room.buildsDirectory).catch(() => [])) {
+    if (!name.startsWith(room.run))
+      await rm(join(room.buildsDirectory, name), { recursive: true, force: true });
+  }
+}
+
+async function buildSource(source: Digest, directory: string, task: Task): Promise<ArtifactRef> {
+  const { spec, room, note, signal } = task;
+  const asItIs = async () => ({
+    digest: source,
+    bytes: (await room.store.read(source)).bytes,
+    platform: null,
+  });
+  if (spec.build.builder === 'none') return asItIs();
+  const key = cacheKey(source, spec, room.platform);
+  const before = await recall(room.cacheDirectory, key, room.store);
+  if (before) {
+    note({ step: 'build', text: `built before: ${before.digest}` });
+    return before;
+  }
+  await unpackArchive((await room.store.read(source)).stream, directory, {
+    limits: room.limits,
+    digest: source,
+    signal,
+  });
+  const built = await runBuild(directory, task);
+  const result = built === null ? await asItIs() : await keepBuilt(directory, built, { source, key }, task);
+  await remember(room.cacheDirectory, key, result);
+  return result;
+}
+
+/** null when there was nothing to do. */
+async function runBuild(
+  directory: string,
+  task: Task,
+): Promise<{ toolchain: Toolchain; recipe: Recipe } | null> {
+  const { spec, room } = task;
+  const plainEnv = { ...literalEnv(spec), ...room.env };
+  await runAll(spec.build.beforeBuild, directory, plainEnv, task);
+  // Only now: what is built may have been downloaded by a command before.
+  const toolchain = await toolchainFor(directory, spec);
+  const recipe = await toolchain.recipe(directory, spec, room.env.PATH);
+  const { beforeBuild, afterBuild } = spec.build;
+  if (recipe.commands.length + beforeBuild.length + afterBuild.length === 0) return null;
+  task.note({ step: 'build', text: `building as a ${toolchain.name} app` });
+  const env = {
+    ...plainEnv,
+    ...recipe.env,
+    ...('VIRTUAL_ENV' in recipe.env ? { VIRTUAL_ENV: join(directory, 'venv') } : {}),
+    PATH: [...recipe.pathPrepend.map(path => join(directory, path)), room.env.PATH].join(delimiter),
+  };
+  await runAll(recipe.commands, directory, env, task);
+  await runAll(afterBuild, directory, env, task);
+  return { toolchain, recipe };
+}
+
+async function runAll(
+  commands: string[],
+  directory: string,
+  env: Record<string, string>,
+  task: Task,
+): Promise<void> {
+  const timeoutSeconds = task.room.limits.commandSeconds;
+  for (const text of commands) {
+    task.note({ step: 'build', text: `$ ${text}` });
+    const command = shellCommand(text, { directory, env, timeoutSeconds });
+    await runCommand(command, task.room.clock, line => task.note({ step: 'build', text: line }), task.signal);
+  }
+}
+
+async function keepBuilt(
+  directory: string,
+  built: { toolchain: Toolchain; recipe: Recipe },
+  inputs: { source: Digest; key: string },
+  task: Task,
+): Promise<ArtifactRef> {
+  const { room, spec } = task;
+  await describeBuild(directory, built, inputs, task);
+  const packed = await packTree(directory, {
+    include: path => path !== '.git',
+    onLinkOut: (path, target) => {
+      // The interpreter is each node's own; it is linked again where the artifact is unpacked.
+      if (path.startsWith('venv/bin/python')) return;
+      throw new ArtifactError(
+        `the build of ${spec.app} made a link out of its directory: ${path} to ${target}`,
+        {
+          retryable: false,
+        },
+      );
+    },
+    keepTimes: true,
+    maxBytes: room.limits.maxBytes,
+    into: join(directory, '..'),
+    signal: task.signal,
+  });
+  const { digest, bytes } = await room.store.adopt(packed.filePath, packed.digest);
+  task.note({ step: 'pack', text: `${digest}, ${bytes} bytes` });
+  return { digest, bytes, platform: room.platform };
+}
+
+async function describeBuild(
+  directory: string,
+  { toolchain, recipe }: { toolchain: Toolchain; recipe: Recipe },
+  inputs: { source: Digest; key: string },
+  { room, spec }: Task,
+): Promise<void> {
+  const python = await describeVenv(directory);
+  const absolute = (path: string) => join(directory, path);
+  await writeBuildArtifact(directory, {
+    kind: toolchain.name,
+    builder: 'local',
+    app_name: spec.app,
+    built_at: room.clock.timestamp(),
+    build_id: inputs.key.slice(0, 32),
+    location: directory,
+    metadata: { source: inputs.source, platform: room.platform, ...(python ? { python } : {}) },
+    runtime: {
+      env_vars: { ...recipe.runtimeEnv, ...(python ? { VIRTUAL_ENV: absolute('venv') } : {}) },
+      path_prepend: recipe.pathPrepend.map(absolute),
+      working_dir: directory,
+      workers: Object.fromEntries(
+        spec.processes.map(process => [
+          process.type,
+          process.kind === 'static' ? process.directory : process.command,
+        ]),
+      ),
+      before_run: spec.beforeRun,
+      static_paths: {},
+      healthcheck_path: spec.healthcheck.path ?? '/',
+      healthcheck_timeout: spec.healthcheck.timeoutSeconds,
+    },
+  });
+}

@@ -1,0 +1,146 @@
+import { randomBytes } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { link, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Digest } from '../model/ids.ts';
+import { ArtifactError } from '../ports/artifacts.ts';
+import { saveStream } from './save-stream.ts';
+
+const FILE_NAME = /^([0-9a-f]{64})\.tar\.gz$/;
+const DIGEST = /^sha256:[0-9a-f]{64}$/;
+
+export interface Stored {
+  digest: Digest;
+  bytes: number;
+}
+
+/**
+ * Files named by the sha256 of their bytes. What is in the folder under such a name is whole: it is written beside,
+ * flushed and renamed. Any number of writers may bring the same digest at once.
+ */
+export class ContentStore {
+  private readonly directory: string;
+  private readonly maxBytes: number;
+  private readonly run: string;
+
+  /** `run` names what this run of the agent is writing. */
+  constructor(directory: string, maxBytes: number, run: string) {
+    this.directory = directory;
+    this.maxBytes = maxBytes;
+    this.run = run;
+  }
+
+  /**
+   * Keeps the stream's bytes if `check` (given the path of the whole file) lets them pass.
+   * @throws ArtifactError when they are not `expected`, or more than the store takes
+   */
+  async put(
+    stream: AsyncIterable<Uint8Array>,
+    expected: Digest | null,
+    check: (path: string) => Promise<void> = () => Promise.resolve(),
+  ): Promise<Stored> {
+    await mkdir(this.directory, { recursive: true });
+    const temporary = join(this.directory, `.incoming-${this.run}-${randomBytes(8).toString('hex')}`);
+    try {
+      const stored = await saveStream(stream, temporary, this.maxBytes);
+      if (expected !== null && stored.digest !== expected) {
+        throw new ArtifactError(`expected ${expected}, but the bytes are those of ${stored.digest}`, {
+          retryable: true,
+        });
+      }
+      await check(temporary);
+      await rename(temporary, this.pathOf(stored.digest));
+      await flushDirectory(this.directory);
+      return stored;
+    } finally {
+      await rm(temporary, { force: true });
+    }
+  }
+
+  /** Takes over a file on the same file system that is known to have this digest; the original stays. */
+  async adopt(filePath: string, digest: Digest): Promise<Stored> {
+    await mkdir(this.directory, { recursive: true });
+    await link(filePath, this.pathOf(digest)).catch((error: unknown) => {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    });
+    await flushDirectory(this.directory);
+    return { digest, bytes: (await stat(this.pathOf(digest))).size };
+  }
+
+  async has(digest: Digest): Promise<boolean> {
+    return (await this.bytesOf(digest)) !== null;
+  }
+
+  async list(): Promise<Stored[]> {
+    const stored = await Promise.all(
+      (await this.names()).map(async name => {
+        const digest = `sha256:${FILE_NAME.exec(name)?.[1] ?? ''}`;
+        const bytes = await this.bytesOf(digest);
+        return bytes === null ? [] : [{ digest, bytes }];
+      }),
+    );
+    return stored.flat().toSorted((a, b) => (a.digest < b.digest ? -1 : 1));
+  }
+
+  /** @throws ArtifactError when it is not here */
+  async read(digest: Digest): Promise<{ bytes: number; stream: AsyncIterable<Uint8Array> }> {
+    const bytes = await this.bytesOf(digest);
+    if (bytes === null) throw new ArtifactError(`${digest} is not on this node`, { retryable: true });
+    // Opened when it is read, so that a stream nobody reads holds no file open.
+    return { bytes, stream: readLazily(this.pathOf(digest)) };
+  }
+
+  async remove(digest: Digest): Promise<void> {
+    await rm(this.pathOf(digest), { force: true });
+  }
+
+  /** Removes what a crash left half-written. */
+  async removeLeftovers(): Promise<void> {
+    for (const name of await this.names(/^\.incoming-/)) {
+      if (name.startsWith(`.incoming-${this.run}-`)) continue;
+      await rm(join(this.directory, name), { force: true });
+    }
+  }
+
+  private pathOf(digest: Digest): string {
+    if (!DIGEST.test(digest)) {
+      throw new ArtifactError(`"${digest}" is no digest: expected sha256: and 64 hexadecimal digits`, {
+        retryable: false,
+      });
+    }
+    return join(this.directory, `${digest.slice('sha256:'.length)}.tar.gz`);
+  }
+
+  private async bytesOf(digest: Digest): Promise<number | null> {
+    if (!DIGEST.test(digest)) return null;
+    return stat(this.pathOf(digest)).then(
+      found => found.size,
+      (error: unknown) => {
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+        throw error;
+      },
+    );
+  }
+
+  private async names(pattern = FILE_NAME): Promise<string[]> {
+    try {
+      return (await readdir(this.directory)).filter(name => pattern.test(name));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+      throw error;
+    }
+  }
+}
+
+async function* readLazily(path: string): AsyncGenerator<Uint8Array> {
+  yield* createReadStream(path) as AsyncIterable<Buffer>;
+}
+
+async function flushDirectory(directory: string): Promise<void> {
+  const handle = await open(directory, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

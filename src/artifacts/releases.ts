@@ -1,0 +1,134 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Digest } from '../model/ids.ts';
+import { ArtifactError } from '../ports/artifacts.ts';
+import type { ArchiveLimits } from './archive.ts';
+import { movedTo, readBuildArtifact, writeBuildArtifact, type BuildArtifact } from './build-artifact.ts';
+import { goCaches } from './build-environment.ts';
+import type { ContentStore } from './cas.ts';
+import { unpackArchive } from './unpack.ts';
+import { relocateVenv, type VenvPython } from './venv.ts';
+
+export interface ReleaseRoom {
+  store: ContentStore;
+  limits: ArchiveLimits;
+  /** `<state directory>/apps` */
+  appsDirectory: string;
+  cacheDirectory: string;
+  path: string;
+  /** Names what this run of the agent is making. */
+  run: string;
+}
+
+export interface UnpackedRelease {
+  directory: string;
+  env: Record<string, string>;
+  pathPrepend: string[];
+}
+
+/**
+ * The tree of one release in `<app>/releases/<release>/src`, unpacked when it is not there yet or holds another
+ * digest. @throws ArtifactError
+ */
+export async function unpackRelease(
+  digest: Digest,
+  app: string,
+  release: number,
+  room: ReleaseRoom,
+): Promise<UnpackedRelease> {
+  const releases = join(room.appsDirectory, checkedApp(app), 'releases');
+  const final = join(releases, String(release));
+  const directory = join(final, 'src');
+  if ((await notedDigest(final)) !== digest) {
+    const { stream } = await room.store.read(digest);
+    await mkdir(releases, { recursive: true });
+    const temporary = join(releases, `.${room.run}-${release}-${randomBytes(6).toString('hex')}`);
+    await mkdir(temporary);
+    try {
+      await unpackArchive(stream, join(temporary, 'src'), {
+        limits: room.limits,
+        digest,
+        prepare: tree => settle(tree, directory, room),
+      });
+      await writeFile(join(temporary, 'digest'), digest);
+      await replace(final, temporary);
+    } finally {
+      await rm(temporary, { recursive: true, force: true });
+    }
+  }
+  return described(directory, await readBuildArtifact(directory), room);
+}
+
+/** Removes the releases that nobody uses, and what a crash left half-done; gives how many releases went. */
+export async function removeReleases(
+  inUse: { app: string; release: number }[],
+  room: ReleaseRoom,
+): Promise<number> {
+  const wanted = new Set(inUse.map(({ app, release }) => `${app}/${release}`));
+  let removed = 0;
+  for (const app of await namesIn(room.appsDirectory)) {
+    const releases = join(room.appsDirectory, app, 'releases');
+    for (const name of await namesIn(releases)) {
+      const isRelease = /^\d+$/.test(name);
+      const inUseOrMaking = isRelease ? wanted.has(`${app}/${name}`) : name.startsWith(`.${room.run}-`);
+      if (inUseOrMaking) continue;
+      await rm(join(releases, name), { recursive: true, force: true });
+      if (isRelease) removed += 1;
+    }
+  }
+  return removed;
+}
+
+/** Makes a built tree fit the place it will have. */
+async function settle(tree: string, directory: string, room: ReleaseRoom): Promise<void> {
+  const artifact = await readBuildArtifact(tree);
+  if (artifact === null) return;
+  const python = pythonOf(artifact);
+  if (python) await relocateVenv(tree, { from: artifact.location, to: directory }, python, room.path);
+  await writeBuildArtifact(tree, movedTo(artifact, directory));
+}
+
+function pythonOf(artifact: BuildArtifact): VenvPython | null {
+  const python = artifact.metadata['python'] as Partial<VenvPython> | undefined;
+  const { version, executable } = python ?? {};
+  if (typeof version !== 'string' || typeof executable !== 'string') return null;
+  return /^\d+\.\d+$/.test(version) ? { version, executable } : null;
+}
+
+function described(directory: string, artifact: BuildArtifact | null, room: ReleaseRoom): UnpackedRelease {
+  if (artifact === null) return { directory, env: {}, pathPrepend: [] };
+  const { env_vars: env, path_prepend: pathPrepend } = artifact.runtime;
+  return {
+    directory,
+    env: artifact.kind === 'go' ? { ...goCaches(room.cacheDirectory), ...env } : env,
+    pathPrepend,
+  };
+}
+
+/** A directory cannot be replaced by a rename: between the two there is none, never half of one. */
+async function replace(final: string, temporary: string): Promise<void> {
+  const old = `${temporary}-old`;
+  await rename(final, old).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  });
+  await rename(temporary, final);
+  await rm(old, { recursive: true, force: true });
+}
+
+function notedDigest(final: string): Promise<string | null> {
+  return readFile(join(final, 'digest'), 'utf8').catch(() => null);
+}
+
+async function namesIn(directory: string): Promise<string[]> {
+  return readdir(directory).catch((error: unknown) => {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return [];
+    throw error;
+  });
+}
+
+function checkedApp(app: string): string {
+  if (/^[a-z][a-z0-9-]*$/.test(app)) return app;
+  throw new ArtifactError(`"${app}" is no name of an app`, { retryable: false });
+}
