@@ -1,0 +1,96 @@
+import { bodyParser } from '@koa/bodyparser';
+import type { Context } from 'koa';
+import { z } from 'zod';
+import { Refusal, shapeRefusal } from './refusal.ts';
+
+export interface BodyLimits {
+  /** Of a JSON or YAML body. */
+  documentBytes: number;
+  artifactBytes: number;
+}
+
+/** How one route takes its body, and how the OpenAPI document describes that. */
+export interface BodyReader<T> {
+  mediaType: string;
+  required: boolean;
+  schema: z.ZodType;
+  /** @throws Refusal 400, 413, 415 or 422, or an error of the parser that carries its status */
+  read(ctx: Context, limits: BodyLimits): Promise<T>;
+}
+
+export function jsonBody<S extends z.ZodType>(
+  schema: S,
+  options: { required: boolean } = { required: true },
+): BodyReader<z.output<S>> {
+  const mediaType = 'application/json';
+  return {
+    mediaType,
+    schema,
+    required: options.required,
+    async read(ctx, limits) {
+      checkMediaType(ctx, mediaType, options.required);
+      const parser = bodyParser({ enableTypes: ['json'], jsonLimit: limits.documentBytes });
+      await parser(ctx, () => Promise.resolve());
+      const parsed = schema.safeParse(ctx.request.body ?? {});
+      if (!parsed.success) throw shapeRefusal(422, 'the body is not right', parsed.error);
+      return parsed.data;
+    },
+  };
+}
+
+export function textBody(mediaType: string): BodyReader<string> {
+  return {
+    mediaType,
+    required: true,
+    schema: z.string(),
+    async read(ctx, limits) {
+      checkMediaType(ctx, mediaType, true);
+      const parser = bodyParser({
+        enableTypes: ['text'],
+        extendTypes: { text: [mediaType] },
+        textLimit: limits.documentBytes,
+      });
+      await parser(ctx, () => Promise.resolve());
+      return typeof ctx.request.body === 'string' ? ctx.request.body : '';
+    },
+  };
+}
+
+/** The bytes as they come; reading further than the limit throws. */
+export function byteBody(mediaType: string): BodyReader<AsyncIterable<Uint8Array>> {
+  return {
+    mediaType,
+    required: true,
+    schema: z.string().meta({ format: 'binary' }),
+    read(ctx, { artifactBytes }) {
+      checkMediaType(ctx, mediaType, true);
+      const declared = ctx.request.length;
+      if (declared !== undefined && declared > artifactBytes) throw tooLarge(artifactBytes);
+      return Promise.resolve(atMost(ctx.req, artifactBytes));
+    },
+  };
+}
+
+function checkMediaType(ctx: Context, wanted: string, required: boolean): void {
+  // Koa's types leave out the null that stands for no body at all.
+  const found = ctx.request.is(wanted) as string | false | null;
+  if (found === null && required) throw new Refusal(400, 'malformed', `a body is needed, of type ${wanted}`);
+  if (found !== false) return;
+  const given = ctx.request.get('content-type') || 'none';
+  throw new Refusal(415, 'unsupported-type', `the body must be of type ${wanted}, not ${given}`, {
+    headers: { accept: wanted },
+  });
+}
+
+async function* atMost(source: AsyncIterable<Uint8Array>, limit: number): AsyncGenerator<Uint8Array> {
+  let bytes = 0;
+  for await (const chunk of source) {
+    bytes += chunk.byteLength;
+    if (bytes > limit) throw tooLarge(limit);
+    yield chunk;
+  }
+}
+
+function tooLarge(limit: number): Refusal {
+  return new Refusal(413, 'too-large', `the body is larger than ${limit} bytes`);
+}

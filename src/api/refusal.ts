@@ -1,0 +1,103 @@
+import { STATUS_CODES } from 'node:http';
+import type { z } from 'zod';
+import type { Problem } from '../model/problem.ts';
+import { AdminError } from '../ports/admin.ts';
+import { ArtifactError } from '../ports/artifacts.ts';
+import { StoreError } from '../ports/store.ts';
+import type { ProblemDetails } from './wire.ts';
+
+/** A `no` with the status it is sent with. Its message is for the person who asked. */
+export class Refusal extends Error {
+  readonly status: number;
+  readonly kind: string;
+  readonly extensions: Record<string, unknown>;
+  readonly headers: Record<string, string>;
+  constructor(
+    status: number,
+    kind: string,
+    message: string,
+    more: { extensions?: Record<string, unknown>; headers?: Record<string, string>; cause?: unknown } = {},
+  ) {
+    super(message, { cause: more.cause });
+    this.name = 'Refusal';
+    this.status = status;
+    this.kind = kind;
+    this.extensions = more.extensions ?? {};
+    this.headers = more.headers ?? {};
+  }
+}
+
+/** The refusal an error stands for, or null when it is nobody's fault but ours. */
+export function refusalOf(error: unknown): Refusal | null {
+  if (error instanceof Refusal) return error;
+  if (error instanceof AdminError) {
+    const { kind, message, details, cause } = error;
+    return new Refusal(statusOfKind[kind], kind, message, { extensions: details, cause });
+  }
+  if (error instanceof StoreError) {
+    return new Refusal(503, 'unavailable', `the store can't be asked: ${error.message}`, { cause: error });
+  }
+  if (error instanceof ArtifactError) {
+    const status = error.retryable ? 503 : 422;
+    return new Refusal(status, 'artifact', error.message, {
+      extensions: { output: error.output },
+      cause: error,
+    });
+  }
+  return refusalOfBody(error);
+}
+
+/** The RFC 9457 document. What the extensions say never hides the five standard fields. */
+export function problemDetailsOf(refusal: Refusal): ProblemDetails {
+  return {
+    ...refusal.extensions,
+    type: `urn:hop3-agent:${refusal.kind}`,
+    title: STATUS_CODES[refusal.status] ?? 'Error',
+    status: refusal.status,
+    detail: refusal.message,
+  };
+}
+
+/** What a request carries does not have the shape it should. */
+export function shapeRefusal(status: 400 | 422, what: string, error: z.ZodError): Refusal {
+  const problems = error.issues.map(issue => problemAt(issue.path.join('.'), issue.message));
+  const first = problems[0];
+  const detail = first === undefined ? what : `${what}: ${first.field}${first.field && ': '}${first.message}`;
+  const others = problems.length > 1 ? ` (and ${problems.length - 1} more)` : '';
+  return new Refusal(status, 'invalid', detail + others, { extensions: { problems } });
+}
+
+export function problemAt(field: string, message: string, line = 0, column = 0): Problem {
+  return { file: '<body>', line, column, field, message, hint: null };
+}
+
+const statusOfKind: Record<AdminError['kind'], number> = {
+  'not-found': 404,
+  conflict: 409,
+  invalid: 422,
+  unavailable: 503,
+  refused: 403,
+};
+
+/** Errors of the body reader and of the router carry the status themselves (the http-errors convention). */
+function refusalOfBody(error: unknown): Refusal | null {
+  if (!(error instanceof Error) || !('status' in error) || typeof error.status !== 'number') return null;
+  const { status, message } = error;
+  if (status < 400 || status > 499) return null;
+  if (status === 413) return new Refusal(413, 'too-large', 'the body is larger than this route takes');
+  if (error instanceof SyntaxError) return malformedJson(error);
+  return new Refusal(status, 'bad-request', message, { cause: error });
+}
+
+function malformedJson(error: SyntaxError & { body?: unknown }): Refusal {
+  const text = typeof error.body === 'string' ? error.body : '';
+  const [reason, position] = error.message.split(/ (?:in JSON )?at position (?=\d)/);
+  const offset = position === undefined ? text.length : Number.parseInt(position, 10);
+  const before = text.slice(0, offset).split('\n');
+  const [line, column] = [before.length, (before.at(-1)?.length ?? 0) + 1];
+  const message = reason ?? error.message;
+  return new Refusal(400, 'malformed', `the body is not JSON: line ${line}, column ${column}: ${message}`, {
+    extensions: { problems: [problemAt('', message, line, column)] },
+    cause: error,
+  });
+}

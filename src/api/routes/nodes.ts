@@ -1,0 +1,47 @@
+import { z } from 'zod';
+import type { Admin } from '../../ports/admin.ts';
+import { Refusal } from '../refusal.ts';
+import { type Route, route, view } from '../route.ts';
+import { listing, nodeView } from '../wire.ts';
+
+export function nodeRoutes(admin: Admin): Route[] {
+  return [
+    view({
+      path: '/v1/node',
+      id: 'getThisNode',
+      summary: 'The node that answers.',
+      answer: nodeView,
+      handle: () => admin.node(),
+    }),
+    view({
+      path: '/v1/nodes',
+      id: 'listNodes',
+      summary: 'All nodes with a session.',
+      answer: listing('NodeList', nodeView),
+      handle: () => admin.nodes(),
+    }),
+    view({
+      path: '/v1/nodes/{name}',
+      id: 'getNode',
+      summary: 'One node.',
+      params: z.object({ name: z.string() }),
+      answer: nodeView,
+      handle: ({ params }) => {
+        const node = admin.nodes().items.find(each => each.name === params.name);
+        if (node === undefined) throw new Refusal(404, 'not-found', `no node "${params.name}" has a session`);
+        return node;
+      },
+    }),
+    route({
+      method: 'post',
+      path: '/v1/node/leave',
+      id: 'leave',
+      summary: 'Stops the instances of the node that answers, releases what it owns, and ends its agent.',
+      answers: { 204: { description: 'It has left.', content: {} } },
+      handle: async () => {
+        await admin.leave();
+        return { kind: 'empty' };
+      },
+    }),
+  ];
+}
