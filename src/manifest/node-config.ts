@@ -1,0 +1,219 @@
+import type { EtcdConfig, ListenConfig, NodeConfig, TlsFiles } from '../model/node-config.ts';
+import type { Problem } from '../model/problem.ts';
+import { findingsOf } from './issues.ts';
+import { misspeltVariables, overridesFromEnv, overridesFromFlags } from './node-overrides.ts';
+import type { NodeFlags, Override } from './node-overrides.ts';
+import { hostAndPort, nodeManifest, portRange } from './node-schema.ts';
+import type { NodeManifest } from './node-schema.ts';
+import { whole } from './size.ts';
+import { fieldOf, isTable, problemsOf, valueAt } from './tree.ts';
+import type { Finding, Path, Table, Tree } from './tree.ts';
+import { bytesOf } from './words.ts';
+import { readYaml } from './yaml-tree.ts';
+
+/** What the machine says where nobody else does. */
+export interface NodeFacts {
+  hostname: string;
+  /** Absolute. */
+  stateDir: string;
+}
+
+/**
+ * One node's configuration: the file (null = none), overridden by `HOP3_AGENT_*`, overridden by flags (design 15).
+ * Either a configuration or every problem, each with its place: file, line and column, or the variable's or flag's name.
+ */
+export function readNodeConfig(
+  file: string | null,
+  text: string | null,
+  env: Readonly<Record<string, string | undefined>>,
+  flags: NodeFlags,
+  facts: NodeFacts,
+): { config: NodeConfig | null; problems: Problem[] } {
+  const fromFile = text === null ? noFile : readFile(file ?? '<input>', text);
+  const overrides = [...overridesFromEnv(env), ...overridesFromFlags(flags)];
+  const problems = [...fromFile.problems, ...misspeltVariables(env), ...overrides.flatMap(overrideProblems)];
+  if (problems.length > 0) return { config: null, problems };
+  const data = overrides.reduce<Table>(overridden, isTable(fromFile.tree?.data) ? fromFile.tree.data : {});
+  const config = complete(nodeManifest.parse(data), facts);
+  const place = (finding: Finding) => placeFinding(finding, fromFile, overrides);
+  const contradictions = contradictionsIn(data, config).map(place);
+  return contradictions.length > 0 ? { config: null, problems: contradictions } : { config, problems: [] };
+}
+
+interface FromFile {
+  file: string;
+  tree: Tree | null;
+  problems: Problem[];
+}
+
+const noFile: FromFile = { file: '<defaults>', tree: null, problems: [] };
+
+function readFile(file: string, text: string): FromFile {
+  const { trees, problems } = readYaml(file, text);
+  const [tree = null, second] = trees;
+  const many = second === undefined ? [] : [whole(file, 'holds more than one document', 'keep the first')];
+  const own = tree === null ? [] : problemsOf(file, tree, findingsOf(nodeManifest, tree.data));
+  return { file, tree, problems: [...problems, ...many, ...own] };
+}
+
+function overrideProblems({ path, value, origin }: Override): Problem[] {
+  return findingsOf(nodeManifest, withValue({}, path, value)).map(finding => ({
+    ...whole(origin, finding.message, finding.hint),
+    field: fieldOf(finding.path),
+  }));
+}
+
+function overridden(data: Table, { path, value }: Override): Table {
+  // Endpoints given outside the file mean: that etcd, not the one of its own.
+  const base = fieldOf(path) === 'etcd.endpoints' ? withValue(data, ['etcd', 'managed'], undefined) : data;
+  return withValue(base, path, value);
+}
+
+/** A copy with the value at the path; tables are merged, everything else is replaced; undefined removes. */
+function withValue(data: Table, path: Path, value: unknown): Table {
+  const [first, ...rest] = path;
+  if (first === undefined) return data;
+  const before = data[first];
+  if (rest.length > 0) return { ...data, [first]: withValue(isTable(before) ? before : {}, rest, value) };
+  if (value === undefined) return Object.fromEntries(Object.entries(data).filter(([key]) => key !== first));
+  return { ...data, [first]: isTable(before) && isTable(value) ? { ...before, ...value } : value };
+}
+
+function complete(given: NodeManifest, facts: NodeFacts): NodeConfig {
+  const stateDir = given['state-dir'] ?? facts.stateDir;
+  const socket = given.admin?.socket ?? `${stateDir}/admin.sock`;
+  return {
+    name: given.name ?? nameFromHost(facts.hostname),
+    cluster: given.cluster ?? 'default',
+    labels: given.labels ?? {},
+    roles: [...new Set(given.roles ?? (['apps', 'proxy'] as const))],
+    stateDir,
+    etcd: etcdConfig(given.etcd ?? {}),
+    leaseTtlSeconds: given['lease-ttl'] ?? 10,
+    admin: {
+      ...listenConfig(given.admin?.listen ?? '127.0.0.1:7300', given.admin?.tls),
+      socket: socket === false ? null : socket,
+      tokens: given.admin?.tokens ?? [],
+    },
+    peer: listenConfig(given.peer?.listen ?? '127.0.0.1:7400', given.peer?.tls),
+    driver: given.driver ?? 'process',
+    proxy: {
+      ...requiredAddress(given.proxy?.listen ?? '0.0.0.0:8080'),
+      backends: given.proxy?.backends ?? 64,
+      slots: given.proxy?.slots ?? 16,
+    },
+    capacity: {
+      memoryBytes: given.limits?.memory === undefined ? null : bytesOf(given.limits.memory),
+      cpu: given.limits?.cpu ?? null,
+    },
+    portRange: portRange(given['port-range'] ?? '') ?? [20_000, 29_999],
+    probeIntervalSeconds: given['probe-interval'] ?? 5,
+    logLevel: given['log-level'] ?? 'info',
+  };
+}
+
+/** `Web-01.example.com` → `web-01`; empty when the host's name has nothing that a node's could be made of. */
+function nameFromHost(hostname: string): string {
+  const first = hostname.split('.')[0] ?? '';
+  return first
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9-]+/g, '-')
+    .slice(0, 63)
+    .replaceAll(/^-+|-+$/g, '');
+}
+
+function etcdConfig(given: NonNullable<NodeManifest['etcd']>): EtcdConfig {
+  if (given.endpoints === undefined) {
+    const { 'client-port': clientPort = 7379, 'peer-port': peerPort = 7380 } = given.managed ?? {};
+    return { kind: 'managed', clientPort, peerPort };
+  }
+  return {
+    kind: 'endpoints',
+    endpoints: given.endpoints.map(endpoint => endpoint.replace(/\/$/, '')),
+    tls: given.tls ?? null,
+    username: given.username ?? null,
+    password: given.password ?? null,
+  };
+}
+
+function listenConfig(address: string, tls: TlsFiles | undefined): ListenConfig {
+  return { ...requiredAddress(address), tls: tls ?? null };
+}
+
+function requiredAddress(text: string): { host: string; port: number } {
+  const address = hostAndPort(text);
+  if (address === null) throw new TypeError(`"${text}" passed the schema and is no HOST:PORT`);
+  return address;
+}
+
+/** What each value on its own does not show. */
+function contradictionsIn(data: Table, config: NodeConfig): Finding[] {
+  return [...nameFindings(config), ...etcdFindings(data, config.etcd), ...listenFindings(config)];
+}
+
+function nameFindings(config: NodeConfig): Finding[] {
+  if (config.name !== '') return [];
+  return [finding(['name'], 'cannot be made from the name of the host', 'give the node one, as in node-1')];
+}
+
+function etcdFindings(data: Table, etcd: EtcdConfig): Finding[] {
+  const says = (key: string) => valueAt(data, ['etcd', key]) !== undefined;
+  if (etcd.kind === 'managed') {
+    return ['tls', 'username', 'password']
+      .filter(says)
+      .map(key =>
+        finding(['etcd', key], 'has no use without endpoints', 'an etcd of its own is on loopback only'),
+      );
+  }
+  const findings: Finding[] = [];
+  if (says('managed')) {
+    findings.push(finding(['etcd', 'managed'], 'and endpoints cannot both be given', 'keep one of the two'));
+  }
+  if ((etcd.username === null) !== (etcd.password === null)) {
+    findings.push(finding(['etcd'], 'has a username or a password without the other', 'give both or none'));
+  }
+  if (etcd.tls !== null && etcd.endpoints.some(endpoint => endpoint.startsWith('http:'))) {
+    findings.push(finding(['etcd', 'endpoints'], 'are not all https, but tls is given', 'https://HOST:2379'));
+  }
+  return findings;
+}
+
+function listenFindings({ admin, peer }: NodeConfig): Finding[] {
+  const findings: Finding[] = [];
+  if (!isLoopback(admin.host) && (admin.tls === null || admin.tokens.length === 0)) {
+    const hint = 'add admin.tls and admin.tokens, or listen on 127.0.0.1';
+    findings.push(
+      finding(['admin', 'listen'], `${admin.host} can be reached by others: it needs TLS and a token`, hint),
+    );
+  }
+  if (!isLoopback(peer.host) && peer.tls === null) {
+    findings.push(
+      finding(
+        ['peer', 'listen'],
+        `${peer.host} can be reached by others: it needs TLS`,
+        'add peer.tls, or listen on 127.0.0.1',
+      ),
+    );
+  }
+  return findings;
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+function finding(path: Path, message: string, hint: string): Finding {
+  return { path, part: 'value', message, hint };
+}
+
+/** At whoever said it last: a flag, a variable, else the file. */
+function placeFinding(found: Finding, { file, tree }: FromFile, overrides: Override[]): Problem {
+  const field = fieldOf(found.path);
+  const override = overrides.findLast(
+    ({ path }) => fieldOf(path) === field || fieldOf(path).startsWith(`${field}.`),
+  );
+  if (override === undefined && tree !== null) {
+    return problemsOf(file, tree, [found])[0] ?? whole(file, found.message, found.hint);
+  }
+  return { ...whole(override?.origin ?? file, found.message, found.hint), field };
+}
