@@ -12,9 +12,9 @@ export interface CommandContext {
   out: Output;
   target: ApiTarget;
   /** Made when first asked for, so that commands which need no API load none. */
-  api(): Promise<ApiClient>;
+  api: () => Promise<ApiClient>;
   /** A file named on the command line, as an absolute path. */
-  path(file: string): string;
+  path: (file: string) => string;
 }
 
 /** Which agent to ask. */

@@ -1,3 +1,5 @@
+import type { NodeFlags } from '../manifest/node-overrides.ts';
+
 /**
  * The two long-running commands. The command line only reads their options: what they do is handed in by `main.ts`,
  * so that asking for `--help` or `status` never loads an agent.
@@ -7,23 +9,6 @@ export interface DaemonCommands {
   run(options: RunOptions, signal: AbortSignal): Promise<number>;
   /** A whole cluster on this machine, until the signal aborts; or one order to such a cluster. Resolves to the exit code. */
   dev(options: DevOptions, signal: AbortSignal): Promise<number>;
-}
-
-/** What flags say over the configuration file and the environment; what was not given is absent. */
-export interface NodeFlags {
-  name?: string;
-  stateDir?: string;
-  etcdEndpoints?: string[];
-  /** `HOST:PORT` */
-  admin?: string;
-  /** `HOST:PORT` */
-  peer?: string;
-  labels?: Record<string, string>;
-  roles?: string[];
-  leaseTtlSeconds?: number;
-  logLevel?: string;
-  driver?: string;
-  proxyPort?: number;
 }
 
 export interface RunOptions {

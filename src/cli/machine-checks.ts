@@ -10,12 +10,12 @@ type Env = Readonly<Record<string, string | undefined>>;
 
 /** What can be said of this machine without an agent. `stateDir` null = the one an agent here would use. */
 export async function checkMachine(env: Env, stateDir: string | null): Promise<Check[]> {
-  return Promise.all([
-    checkNode(process.versions.node),
+  const programsAndPlaces = await Promise.all([
     checkProgram(env, 'etcd', ['--version'], 'apt-get install etcd-server, or name one with --etcd URL'),
     checkProgram(env, 'haproxy', ['-v'], 'apt-get install haproxy; only nodes with the proxy role need it'),
     checkStateDir(stateDir ?? defaultStateDir(env)),
   ]);
+  return [checkNode(process.versions.node), ...programsAndPlaces];
 }
 
 function checkNode(version: string): Check {
@@ -29,7 +29,12 @@ function checkNode(version: string): Check {
   };
 }
 
-async function checkProgram(env: Env, name: string, versionArguments: string[], hint: string): Promise<Check> {
+async function checkProgram(
+  env: Env,
+  name: string,
+  versionArguments: string[],
+  hint: string,
+): Promise<Check> {
   const path = await onPath(env, name);
   if (path === null) return { name, status: 'warn', message: 'not found on PATH', hint };
   try {

@@ -40,7 +40,10 @@ export class Output {
   }
 
   table(headings: string[], rows: string[][]): string {
-    return tableText(headings.map(heading => this.paint.dim(heading)), rows);
+    return tableText(
+      headings.map(heading => this.paint.dim(heading)),
+      rows,
+    );
   }
 
   /** How long ago for a person; the timestamp itself for whoever reads the output by program. */

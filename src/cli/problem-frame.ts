@@ -3,7 +3,11 @@ import type { Paint } from './output.ts';
 import { countText } from './words.ts';
 
 /** All the problems, each with its place, and with the source line and a caret where the text is known. */
-export function problemsText(problems: Problem[], sources: ReadonlyMap<string, string>, paint: Paint): string {
+export function problemsText(
+  problems: Problem[],
+  sources: ReadonlyMap<string, string>,
+  paint: Paint,
+): string {
   const frames = problems.map(problem => frameText(problem, sources.get(problem.file) ?? null, paint));
   return [...frames, countText(problems.length, 'problem'), ''].join('\n');
 }
@@ -36,6 +40,5 @@ function excerpt(line: string, column: number, paint: Paint): string[] {
 
 /** A file may hold anything; a terminal should not obey it. */
 function visible(text: string): string {
-  // eslint-disable-next-line no-control-regex -- that is the point
   return text.replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '\ufffd');
 }

@@ -51,21 +51,31 @@ type Perform = (definition: CommandDefinition, command: Command, words: string[]
 
 function buildProgram(io: CliIo, perform: Perform): Command {
   const program = new Command('hop3-agent')
-    .description('Keeps web applications running on a fleet of servers by making, keeping and checking promises.')
+    .description(
+      'Keeps web applications running on a fleet of servers by making, keeping and checking promises.',
+    )
     .version(io.version, '--version', 'print the version')
     .helpOption('--help', 'show this, or the help of a command')
-    .helpCommand('help [command]', 'the same as COMMAND --help')
+    .addHelpCommand(helpCommand())
     .configureHelp({ showGlobalOptions: true, helpWidth: helpWidth(io) })
     .configureOutput({
-      writeOut: text => void io.stdout.write(text),
+      writeOut: text => io.stdout.write(text),
       // Usage errors are told by `usageExit`, in the same form as all others.
-      writeErr: text => void (text.startsWith('error:') ? null : io.stderr.write(text)),
+      outputError: () => undefined,
     })
     .exitOverride()
     .addHelpText('after', PROGRAM_HELP);
   for (const option of globalOptions) program.addOption(commanderOption(option));
   for (const definition of commandDefinitions) addCommand(program, definition, perform);
   return program;
+}
+
+function helpCommand(): Command {
+  return new Command('help')
+    .argument('[command]')
+    .description('the same as COMMAND --help')
+    .helpOption(false)
+    .helpGroup('Help:');
 }
 
 function helpWidth(io: CliIo): number {
@@ -145,9 +155,11 @@ function readPair(text: string): string {
 
 /** `--help` and `--version` also end in a CommanderError, with exit code 0. */
 async function usageExit(error: CommanderError, out: Output): Promise<number> {
-  if (error.exitCode === 0 || error.code === 'commander.help') return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  if (error.exitCode === 0 || error.code === 'commander.help')
+    return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
   const [first = '', ...rest] = error.message.replace(/^error: /, '').split('\n');
   const suggestion = /^\(Did you mean (.*)\?\)$/.exec(rest.join(' '))?.[1];
-  const hint = suggestion === undefined ? 'hop3-agent --help shows what can be asked' : `did you mean ${suggestion}?`;
+  const hint =
+    suggestion === undefined ? 'hop3-agent --help shows what can be asked' : `did you mean ${suggestion}?`;
   return await reportFailure(usageFailure(first, hint), out);
 }

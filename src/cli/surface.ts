@@ -105,12 +105,26 @@ export const commandDefinitions: CommandDefinition[] = [
         completes: 'files',
       },
       { flags: '--name <node>', about: "the node's name (default: the host's)", value: text },
-      { flags: '--state-dir <dir>', about: 'where the agent keeps what must survive', value: text, completes: 'directories' },
-      { flags: '--etcd <urls>', about: 'etcd endpoints, separated by commas; none = an etcd of its own', value: text },
+      {
+        flags: '--state-dir <dir>',
+        about: 'where the agent keeps what must survive',
+        value: text,
+        completes: 'directories',
+      },
+      {
+        flags: '--etcd <urls>',
+        about: 'etcd endpoints, separated by commas; none = an etcd of its own',
+        value: text,
+      },
       { flags: '--admin <host:port>', about: 'where the admin API listens', value: text },
       { flags: '--peer <host:port>', about: 'where other agents reach this one', value: text },
       { flags: '--label <key=value>', about: 'a label for placement; may be repeated', value: pairs },
-      { flags: '--role <role>', about: 'apps or proxy; may be repeated', value: list, completes: ['apps', 'proxy'] },
+      {
+        flags: '--role <role>',
+        about: 'apps or proxy; may be repeated',
+        value: list,
+        completes: ['apps', 'proxy'],
+      },
       leaseTtl,
       logLevel,
       { flags: '--driver <driver>', about: 'how instances are run', value: choice('process', 'systemd') },
@@ -119,7 +133,10 @@ export const commandDefinitions: CommandDefinition[] = [
     examples: [
       ['run', 'a node of its own, with its own etcd'],
       ['run --config /etc/hop3/agent.yaml', 'as systemd starts it'],
-      ['run --name eu-1 --etcd http://10.0.0.1:2379,http://10.0.0.2:2379 --label zone=eu', 'a node of a cluster'],
+      [
+        'run --name eu-1 --etcd http://10.0.0.1:2379,http://10.0.0.2:2379 --label zone=eu',
+        'a node of a cluster',
+      ],
     ],
     load: async () => (await import('./commands/run.ts')).run,
   },
@@ -138,11 +155,20 @@ export const commandDefinitions: CommandDefinition[] = [
         completes: 'directories',
       },
       { flags: '--proxy-port <port>', about: 'where the proxy listens', value: port, fallback: 8080 },
-      { flags: '--api-port <port>', about: "the first node's admin API; the others follow", value: port, fallback: 7301 },
+      {
+        flags: '--api-port <port>',
+        about: "the first node's admin API; the others follow",
+        value: port,
+        fallback: 7301,
+      },
       leaseTtl,
       logLevel,
       { flags: '--fresh', about: 'forget what an earlier cluster in the state directory had' },
-      { flags: '--kill <node>', about: 'kill that node of the running cluster: its agent and its apps', value: text },
+      {
+        flags: '--kill <node>',
+        about: 'kill that node of the running cluster: its agent and its apps',
+        value: text,
+      },
       { flags: '--start <node>', about: 'start that node of the running cluster again', value: text },
       { flags: '--stop', about: 'stop the running cluster' },
     ],
@@ -159,7 +185,12 @@ export const commandDefinitions: CommandDefinition[] = [
     summary: 'write a manifest from what is in a directory',
     arguments: [{ syntax: '[dir]', about: 'the app (default: here)', completes: 'directories' }],
     options: [
-      { flags: '--output <file>', about: 'where to write it (default: DIR/hop3.yaml; - is stdout)', value: text, completes: 'files' },
+      {
+        flags: '--output <file>',
+        about: 'where to write it (default: DIR/hop3.yaml; - is stdout)',
+        value: text,
+        completes: 'files',
+      },
       { flags: '--force', about: 'replace a file that is there' },
     ],
     examples: [
@@ -208,7 +239,11 @@ export const commandDefinitions: CommandDefinition[] = [
     summary: 'deploy the app in a directory and wait until it is up',
     arguments: [{ syntax: '[dir]', about: 'the app (default: here)', completes: 'directories' }],
     options: [
-      { flags: '--app <name>', about: "the app's name (default: what its files say, else the directory's)", value: text },
+      {
+        flags: '--app <name>',
+        about: "the app's name (default: what its files say, else the directory's)",
+        value: text,
+      },
       { flags: '--env <key=value>', about: 'an environment variable; may be repeated', value: pairs },
       { flags: '--scale <type=n>', about: 'instances of a process type; may be repeated', value: pairs },
       { flags: '--host <name>', about: 'a host name the proxy answers for; may be repeated', value: list },
@@ -299,7 +334,11 @@ export const commandDefinitions: CommandDefinition[] = [
     options: [
       { flags: '--follow', about: 'and go on as it happens' },
       { flags: '--since <revision>', about: 'only what came after that revision', value: text },
-      { flags: '--lines <count>', about: 'at most so many of the past (default: 50; 1000 with --since)', value: count(1, 1000) },
+      {
+        flags: '--lines <count>',
+        about: 'at most so many of the past (default: 50; 1000 with --since)',
+        value: count(1, 1000),
+      },
       { flags: '--kind <kind>', about: 'only of that kind', value: text },
       { flags: '--node <node>', about: 'only from that node', value: text, completes: 'nodes' },
       { flags: '--subject <subject>', about: 'only about that subject', value: text },
@@ -317,7 +356,12 @@ export const commandDefinitions: CommandDefinition[] = [
     arguments: [{ syntax: '<target>', about: 'APP, APP/TYPE or APP/TYPE/N', completes: 'targets' }],
     options: [
       { flags: '--follow', about: 'and go on as they write' },
-      { flags: '--lines <count>', about: 'of the past, for each instance', value: count(0, 10_000), fallback: 100 },
+      {
+        flags: '--lines <count>',
+        about: 'of the past, for each instance',
+        value: count(0, 10_000),
+        fallback: 100,
+      },
     ],
     examples: [
       ['logs blog', 'all its instances, on every node'],
@@ -367,7 +411,12 @@ export const commandDefinitions: CommandDefinition[] = [
     summary: 'check this machine and the agent',
     arguments: [],
     options: [
-      { flags: '--state-dir <dir>', about: 'the state directory to check', value: text, completes: 'directories' },
+      {
+        flags: '--state-dir <dir>',
+        about: 'the state directory to check',
+        value: text,
+        completes: 'directories',
+      },
     ],
     examples: [['doctor', 'what is missing, old or wrong, and what to do']],
     load: async () => (await import('./commands/doctor.ts')).doctor,

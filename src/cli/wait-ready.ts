@@ -60,7 +60,12 @@ async function waitFor(context: CommandContext, goals: Goal[], timeoutSeconds: n
     if (failed.length > 0) throw givenUp(failed);
     const waitsFor = standings.flatMap(standing => standing.waitsFor);
     if (waitsFor.length === 0) return;
-    if (io.now() >= endMs) throw tooLate(timeoutSeconds, standings.flatMap(standing => standing.notReady), waitsFor);
+    if (io.now() >= endMs)
+      throw tooLate(
+        timeoutSeconds,
+        standings.flatMap(standing => standing.notReady),
+        waitsFor,
+      );
     const text = waitsFor.join('; ');
     if (text !== told) out.note(`waiting for ${text}`);
     told = text;
@@ -83,7 +88,9 @@ function standingOf(goal: Goal, app: AppView, instances: InstanceView[]): Standi
     const ready = own.filter(instance => instance.ready && goal.wanted(instance));
     if (ready.length >= scale) continue;
     const others = own.filter(instance => !ready.includes(instance));
-    const states = [...new Set(others.map(instance => (instance.ready ? 'still to be replaced' : instance.state)))];
+    const states = [
+      ...new Set(others.map(instance => (instance.ready ? 'still to be replaced' : instance.state))),
+    ];
     const why = states.length > 0 ? ` (${states.join(', ')})` : '';
     waitsFor.push(`${goal.app}/${type}: ${ready.length} of ${scale} ready${why}`);
     notReady.push(...others);
@@ -105,10 +112,14 @@ function givenUp(failed: InstanceView[]): CliFailure {
 
 function tooLate(timeoutSeconds: number, notReady: InstanceView[], waitsFor: string[]): CliFailure {
   const first = notReady[0]?.instance;
-  return new CliFailure(EXIT.deployFailed, `after ${timeoutSeconds} s still not ready: ${waitsFor.join('; ')}`, {
-    output: troubleLines(notReady),
-    hint: first === undefined ? null : `hop3-agent explain ${first} says why`,
-  });
+  return new CliFailure(
+    EXIT.deployFailed,
+    `after ${timeoutSeconds} s still not ready: ${waitsFor.join('; ')}`,
+    {
+      output: troubleLines(notReady),
+      hint: first === undefined ? null : `hop3-agent explain ${first} says why`,
+    },
+  );
 }
 
 function troubleLines(instances: InstanceView[]): string[] {

@@ -88,7 +88,9 @@ test('--version prints the version', async t => {
 test('property: whatever is typed, the answer is an exit code, and never a stack', async t => {
   const word = fc.oneof(
     fc.constantFrom(...commandDefinitions.map(({ name }) => name)),
-    fc.constantFrom(...commandDefinitions.flatMap(({ options }) => options.map(({ flags }) => flags.split(' ')[0]!))),
+    fc.constantFrom(
+      ...commandDefinitions.flatMap(({ options }) => options.map(({ flags }) => flags.split(' ')[0]!)),
+    ),
     fc.constantFrom('--json', '--help', '--', '-', '=', '__complete', 'web=1', 'help', '--api', '--no-color'),
     // No paths: some commands write files.
     fc.string({ maxLength: 12 }).filter(text => !/[.\/]/.test(text)),

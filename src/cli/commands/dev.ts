@@ -20,7 +20,10 @@ function orderOf(context: CommandContext, call: Invocation): DevOrder {
     throw usageFailure(`${orders.join(' and ')} cannot be said together`, 'one at a time');
   }
   if (orders.length > 0 && files.length > 0) {
-    throw usageFailure(`${orders.join()} takes no files`, 'hop3-agent apply FILE… gives files to a running cluster');
+    throw usageFailure(
+      `${orders.join()} takes no files`,
+      'hop3-agent apply FILE… gives files to a running cluster',
+    );
   }
   if (kill !== null) return { kind: 'kill-node', node: kill };
   if (start !== null) return { kind: 'start-node', node: start };

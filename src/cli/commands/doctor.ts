@@ -21,10 +21,7 @@ export async function doctor(context: CommandContext, call: Invocation): Promise
 async function askAgent({ api, io, target }: CommandContext): Promise<Check[]> {
   try {
     const { checks } = await (await api()).doctor(io.signal);
-    return [
-      { name: 'agent', status: 'ok', message: `answers at ${target.text}`, hint: null },
-      ...checks,
-    ];
+    return [{ name: 'agent', status: 'ok', message: `answers at ${target.text}`, hint: null }, ...checks];
   } catch (error) {
     if (!(error instanceof ApiUnreachable) || target.asked) throw error;
     return [

@@ -33,7 +33,9 @@ function given(name: string, value: string | null): Record<string, string> {
 
 async function show({ api, out, io }: CommandContext, asked: Asked): Promise<number> {
   const { filter, since, lines } = asked;
-  const listing = await (await api()).events({ ...filter, limit: lines, ...given('after', since) }, io.signal);
+  const listing = await (
+    await api()
+  ).events({ ...filter, limit: lines, ...given('after', since) }, io.signal);
   out.answer(listing, () =>
     out.table(
       ['REVISION', 'WHEN', 'NODE', 'KIND', 'SUBJECT', 'MESSAGE'],

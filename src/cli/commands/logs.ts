@@ -10,7 +10,13 @@ export async function logs({ api, out, io }: CommandContext, call: Invocation): 
     { lines: call.number('lines') ?? 100, follow: call.flag('follow') },
     io.signal,
   );
-  const paintOf = instancePaints([out.paint.cyan, out.paint.magenta, out.paint.blue, out.paint.yellow, out.paint.green]);
+  const paintOf = instancePaints([
+    out.paint.cyan,
+    out.paint.magenta,
+    out.paint.blue,
+    out.paint.yellow,
+    out.paint.green,
+  ]);
   for await (const line of lines) {
     out.item(line, () => (single ? line.text : `${paintOf(line.instance)(line.instance)}  ${line.text}`));
   }

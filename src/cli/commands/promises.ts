@@ -25,7 +25,9 @@ export async function promises(context: CommandContext, call: Invocation): Promi
 
 async function show({ api, out, io }: CommandContext, filter: Filter): Promise<number> {
   const listing = await (await api()).promises(filter, io.signal);
-  out.answer(listing, () => (listing.items.length === 0 ? 'no such promises\n' : promiseTable(listing.items, out)));
+  out.answer(listing, () =>
+    listing.items.length === 0 ? 'no such promises\n' : promiseTable(listing.items, out),
+  );
   return EXIT.ok;
 }
 
@@ -70,11 +72,14 @@ async function watch({ api, out, io }: CommandContext, filter: Filter): Promise<
     const now = new Map(items.map(promise => [`${promise.promiser}/${promise.name}`, promise]));
     for (const [name, promise] of now) {
       if (known.get(name)?.outcome !== promise.outcome || known.get(name)?.madeAt !== promise.madeAt) {
-        out.item(promise, () => [out.state(promise.outcome), name, judges(promise), newestEvidence(promise)].join('  '));
+        out.item(promise, () =>
+          [out.state(promise.outcome), name, judges(promise), newestEvidence(promise)].join('  '),
+        );
       }
     }
     for (const [name, promise] of known) {
-      if (!now.has(name)) out.item({ ...promise, outcome: 'gone' }, () => `${out.paint.dim('gone')}  ${name}`);
+      if (!now.has(name))
+        out.item({ ...promise, outcome: 'gone' }, () => `${out.paint.dim('gone')}  ${name}`);
     }
     known = now;
     await io.sleep(LOOK_EVERY_MS, io.signal);

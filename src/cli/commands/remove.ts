@@ -9,7 +9,8 @@ export async function remove({ api, io, out }: CommandContext, call: Invocation)
   const client = await api();
   const app = await client.app(name, io.signal);
   if (!call.flag('yes')) {
-    if (!io.canAsk) throw usageFailure(`removing ${name} must be confirmed`, `hop3-agent remove ${name} --yes`);
+    if (!io.canAsk)
+      throw usageFailure(`removing ${name} must be confirmed`, `hop3-agent remove ${name} --yes`);
     io.stderr.write(`Remove ${name} (${processesText(app)}) and everything the cluster keeps of it? [y/N] `);
     if (!/^y(es)?$/i.test(await readLine(io))) {
       out.note('nothing was removed');

@@ -9,16 +9,16 @@ export async function restart(context: CommandContext, call: Invocation): Promis
   const name = call.argument(0);
   const process = call.optionalArgument(1);
   const client = await api();
-  const before = await client.instances(
-    { app: name, ...(process !== null && { process }) },
-    io.signal,
-  );
+  const before = await client.instances({ app: name, ...(process !== null && { process }) }, io.signal);
   const asked = await client.restart(name, process, io.signal);
   if (call.flag('wait')) {
     await waitUntilReplaced(context, asked, before.items, call.number('timeout') ?? 300);
   }
   const now = call.flag('wait') ? await client.app(name, io.signal) : asked;
   const what = process === null ? name : `${name}/${process}`;
-  out.answer(now, () => `${what}: ${call.flag('wait') ? 'restarted' : 'restarting'}, ${processesText(now)}\n`);
+  out.answer(
+    now,
+    () => `${what}: ${call.flag('wait') ? 'restarted' : 'restarting'}, ${processesText(now)}\n`,
+  );
   return EXIT.ok;
 }

@@ -1,5 +1,5 @@
+import type { NodeFlags } from '../../manifest/node-overrides.ts';
 import type { CommandContext } from '../context.ts';
-import type { NodeFlags } from '../daemon.ts';
 import type { Invocation } from '../invocation.ts';
 
 export async function run(context: CommandContext, call: Invocation): Promise<number> {

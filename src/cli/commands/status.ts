@@ -14,7 +14,8 @@ export async function status(context: CommandContext, call: Invocation): Promise
 async function allApps({ api, out, io }: CommandContext): Promise<number> {
   const listing = await (await api()).apps(io.signal);
   out.answer(listing, () => {
-    if (listing.items.length === 0) return 'no apps yet: hop3-agent apply FILE or hop3-agent deploy DIR adds one\n';
+    if (listing.items.length === 0)
+      return 'no apps yet: hop3-agent apply FILE or hop3-agent deploy DIR adds one\n';
     return out.table(
       ['APP', 'STATE', 'READY', 'RELEASE', 'HOST NAMES', 'APPLIED'],
       listing.items.map(app => [
@@ -37,7 +38,9 @@ async function oneApp({ api, out, io }: CommandContext, name: string): Promise<n
     client.instances({ app: name }, io.signal),
   ]);
   out.answer({ app, revision: instances.revision, instances: instances.items }, () =>
-    [headText(app, out), '\n', instanceTable(instances.items, out), troubleText(instances.items, out)].join(''),
+    [headText(app, out), '\n', instanceTable(instances.items, out), troubleText(instances.items, out)].join(
+      '',
+    ),
   );
   return EXIT.ok;
 }

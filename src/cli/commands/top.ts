@@ -39,7 +39,9 @@ async function look({ api, io }: CommandContext): Promise<Picture> {
 
 function pictureText({ nodes, apps, instances }: Picture, { out, target }: CommandContext): string {
   const ready = instances.filter(instance => instance.ready).length;
-  const troubled = apps.filter(app => conditionOf(app) !== 'Ready').map(app => `${app.app} ${conditionOf(app)}`);
+  const troubled = apps
+    .filter(app => conditionOf(app) !== 'Ready')
+    .map(app => `${app.app} ${conditionOf(app)}`);
   const head = [
     `hop3-agent ${target.text}`,
     countText(nodes.length, 'node'),
@@ -88,7 +90,8 @@ const LEAVE = '\x1b[?25h\x1b[?1049l';
 function frameOf(text: string, { stdout }: CliIo): string {
   const rows = stdout.rows ?? 24;
   const lines = text.trimEnd().split('\n');
-  const shown = lines.length <= rows ? lines : [...lines.slice(0, rows - 1), `… ${lines.length - rows + 1} more lines`];
+  const shown =
+    lines.length <= rows ? lines : [...lines.slice(0, rows - 1), `… ${lines.length - rows + 1} more lines`];
   // Long lines are cut by the terminal: no wrapping while the frame is drawn.
   return `\x1b[?2026h\x1b[?7l\x1b[H${shown.map(line => `${line}\x1b[K`).join('\n')}\x1b[J\x1b[?7h\x1b[?2026l`;
 }
