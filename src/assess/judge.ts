@@ -1,0 +1,83 @@
+import type { NodeName, Timestamp } from '../model/ids.ts';
+import type { Assessment, NodePromise, Outcome, RunningBody } from '../model/node-promise.ts';
+import { trustAfter } from './trust.ts';
+
+/** One lost packet breaks no promise. */
+const badProbesToBreak = 2;
+
+export interface ProbeOutcome {
+  verdict: 'good' | 'refused' | 'unreachable';
+  evidence: string;
+}
+
+export interface JudgeInput {
+  assessor: NodeName;
+  promise: NodePromise;
+  /** null = there was nothing to ask. */
+  probe: ProbeOutcome | null;
+  previous: Assessment | undefined;
+  /** Whether this assessor can rely on its own view, and the words why not. */
+  footing: { sure: boolean; reason: string };
+  /** Bad probes in a row, this one included. */
+  consecutiveBad: number;
+  at: Timestamp;
+}
+
+/** This assessor's own judgement of one promise; null = as before, or not to be said yet. */
+export function judge(input: JudgeInput): Assessment | null {
+  const { assessor, promise, previous, at } = input;
+  const finding = find(input);
+  if (finding === null || finding.outcome === previous?.outcome) return null;
+  return {
+    assessor,
+    promiser: promise.promiser,
+    promise: promise.name,
+    outcome: finding.outcome,
+    evidence: finding.evidence,
+    at,
+    trust: trustAfter(previous?.trust ?? 1, finding.outcome),
+  };
+}
+
+interface Finding {
+  outcome: Outcome;
+  evidence: string;
+}
+
+function find({ promise, probe, previous, footing, consecutiveBad }: JudgeInput): Finding | null {
+  if (!footing.sure && probe?.verdict !== 'good')
+    return { outcome: 'indeterminate', evidence: footing.reason };
+  if (promise.body.kind === 'running' && !promise.body.ready) return unready(promise.body, previous);
+  if (probe === null) {
+    return promise.verify.method === 'lease'
+      ? good('its lease lives', previous)
+      : { outcome: 'indeterminate', evidence: 'not asked' };
+  }
+  if (probe.verdict === 'good') return good(probe.evidence, previous);
+  if (consecutiveBad < badProbesToBreak) return null;
+  return { outcome: 'broken', evidence: `${probe.evidence} (${consecutiveBad} bad checks in a row)` };
+}
+
+/** After a break, the first good check is the repair; only the next one makes it kept again. */
+function good(evidence: string, previous: Assessment | undefined): Finding {
+  return { outcome: previous?.outcome === 'broken' ? 'repaired' : 'kept', evidence };
+}
+
+/** A copy that is not ready has nothing to be asked; what the promiser itself says of it is the evidence. */
+function unready({ state, trouble }: RunningBody, previous: Assessment | undefined): Finding | null {
+  switch (state) {
+    case 'failed':
+    case 'backoff':
+    case 'unhealthy':
+      return {
+        outcome: 'broken',
+        evidence: `by its own word ${state}${trouble === null ? '' : `: ${trouble}`}`,
+      };
+    case 'pending':
+    case 'starting':
+    case 'running':
+    case 'stopping':
+      // On the way back from a break it is as broken as before: the next good check shall count as a repair.
+      return previous?.outcome === 'broken' ? null : { outcome: 'indeterminate', evidence: state };
+  }
+}
