@@ -1,0 +1,337 @@
+import type { NodeConfig } from '../model/node-config.ts';
+import type { Capacity, SessionRecord } from '../model/records.ts';
+import type { Digest } from '../model/ids.ts';
+import type { Admin } from '../ports/admin.ts';
+import type { Artifacts } from '../ports/artifacts.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Driver } from '../ports/driver.ts';
+import type { Host } from '../ports/host.ts';
+import type { LocalState } from '../ports/local-state.ts';
+import type { Log } from '../ports/log.ts';
+import type { Peers } from '../ports/peers.ts';
+import type { Prober } from '../ports/prober.ts';
+import type { Proxy } from '../ports/proxy.ts';
+import type { Random } from '../ports/random.ts';
+import type { Store } from '../ports/store.ts';
+import type { Doctor } from '../model/views.ts';
+import { subjectOfInstance } from '../model/ids.ts';
+import { adminService, type AdminServiceOptions } from './admin-service.ts';
+import { assessLoop } from './assess-loop.ts';
+import { claimLoop } from './claim-loop.ts';
+import { Deployments } from './deployments.ts';
+import { recordExpiries } from './expiries.ts';
+import { Holdings } from './holdings.ts';
+import { InstanceLoop } from './instance-loop.ts';
+import { Ledger } from './ledger.ts';
+import { PromiseLoop } from './promise-loop.ts';
+import { ProxyLoop } from './proxy-loop.ts';
+import { requestLoop } from './request-loop.ts';
+import { SessionKeeper } from './session-keeper.ts';
+import { Starter } from './starter.ts';
+import { Supervisor } from './supervise-loop.ts';
+import { World } from './world.ts';
+
+export interface AgentParts {
+  config: NodeConfig;
+  /** The agent's own version. */
+  version: string;
+  user: string;
+  /** Where its admin API is reached, and its peer listener. */
+  adminUrl: string;
+  peer: { host: string; port: number };
+  clock: Clock;
+  random: Random;
+  log: Log;
+  store: Store;
+  state: LocalState;
+  host: Host;
+  driver: Driver;
+  prober: Prober;
+  artifacts: AdminServiceOptions['artifacts'];
+  peers: Peers;
+  /** null for a node without the `proxy` role. */
+  proxy: Proxy | null;
+  doctor: () => Promise<Doctor['checks']>;
+  metrics: () => Promise<string>;
+  /** Called when the admin API asked this node to leave, after it has. */
+  onLeft: () => void;
+}
+
+/** One node's agent: the loops, wired to each other by wakes alone, started in order and stopped in reverse. */
+export class Agent {
+  readonly admin: Admin;
+  readonly #parts: AgentParts;
+  readonly #world: World;
+  readonly #ledger: Ledger;
+  readonly #keeper: SessionKeeper;
+  readonly #holdings: Holdings;
+  readonly #instances: InstanceLoop;
+  readonly #promises: PromiseLoop;
+  readonly #supervisor: Supervisor;
+  readonly #deployments: Deployments;
+  readonly #others: { start(): void; stop(): Promise<void> }[];
+  readonly #stop = new AbortController();
+  readonly #capacity: Capacity;
+  readonly #startedAt: string;
+  #artifacts: { digest: Digest; bytes: number }[] = [];
+  #unlisten: (() => void)[] = [];
+
+  constructor(parts: AgentParts) {
+    const { config, store, clock, random, log, state, host, driver, prober, artifacts } = parts;
+    const node = config.name;
+    this.#parts = parts;
+    this.#startedAt = clock.timestamp();
+    const whole = host.capacity();
+    this.#capacity = {
+      memoryBytes: config.capacity.memoryBytes ?? whole.memoryBytes,
+      cpu: config.capacity.cpu ?? whole.cpu,
+    };
+    const world = (this.#world = new World(store));
+    const ledger = (this.#ledger = new Ledger({ node, store, clock, log }));
+    const keeper = (this.#keeper = new SessionKeeper({
+      store,
+      state,
+      clock,
+      random,
+      log,
+      ledger,
+      bootId: host.bootId,
+      record: () => this.#sessionRecord(),
+    }));
+    const holdings = (this.#holdings = new Holdings({ node, store, clock, random, ledger }));
+    const dataRoot = `${config.stateDir}/apps`;
+    const starter = new Starter({
+      node,
+      bindAddress: config.peer.host,
+      portRange: config.portRange,
+      dataRoot,
+      user: parts.user,
+      world,
+      artifacts,
+      driver,
+      host,
+      random,
+      signal: this.#stop.signal,
+    });
+    const instances = (this.#instances = new InstanceLoop({
+      node,
+      world,
+      holdings,
+      driver,
+      prober,
+      starter,
+      ledger,
+      clock,
+      log,
+      onStatuses: () => {
+        void this.#refreshArtifacts();
+        promises.wake();
+      },
+    }));
+    this.#deployments = new Deployments({
+      node,
+      dataRoot,
+      user: parts.user,
+      store,
+      artifacts,
+      ledger,
+      clock,
+      random,
+      log,
+      onChange: () => {
+        void this.#refreshArtifacts();
+        promises.wake();
+      },
+    });
+    const promises = (this.#promises = new PromiseLoop({
+      node,
+      capacity: this.#capacity,
+      world,
+      store,
+      keeper,
+      ledger,
+      clock,
+      log,
+      undertakings: () => ({
+        statuses: instances.statuses(),
+        artifacts: this.#artifacts,
+        deploying: this.#deployments.deploying(),
+        requests: [],
+        draining: null,
+      }),
+    }));
+    const claims = claimLoop({ node, world, store, keeper, holdings, clock, log, refuses: () => null });
+    const assessments = assessLoop({
+      node,
+      intervalMs: config.probeIntervalSeconds * 1000,
+      world,
+      store,
+      keeper,
+      prober,
+      ledger,
+      random,
+      clock,
+      log,
+    });
+    const requests = requestLoop({ node, world, store, holdings, instances, ledger, clock, log });
+    this.#supervisor = new Supervisor({ node, world, store, keeper, ledger, random, clock, log });
+    const proxyLoop = parts.proxy ? [new ProxyLoop({ world, proxy: parts.proxy, clock, log })] : [];
+    this.#others = [claims, promises, assessments, requests, this.#supervisor, ...proxyLoop];
+    this.#unlisten = [
+      world.onChange(['apps', 'sessions', 'owners', 'refusals'], () => claims.wake()),
+      world.onChange(['apps', 'owners', 'promises', 'sessions'], () => instances.wake()),
+      world.onChange(['promises', 'sessions'], () => assessments.wake()),
+      world.onChange(['apps'], () => promises.wake()),
+      world.onChange(['requests'], () => requests.wake()),
+      world.onChange(['supervisor', 'sessions'], () => this.#supervisor.wake()),
+      holdings.onChange(() => instances.wake()),
+      holdings.onChange(() => claims.wake()),
+      keeper.onChange(() => {
+        void this.#sessionChanged().finally(() => {
+          claims.wake();
+          promises.wake();
+          assessments.wake();
+          this.#supervisor.wake();
+        });
+      }),
+      recordExpiries({ node, world, store, ledger, clock, log }),
+    ];
+    this.admin = adminService({
+      node,
+      world,
+      store,
+      keeper,
+      supervisor: this.#supervisor,
+      deployments: this.#deployments,
+      artifacts,
+      driver,
+      peers: parts.peers,
+      ledger,
+      clock,
+      self: () => this.#selfView(),
+      doctor: parts.doctor,
+      metrics: parts.metrics,
+      leave: async () => {
+        await this.leave();
+        parts.onLeft();
+      },
+    });
+  }
+
+  /** Resolves at once; what needs the store waits for it by itself, what runs already is looked after meanwhile. */
+  async start(): Promise<void> {
+    const { driver, log } = this.#parts;
+    await this.#refreshArtifacts();
+    for (const unit of await driver.observe()) {
+      if (unit.exit === null) this.#holdings.remember(unit.instance, subjectOfInstance(unit.instance));
+    }
+    void this.#world.ready(this.#stop.signal).then(
+      () => {
+        // Only with the whole picture: nothing is stopped for want of an app that had merely not arrived yet.
+        this.#keeper.start();
+        this.#instances.start();
+        for (const loop of this.#others) loop.start();
+      },
+      () => log.info('stopped before the store was heard'),
+    );
+  }
+
+  /** Hands over to the next agent of this node: what runs goes on running, the session is there to be resumed. */
+  async stop(): Promise<void> {
+    await this.#stopLoops();
+    await this.#keeper.stop({ leave: false });
+    await this.#close();
+  }
+
+  /** Goes for good: stops its instances, releases what it owns, takes back its promises, ends its session. */
+  async leave(): Promise<void> {
+    const { config, clock } = this.#parts;
+    const incarnation = this.#keeper.current()?.incarnation ?? null;
+    const limit = AbortSignal.any([this.#stop.signal]);
+    await this.#instances.stopEverything(limit);
+    await this.#stopLoops();
+    await this.#promises.withdrawAll(`${config.name} left the cluster`);
+    this.#ledger.note({
+      kind: 'node-left',
+      subject: `node/${config.name}`,
+      message: `${config.name} left the cluster`,
+      details: { incarnation, at: clock.timestamp() },
+    });
+    await this.#ledger.flush();
+    await this.#keeper.stop({ leave: true });
+    await this.#close();
+  }
+
+  async #stopLoops(): Promise<void> {
+    for (const unlisten of this.#unlisten) unlisten();
+    this.#unlisten = [];
+    this.#stop.abort(new Error('the agent is stopping'));
+    for (const loop of [...this.#others].reverse()) await loop.stop();
+    await this.#instances.stop();
+  }
+
+  async #close(): Promise<void> {
+    await this.#ledger.flush();
+    this.#world.close();
+    await this.#parts.driver.close();
+    await this.#parts.store.close();
+  }
+
+  async #sessionChanged(): Promise<void> {
+    if (this.#keeper.state === 'ConnectionLost') {
+      this.#holdings.lose();
+      return;
+    }
+    const session = this.#keeper.current();
+    if (session?.resumed === true) {
+      await this.#holdings.resume(session).catch((error: unknown) => {
+        // The claim loop finds out by itself: what this incarnation owns is not free, and is asked for again below.
+        this.#parts.log.warn('what this node owns could not be read yet', { error });
+        this.#parts.clock.after(500, () => void this.#sessionChanged());
+      });
+    }
+  }
+
+  async #refreshArtifacts(): Promise<void> {
+    const artifacts: Artifacts = this.#parts.artifacts;
+    this.#artifacts = await artifacts.list();
+  }
+
+  #sessionRecord(): Omit<SessionRecord, 'incarnation'> {
+    const { config, host, version, adminUrl, peer } = this.#parts;
+    return {
+      v: 1,
+      node: config.name,
+      ttlSeconds: config.leaseTtlSeconds,
+      pid: host.pid,
+      version,
+      startedAt: this.#startedAt,
+      labels: config.labels,
+      roles: config.roles,
+      capacity: this.#capacity,
+      platform: host.platform,
+      peer,
+      admin: adminUrl,
+      draining: false,
+    };
+  }
+
+  #selfView(): ReturnType<AdminServiceOptions['self']> {
+    const record = this.#sessionRecord();
+    return {
+      name: record.node,
+      incarnation: this.#keeper.current()?.incarnation ?? '',
+      pid: record.pid,
+      version: record.version,
+      platform: record.platform,
+      labels: record.labels,
+      roles: record.roles,
+      capacity: record.capacity,
+      leaseTtlSeconds: record.ttlSeconds,
+      draining: record.draining,
+      admin: record.admin,
+      peer: record.peer,
+      startedAt: record.startedAt,
+    };
+  }
+}

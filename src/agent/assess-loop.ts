@@ -1,0 +1,170 @@
+import { judge } from '../assess/judge.ts';
+import { observersOf } from '../assess/observers.ts';
+import { probeIntervalMs, trustOf } from '../assess/trust.ts';
+import type { InstantMs, NodeName } from '../model/ids.ts';
+import type { Assessment, NodePromise } from '../model/node-promise.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Log } from '../ports/log.ts';
+import type { Prober } from '../ports/prober.ts';
+import type { Random } from '../ports/random.ts';
+import type { Store, Write } from '../ports/store.ts';
+import type { Ledger } from './ledger.ts';
+import { Loop } from './loop.ts';
+import type { SessionKeeper } from './session-keeper.ts';
+import type { World } from './world.ts';
+
+const PER_TRANSACTION = 50;
+/** After this much silence of the store an observer doubts itself before it doubts others. */
+const DOUBT_AFTER_MS = 8000;
+
+interface Observed {
+  /** The promise as it was when the next check was planned; a changed one is checked at once. */
+  revision: bigint;
+  nextMs: InstantMs;
+  consecutiveBad: number;
+}
+
+export interface AssessLoopOptions {
+  node: NodeName;
+  intervalMs: number;
+  world: World;
+  store: Store;
+  keeper: SessionKeeper;
+  prober: Prober;
+  ledger: Ledger;
+  random: Random;
+  clock: Clock;
+  log: Log;
+}
+
+/** Checks the promises of the nodes this one observes, and publishes its own judgement when that changes. */
+export function assessLoop(options: AssessLoopOptions): Loop {
+  const { world, keeper, clock, log } = options;
+  const observed = new Map<string, Observed>();
+
+  return new Loop({
+    name: 'assess',
+    clock,
+    log,
+    everyMs: options.intervalMs,
+    round: async signal => {
+      const session = keeper.current();
+      if (!session || !world.synced()) return 500;
+      const promises = promisesToObserve(options);
+      const names = new Set(promises.map(entry => entry.name));
+      for (const name of observed.keys()) if (!names.has(name)) observed.delete(name);
+      const due = promises.filter(entry => {
+        const plan = observed.get(entry.name);
+        return !plan || plan.revision !== entry.revision || plan.nextMs <= clock.now();
+      });
+      const judged = await Promise.all(due.map(entry => check(options, entry, observed, signal)));
+      if (signal.aborted) return null;
+      await publish(
+        options,
+        session.lease,
+        session.incarnation,
+        judged.filter(assessment => assessment !== null),
+        names,
+      );
+      const next = Math.min(...[...observed.values()].map(plan => plan.nextMs));
+      return Number.isFinite(next) ? Math.max(20, next - clock.now()) : null;
+    },
+  });
+}
+
+interface PromiseEntry {
+  name: string;
+  revision: bigint;
+  promise: NodePromise;
+}
+
+function promisesToObserve({ world, node }: AssessLoopOptions): PromiseEntry[] {
+  const nodes = [...world.nodes().keys()];
+  const mine = new Set(nodes.filter(promiser => observersOf(promiser, nodes).includes(node)));
+  return world.promises
+    .all()
+    .filter(entry => mine.has(entry.value.promise.promiser))
+    .map(entry => ({ name: entry.name, revision: entry.revision, promise: entry.value.promise }));
+}
+
+async function check(
+  { prober, world, clock, random, node, intervalMs, keeper }: AssessLoopOptions,
+  entry: PromiseEntry,
+  observed: Map<string, Observed>,
+  signal: AbortSignal,
+): Promise<Assessment | null> {
+  const { promise } = entry;
+  const previous = world.assessments.get(`${promise.promiser}/${promise.name}/${node}`)?.value.assessment;
+  const asked =
+    promise.verify.method === 'lease' || (promise.body.kind === 'running' && !promise.body.ready)
+      ? null
+      : promise.verify;
+  const probe = asked ? await prober.probe(asked, { strict: promise.body.kind === 'running', signal }) : null;
+  const bad = probe !== null && probe.verdict !== 'good';
+  const consecutiveBad = bad ? (observed.get(entry.name)?.consecutiveBad ?? 0) + 1 : 0;
+  const trust = trustOf(
+    promise.promiser,
+    world.assessments.all().map(({ value }) => value.assessment),
+  );
+  const plainMs =
+    promise.verify.method === 'lease' ? intervalMs * 4 : probeIntervalMs(intervalMs, trust, random.float());
+  // A first bad answer is asked about again soon: one lost packet breaks no promise.
+  const waitMs = bad && consecutiveBad < 2 ? Math.min(1000, plainMs) : plainMs;
+  observed.set(entry.name, { revision: entry.revision, nextMs: clock.now() + waitMs, consecutiveBad });
+  const silenceMs = world.staleMs();
+  const sure = keeper.current() !== null && silenceMs < DOUBT_AFTER_MS;
+  return judge({
+    assessor: node,
+    promise,
+    probe,
+    previous,
+    footing: {
+      sure,
+      reason: sure ? '' : `this observer has not heard from the store for ${Math.round(silenceMs / 1000)} s`,
+    },
+    consecutiveBad,
+    at: clock.timestamp(),
+  });
+}
+
+async function publish(
+  { store, world, node, ledger }: AssessLoopOptions,
+  lease: string,
+  incarnation: string,
+  judged: Assessment[],
+  observedNames: ReadonlySet<string>,
+): Promise<void> {
+  const writes: Write[] = judged.map(assessment => ({
+    put: 'assessments' as const,
+    name: `${assessment.promiser}/${assessment.promise}/${assessment.assessor}`,
+    value: { v: 1 as const, assessment },
+    lease,
+  }));
+  // A judgement of a promise that is no more says nothing any more; history is in the ledger.
+  for (const { value, name } of world.assessments.all()) {
+    if (value.assessment.assessor !== node) continue;
+    if (!observedNames.has(`${value.assessment.promiser}/${value.assessment.promise}`))
+      writes.push({ delete: 'assessments', name });
+  }
+  for (const assessment of judged) {
+    if (assessment.outcome === 'indeterminate') continue;
+    ledger.note({
+      kind: `promise-${assessment.outcome}`,
+      subject: `${assessment.promiser}/${assessment.promise}`,
+      message: `${node} judges ${assessment.promise} of ${assessment.promiser} ${assessment.outcome}: ${assessment.evidence}`,
+      details: { assessor: node, evidence: assessment.evidence },
+    });
+  }
+  for (let start = 0; start < writes.length; start += PER_TRANSACTION) {
+    const events = ledger.take(PER_TRANSACTION);
+    try {
+      await store.commit(
+        [{ kind: 'sessions', name: `${node}/${incarnation}`, lease }],
+        [...writes.slice(start, start + PER_TRANSACTION), ...events.writes],
+      );
+    } catch (error) {
+      events.putBack();
+      throw error;
+    }
+  }
+}

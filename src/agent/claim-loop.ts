@@ -1,0 +1,116 @@
+import type { InstantMs, NodeName, Subject } from '../model/ids.ts';
+import type { Ranking } from '../model/placement.ts';
+import { dueClaims } from '../ownership/claims.ts';
+import { rank } from '../placement/rank.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Log } from '../ports/log.ts';
+import type { Store } from '../ports/store.ts';
+import type { Holdings } from './holdings.ts';
+import { Loop } from './loop.ts';
+import type { SessionKeeper } from './session-keeper.ts';
+import { placementInputs } from './wanted.ts';
+import type { World } from './world.ts';
+
+const STAGGER_MS = 150;
+/** Older than this, the copy of the world is not good enough to decide who should have what. */
+const TOO_STALE_MS = 10_000;
+
+export interface ClaimLoopOptions {
+  node: NodeName;
+  world: World;
+  store: Store;
+  keeper: SessionKeeper;
+  holdings: Holdings;
+  clock: Clock;
+  log: Log;
+  /** The node's own last word: why it will not take the subject, or null. */
+  refuses: (ranking: Ranking) => string | null;
+}
+
+/** Takes what is free and ranks this node first, or whose better candidates have let their turn pass. */
+export function claimLoop(options: ClaimLoopOptions): Loop {
+  const { world, keeper, clock, log } = options;
+  const freeSinceMs = new Map<Subject, InstantMs>();
+
+  return new Loop({
+    name: 'claim',
+    clock,
+    log,
+    everyMs: 5000,
+    round: async () => {
+      const session = keeper.current();
+      if (!session || !world.synced() || world.staleMs() > TOO_STALE_MS) return 500;
+      const { free, nodes, placed } = placementInputs(world);
+      keepTime(freeSinceMs, new Set(free.map(instance => instance.subject)), clock.now());
+      const { now, wakeInMs } = dueClaims(
+        rank(free, nodes, placed),
+        options.node,
+        freeSinceMs,
+        clock.now(),
+        STAGGER_MS,
+      );
+      await Promise.all(now.map(ranking => claim(options, ranking)));
+      await finishRemovals(options);
+      return wakeInMs;
+    },
+  });
+}
+
+async function claim(options: ClaimLoopOptions, ranking: Ranking): Promise<void> {
+  const { world, keeper, holdings, store, node } = options;
+  const session = keeper.current();
+  if (!session || holdings.held().has(ranking.subject)) return;
+  const refusal = options.refuses(ranking);
+  if (refusal !== null) {
+    await store.commit(
+      [{ kind: 'sessions', name: `${node}/${session.incarnation}`, lease: session.lease }],
+      [
+        {
+          put: 'refusals',
+          name: `${ranking.subject}/${node}`,
+          value: { v: 1, subject: ranking.subject, node, reason: refusal },
+          lease: session.lease,
+        },
+      ],
+    );
+    return;
+  }
+  const place = ranking.candidates.findIndex(candidate => candidate.node === node);
+  const candidate = ranking.candidates[place];
+  const reason = candidate
+    ? `ranked ${place + 1} of ${ranking.candidates.length} (${candidate.reasons.join('; ')})`
+    : 'ranked';
+  await holdings.acquire(ranking.subject, session, world.owners.get(ranking.subject), reason);
+}
+
+/** Remembers since when each subject has been free, as this node saw it. */
+function keepTime(freeSinceMs: Map<Subject, InstantMs>, free: ReadonlySet<Subject>, nowMs: InstantMs): void {
+  for (const subject of freeSinceMs.keys()) if (!free.has(subject)) freeSinceMs.delete(subject);
+  for (const subject of free) if (!freeSinceMs.has(subject)) freeSinceMs.set(subject, nowMs);
+}
+
+/** An app that is being removed, and of which no live session owns anything, goes, with the names it held. */
+async function finishRemovals({ world, store }: ClaimLoopOptions): Promise<void> {
+  const live = world.liveIncarnations();
+  for (const app of world.apps.all().filter(entry => entry.value.removing)) {
+    const owned = world.owners.all().filter(entry => entry.name.startsWith(`instance/${app.name}/`));
+    const busy = owned.some(
+      ({ value }) => value.released === null && live.has(`${value.node}/${value.incarnation}`),
+    );
+    if (busy) continue;
+    const prunable = owned
+      .filter(entry => entry.value.released !== null && entry.value.mayStillRun.length === 0)
+      .slice(0, 60);
+    await store.commit(
+      [
+        { kind: 'apps', name: app.name, revision: app.revision },
+        ...prunable.map(entry => ({ kind: 'owners' as const, name: entry.name, revision: entry.revision })),
+      ],
+      [
+        { delete: 'apps', name: app.name },
+        ...app.value.spec.hostnames.map(hostname => ({ delete: 'hostnames' as const, name: hostname })),
+        ...prunable.map(entry => ({ delete: 'owners' as const, name: entry.name })),
+      ],
+    );
+  }
+}

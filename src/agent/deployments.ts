@@ -1,0 +1,354 @@
+import type { AppSpec } from '../model/app-spec.ts';
+import type { AppName, NodeName, Timestamp } from '../model/ids.ts';
+import type { Problem } from '../model/problem.ts';
+import type { AppRecord, ArtifactRef } from '../model/records.ts';
+import type { ApplyRequest, ApplyResult, AppPlan, DeployProgress } from '../model/views.ts';
+import { runnable } from '../manifest/runnable.ts';
+import { hostnameConflicts } from '../promise/conflicts.ts';
+import { classify } from '../reconcile/classify.ts';
+import { ArtifactError, type Artifacts, type BuildNote } from '../ports/artifacts.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Log } from '../ports/log.ts';
+import type { Random } from '../ports/random.ts';
+import { StoreError, type Compare, type Entry, type Store, type Write } from '../ports/store.ts';
+import { Channel } from './channel.ts';
+import { hookEnvironment } from './launch.ts';
+import type { Ledger } from './ledger.ts';
+
+/** What the node promises for a deployment it has begun. */
+const DEPLOY_WITHIN_MS = 20 * 60_000;
+
+export interface DeploymentsOptions {
+  node: NodeName;
+  dataRoot: string;
+  user: string;
+  store: Store;
+  artifacts: Artifacts;
+  ledger: Ledger;
+  clock: Clock;
+  random: Random;
+  log: Log;
+  onChange: () => void;
+}
+
+interface Deploying {
+  app: AppName;
+  release: number;
+  step: string;
+  completeBy: Timestamp;
+}
+
+/**
+ * Turns accepted specs into releases: fetch, build, before-run on this node, then one transaction. Until that
+ * transaction nothing anybody runs has changed.
+ */
+export class Deployments {
+  readonly #options: DeploymentsOptions;
+  readonly #deploying = new Map<AppName, Deploying>();
+
+  constructor(options: DeploymentsOptions) {
+    this.#options = options;
+  }
+
+  deploying(): Deploying[] {
+    return [...this.#deploying.values()];
+  }
+
+  /** What would change, and everything that stands against it. @throws StoreError */
+  async plan(request: ApplyRequest): Promise<{ plans: AppPlan[]; problems: Problem[] }> {
+    const problems: Problem[] = [];
+    const plans: AppPlan[] = [];
+    const holders = await this.#holders();
+    for (const spec of request.specs) {
+      const current = await this.#options.store.get('apps', spec.app);
+      problems.push(...this.#problems(spec, holders));
+      if (request.ifGeneration !== null && current && current.value.generation !== request.ifGeneration) {
+        problems.push(
+          problem(
+            spec.app,
+            'metadata.id',
+            `"${spec.app}" is at generation ${current.value.generation}, not ${request.ifGeneration}`,
+          ),
+        );
+      }
+      const before = current && !current.value.removing ? current.value.spec : null;
+      const { impact, differences } = classify(before, spec);
+      const change = before === null ? 'create' : impact === 'none' ? 'none' : 'update';
+      plans.push({ app: spec.app, change, impact, differences });
+    }
+    return { plans, problems };
+  }
+
+  /** Tells as it goes; ends with `done` or `failed`. Never rejects. */
+  apply(request: ApplyRequest, signal: AbortSignal): AsyncIterable<DeployProgress> {
+    const channel = new Channel<DeployProgress>();
+    void this.#apply(request, channel, signal).finally(() => channel.close());
+    return channel;
+  }
+
+  async #apply(request: ApplyRequest, channel: Channel<DeployProgress>, signal: AbortSignal): Promise<void> {
+    let step = { app: request.specs[0]?.app ?? '', name: 'plan' };
+    const tell = (app: AppName, name: string, message: string): void => {
+      step = { app, name };
+      const deploying = this.#deploying.get(app);
+      if (deploying) {
+        this.#deploying.set(app, { ...deploying, step: name });
+        this.#options.onChange();
+      }
+      channel.send({ kind: 'step', app, step: name, message });
+    };
+    try {
+      const { plans, problems } = await this.plan(request);
+      if (problems.length > 0) {
+        channel.send({ kind: 'done', result: { kind: 'refused', problems } });
+        return;
+      }
+      const apps: Extract<ApplyResult, { kind: 'applied' }>['apps'] = [];
+      for (const spec of inDependencyOrder(request.specs)) {
+        const change = plans.find(plan => plan.app === spec.app)?.change ?? 'update';
+        const record = await this.#deploy(
+          spec,
+          tell,
+          (name, text) => channel.send({ kind: 'output', app: spec.app, step: name, text }),
+          signal,
+        );
+        apps.push({ app: spec.app, release: record.release, generation: record.generation, change });
+      }
+      channel.send({ kind: 'done', result: { kind: 'applied', apps } });
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      const output = error instanceof ArtifactError ? error.output : [];
+      this.#options.log.warn('a deployment failed', { app: step.app, step: step.name, error });
+      this.#options.ledger.note({
+        kind: 'deploy-failed',
+        subject: `app/${step.app}`,
+        message: `${step.app} was not deployed: ${step.name} failed: ${message}`,
+        details: { step: step.name, output },
+      });
+      channel.send({ kind: 'failed', app: step.app, step: step.name, message, output });
+    }
+  }
+
+  async #deploy(
+    spec: AppSpec,
+    tell: (app: AppName, step: string, message: string) => void,
+    output: (step: string, text: string) => void,
+    signal: AbortSignal,
+  ): Promise<AppRecord> {
+    const { store, clock, ledger } = this.#options;
+    const current = await store.get('apps', spec.app);
+    const { impact } = classify(current && !current.value.removing ? current.value.spec : null, spec);
+    if (current && impact === 'none') {
+      tell(
+        spec.app,
+        'settle',
+        `"${spec.app}" is as the manifest wants it already (release ${current.value.release})`,
+      );
+      return current.value;
+    }
+    const release =
+      impact === 'in-place' && current ? current.value.release : await this.#nextRelease(spec.app);
+    this.#deploying.set(spec.app, {
+      app: spec.app,
+      release,
+      step: 'fetch',
+      completeBy: clock.timestamp(DEPLOY_WITHIN_MS),
+    });
+    this.#options.onChange();
+    try {
+      const note = (line: BuildNote): void => output(line.step, line.text);
+      const artifact = await this.#artifact(spec, impact, current, tell, note, signal);
+      const secrets = { ...current?.value.secrets, ...this.#newSecrets(spec, current?.value.secrets ?? {}) };
+      if (spec.beforeRun.length > 0 && impact !== 'in-place') {
+        tell(spec.app, 'before-run', `running ${spec.beforeRun.length} command(s) of release ${release}`);
+        await this.#beforeRun(spec, artifact, release, secrets, note, signal);
+      }
+      const record = await this.#commit(spec, current, { release, artifact, secrets });
+      tell(spec.app, 'settle', `release ${record.release} of "${spec.app}" is what the cluster wants now`);
+      ledger.note({
+        kind: 'app-applied',
+        subject: `app/${spec.app}`,
+        message: `"${spec.app}" is wanted at release ${record.release}, generation ${record.generation}`,
+        details: { release: record.release, generation: record.generation, impact },
+      });
+      return record;
+    } finally {
+      this.#deploying.delete(spec.app);
+      this.#options.onChange();
+    }
+  }
+
+  async #artifact(
+    spec: AppSpec,
+    impact: AppPlan['impact'],
+    current: Entry<'apps'> | null,
+    tell: (app: AppName, step: string, message: string) => void,
+    note: (note: BuildNote) => void,
+    signal: AbortSignal,
+  ): Promise<ArtifactRef> {
+    if (impact !== 'rebuild' && current?.value.artifact) return current.value.artifact;
+    tell(spec.app, 'build', 'fetching and building');
+    const artifact = await this.#options.artifacts.build(spec, note, signal);
+    tell(spec.app, 'publish', `artifact ${artifact.digest} (${Math.ceil(artifact.bytes / 1024)} KiB)`);
+    return artifact;
+  }
+
+  async #beforeRun(
+    spec: AppSpec,
+    artifact: ArtifactRef,
+    release: number,
+    secrets: Record<string, string>,
+    note: (note: BuildNote) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { artifacts, node, dataRoot, user } = this.#options;
+    const { directory, env, pathPrepend } = await artifacts.unpack(artifact.digest, spec.app, release);
+    const place = {
+      directory,
+      dataDirectory: `${dataRoot}/${spec.app}/data`,
+      env,
+      pathPrepend,
+      node,
+      user,
+      secrets,
+    };
+    await artifacts.runHooks(spec.beforeRun, { directory, env: hookEnvironment(spec, place) }, note, signal);
+  }
+
+  async #commit(
+    spec: AppSpec,
+    current: Entry<'apps'> | null,
+    {
+      release,
+      artifact,
+      secrets,
+    }: { release: number; artifact: ArtifactRef; secrets: Record<string, string> },
+  ): Promise<AppRecord> {
+    const { store, clock } = this.#options;
+    const at = clock.timestamp();
+    const record: AppRecord = {
+      v: 1,
+      app: spec.app,
+      release,
+      generation: (current?.value.generation ?? 0) + 1,
+      spec,
+      artifact,
+      restarts: current?.value.release === release ? current.value.restarts : {},
+      secrets,
+      removing: false,
+      appliedAt: at,
+    };
+    const compares: Compare[] = [
+      current
+        ? { kind: 'apps', name: spec.app, revision: current.revision }
+        : { kind: 'apps', name: spec.app, is: 'absent' },
+    ];
+    const writes: Write[] = [{ put: 'apps', name: spec.app, value: record }];
+    if (current?.value.release !== release) {
+      const name = releaseName(spec.app, release);
+      compares.push({ kind: 'releases', name, is: 'absent' });
+      writes.push({ put: 'releases', name, value: { v: 1, app: spec.app, release, spec, artifact, at } });
+    }
+    for (const hostname of spec.hostnames) {
+      const holder = await store.get('hostnames', hostname);
+      compares.push(
+        holder
+          ? { kind: 'hostnames', name: hostname, revision: holder.revision }
+          : { kind: 'hostnames', name: hostname, is: 'absent' },
+      );
+      if (holder && holder.value.app !== spec.app)
+        throw new Error(`host name "${hostname}" is held by app "${holder.value.app}"`);
+      if (!holder) writes.push({ put: 'hostnames', name: hostname, value: { v: 1, app: spec.app } });
+    }
+    for (const hostname of current?.value.spec.hostnames ?? []) {
+      if (!spec.hostnames.includes(hostname)) writes.push({ delete: 'hostnames', name: hostname });
+    }
+    const result = await store.commit(compares, writes);
+    if (result.kind === 'refused') {
+      throw new StoreError(
+        `"${spec.app}", or a host name of it, was changed by somebody else meanwhile: nothing was changed; try again`,
+        {
+          outcome: 'refused',
+          retryable: true,
+        },
+      );
+    }
+    return record;
+  }
+
+  async #nextRelease(app: AppName): Promise<number> {
+    const { entries } = await this.#options.store.list('releases', { prefix: `${app}/` });
+    return (entries.at(-1)?.value.release ?? 0) + 1;
+  }
+
+  async #holders(): Promise<Map<string, AppName>> {
+    const { entries } = await this.#options.store.list('hostnames');
+    return new Map(entries.map(entry => [entry.name, entry.value.app]));
+  }
+
+  #problems(spec: AppSpec, holders: ReadonlyMap<string, AppName>): Problem[] {
+    const problems = [...runnable(spec), ...hostnameConflicts(spec, holders)];
+    if (spec.source?.kind === 'path') {
+      problems.push(
+        problem(
+          spec.app,
+          'source.path',
+          'a directory has to be uploaded first',
+          'use `hop3-agent apply` or `deploy`, which do that',
+        ),
+      );
+    }
+    return problems;
+  }
+
+  #newSecrets(spec: AppSpec, known: Record<string, string>): Record<string, string> {
+    const made: Record<string, string> = {};
+    for (const [name, value] of Object.entries(spec.env)) {
+      if (value.kind !== 'generated' || known[name] !== undefined) continue;
+      made[name] = value.prefix + generate(value.format, value.length, this.#options.random);
+    }
+    return made;
+  }
+}
+
+export function releaseName(app: AppName, release: number): string {
+  return `${app}/${String(release).padStart(6, '0')}`;
+}
+
+const PASSWORD_LETTERS = 'abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789';
+
+function generate(
+  format: 'hex' | 'base64' | 'urlsafe' | 'password' | 'uuid',
+  length: number,
+  random: Random,
+): string {
+  if (format === 'uuid') return random.uuid();
+  if (format === 'hex') return random.hex(Math.ceil(length / 2)).slice(0, length);
+  const letters =
+    format === 'password'
+      ? PASSWORD_LETTERS
+      : `ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789${format === 'base64' ? '+/' : '-_'}`;
+  // Two bytes a letter make the modulo's bias less than one in a thousand.
+  return Array.from(
+    { length },
+    () => letters[Number.parseInt(random.hex(2), 16) % letters.length] ?? '',
+  ).join('');
+}
+
+/** Apps that others in the same request depend on come first. Cycles have been refused before. */
+function inDependencyOrder(specs: AppSpec[]): AppSpec[] {
+  const ordered = new Set<AppSpec>();
+  const visiting = new Set<AppSpec>();
+  const visit = (spec: AppSpec): void => {
+    if (visiting.has(spec)) return;
+    visiting.add(spec);
+    for (const other of specs) if (spec.dependsOn.includes(other.app)) visit(other);
+    ordered.add(spec);
+  };
+  specs.forEach(visit);
+  return [...ordered];
+}
+
+function problem(app: AppName, field: string, message: string, hint: string | null = null): Problem {
+  return { file: app, line: 0, column: 0, field, message, hint };
+}

@@ -1,0 +1,181 @@
+import { instanceOfSubject, type InstanceId, type NodeName, type Subject, type Token } from '../model/ids.ts';
+import { tokenOf, type OwnerRecord } from '../model/records.ts';
+import { confirmedStopped, releasedRecord, takenRecord } from '../ownership/records.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Random } from '../ports/random.ts';
+import { StoreError, type Compare, type Entry, type Session, type Store } from '../ports/store.ts';
+import type { Ledger } from './ledger.ts';
+
+export interface Holding {
+  subject: Subject;
+  instance: InstanceId;
+  token: Token;
+  /** The session it was taken under; when that is no longer this node's, the holding is only remembered. */
+  incarnation: string;
+}
+
+/**
+ * What this node owns, as its own transactions told it; the mirror is never the authority. Holdings of a lost session
+ * are remembered as *former*: redundant instances go on running until they are taken again or somebody else is ready.
+ */
+export class Holdings {
+  readonly #node: NodeName;
+  readonly #store: Store;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #ledger: Ledger;
+  readonly #held = new Map<Subject, Holding>();
+  readonly #former = new Map<Subject, Holding>();
+  readonly #listeners = new Set<() => void>();
+
+  constructor(options: { node: NodeName; store: Store; clock: Clock; random: Random; ledger: Ledger }) {
+    this.#node = options.node;
+    this.#store = options.store;
+    this.#clock = options.clock;
+    this.#random = options.random;
+    this.#ledger = options.ledger;
+  }
+
+  held(): ReadonlyMap<Subject, Holding> {
+    return this.#held;
+  }
+
+  /** Held under an earlier session, not yet taken again by anybody this node knows of. */
+  former(): ReadonlyMap<Subject, Holding> {
+    return this.#former;
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** The session is gone: nothing is owned any more, everything is remembered. */
+  lose(): void {
+    for (const [subject, holding] of this.#held) this.#former.set(subject, holding);
+    this.#held.clear();
+    this.#changed();
+  }
+
+  /** A resumed session owns what the store says it owns, as of a linearizable read. @throws StoreError */
+  async resume(session: Session): Promise<void> {
+    const { entries } = await this.#store.list('owners');
+    for (const entry of entries) {
+      const mine = entry.value.node === this.#node && entry.value.incarnation === session.incarnation;
+      if (mine && entry.value.released === null) this.#hold(entry.name, tokenOf(entry), session.incarnation);
+    }
+    this.#changed();
+  }
+
+  /** Remembers what runs here without being owned, as after a restart with a new session. */
+  remember(instance: InstanceId, subject: Subject): void {
+    if (this.#held.has(subject) || this.#former.has(subject)) return;
+    this.#former.set(subject, { subject, instance, token: '0', incarnation: '' });
+    this.#changed();
+  }
+
+  /** Somebody else has it and is ready, or nobody wants it any more. */
+  forget(subject: Subject): void {
+    if (this.#former.delete(subject)) this.#changed();
+  }
+
+  /**
+   * Ownership rule 1: one transaction over the owner key as last read, the own session key on its own lease, and the
+   * former owner's session key absent. False = somebody was faster, or the world has moved on. @throws StoreError
+   */
+  async acquire(
+    subject: Subject,
+    session: Session,
+    known: Entry<'owners'> | undefined,
+    reason: string,
+  ): Promise<boolean> {
+    const previous = known?.value ?? null;
+    const operation = this.#random.hex(8);
+    const mayStillRun = previous !== null && previous.released === null && previous.node !== this.#node;
+    const record = takenRecord(
+      previous,
+      {
+        subject,
+        node: this.#node,
+        incarnation: session.incarnation,
+        ttlSeconds: session.ttlSeconds,
+        holder: 'agent',
+        operation,
+      },
+      mayStillRun,
+    );
+    const compares: Compare[] = [
+      known
+        ? { kind: 'owners', name: subject, revision: known.revision }
+        : { kind: 'owners', name: subject, is: 'absent' },
+      { kind: 'sessions', name: `${this.#node}/${session.incarnation}`, lease: session.lease },
+    ];
+    if (previous !== null && previous.released === null) {
+      compares.push({ kind: 'sessions', name: `${previous.node}/${previous.incarnation}`, is: 'absent' });
+    }
+    if (!session.valid()) return false;
+    const revision = await this.#commitOwner(subject, record, compares);
+    // The wait may have outlived the session; what was written then is taken over by whoever comes next.
+    if (revision === null || !session.valid()) return false;
+    this.#former.delete(subject);
+    this.#hold(subject, String(revision), session.incarnation);
+    this.#ledger.note({
+      kind: 'subject-acquired',
+      subject,
+      message: `${this.#node} took ${subject}: ${reason}`,
+      details: { token: String(revision), incarnation: session.incarnation, mayStillRun: record.mayStillRun },
+    });
+    this.#changed();
+    return true;
+  }
+
+  /** Ownership rule 10: only after the work has stopped, comparing what was read with the token in it. @throws StoreError */
+  async release(subject: Subject, token: Token, reason: string): Promise<void> {
+    const entry = await this.#store.get('owners', subject);
+    if (entry?.value.node === this.#node && entry.value.released === null && tokenOf(entry) === token) {
+      const record = releasedRecord(entry.value, token, this.#clock.timestamp(), reason);
+      await this.#store.commit(
+        [{ kind: 'owners', name: subject, revision: entry.revision }],
+        [{ put: 'owners', name: subject, value: record }],
+      );
+      this.#ledger.note({
+        kind: 'subject-released',
+        subject,
+        message: `${this.#node} released ${subject}: ${reason}`,
+        details: { token },
+      });
+    }
+    this.#held.delete(subject);
+    this.#former.delete(subject);
+    this.#changed();
+  }
+
+  /** This node, said to perhaps still run it, has seen its own copy dead. @throws StoreError */
+  async confirmStopped(entry: Entry<'owners'>): Promise<void> {
+    const record = confirmedStopped(entry.value, tokenOf(entry), this.#node);
+    await this.#store.commit(
+      [{ kind: 'owners', name: entry.name, revision: entry.revision }],
+      [{ put: 'owners', name: entry.name, value: record }],
+    );
+  }
+
+  async #commitOwner(subject: Subject, record: OwnerRecord, compares: Compare[]): Promise<bigint | null> {
+    try {
+      const result = await this.#store.commit(compares, [{ put: 'owners', name: subject, value: record }]);
+      return result.kind === 'committed' ? result.revision : null;
+    } catch (error) {
+      if (!(error instanceof StoreError) || error.outcome !== 'unknown') throw error;
+      const entry = await this.#store.get('owners', subject);
+      return entry?.value.operation === record.operation ? entry.revision : null;
+    }
+  }
+
+  #hold(subject: Subject, token: Token, incarnation: string): void {
+    const instance = instanceOfSubject(subject);
+    if (instance !== null) this.#held.set(subject, { subject, instance, token, incarnation });
+  }
+
+  #changed(): void {
+    for (const listener of this.#listeners) listener();
+  }
+}

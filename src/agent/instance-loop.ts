@@ -1,0 +1,482 @@
+import type { InstanceId } from '../model/ids.ts';
+import { parseInstanceId, subjectOfInstance } from '../model/ids.ts';
+import { versionOf } from '../model/records.ts';
+import type {
+  Action,
+  DesiredInstance,
+  InstanceStatus,
+  StartHistory,
+  Unit,
+  UnwantedInstance,
+} from '../model/reconciliation.ts';
+import { afterProbe } from '../reconcile/health.ts';
+import { afterExit, afterReady, forVersion } from '../reconcile/histories.ts';
+import { reconcile } from '../reconcile/reconcile.ts';
+import { mayReplace } from '../reconcile/rollout.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Driver, DriverUnit } from '../ports/driver.ts';
+import type { Log } from '../ports/log.ts';
+import type { Prober } from '../ports/prober.ts';
+import { HealthChecks, type Watched } from './health.ts';
+import type { Holding, Holdings } from './holdings.ts';
+import type { Ledger } from './ledger.ts';
+import { Loop } from './loop.ts';
+import type { Starter } from './starter.ts';
+import { runningElsewhere, unmetDependencies, wantedOrWhyNot } from './wanted.ts';
+import type { World } from './world.ts';
+
+/** How long a copy that was taken out of traffic finishes what it has, before it is asked to stop. */
+const DRAIN_MS = 1000;
+
+export interface InstanceLoopOptions {
+  node: string;
+  world: World;
+  holdings: Holdings;
+  driver: Driver;
+  prober: Prober;
+  starter: Starter;
+  ledger: Ledger;
+  clock: Clock;
+  log: Log;
+  /** Called after each round in which what this node says of its instances changed. */
+  onStatuses: () => void;
+}
+
+/**
+ * Makes what runs here what this node owns. It is the one place that holds the local actual state: the driver's units
+ * with what health checks and this node's own requests have added, and the histories of their starts.
+ */
+export class InstanceLoop {
+  readonly #options: InstanceLoopOptions;
+  readonly #units = new Map<string, Unit>();
+  readonly #histories = new Map<InstanceId, StartHistory>();
+  /** Actions under way, by unit or instance: each is done once. */
+  readonly #busy = new Set<string>();
+  readonly #noted = new Set<string>();
+  readonly #health: HealthChecks;
+  readonly #loop: Loop;
+  #statuses: InstanceStatus[] = [];
+  #leaving = false;
+  #stopListening: (() => void) | null = null;
+
+  constructor(options: InstanceLoopOptions) {
+    this.#options = options;
+    this.#health = new HealthChecks({
+      clock: options.clock,
+      prober: options.prober,
+      tell: (unit, result) => this.#probed(unit, result),
+    });
+    this.#loop = new Loop({
+      name: 'instances',
+      clock: options.clock,
+      log: options.log,
+      everyMs: 5000,
+      round: () => this.#round(),
+    });
+  }
+
+  statuses(): readonly InstanceStatus[] {
+    return this.#statuses;
+  }
+
+  units(): Unit[] {
+    return [...this.#units.values()];
+  }
+
+  start(): void {
+    this.#stopListening = this.#options.driver.onExit(() => this.#loop.wake());
+    this.#loop.start();
+  }
+
+  wake(): void {
+    this.#loop.wake();
+  }
+
+  /** Stops every copy, and releases what was held, before it resolves. */
+  async stopEverything(signal: AbortSignal): Promise<void> {
+    this.#leaving = true;
+    while (
+      !signal.aborted &&
+      (this.#options.holdings.held().size > 0 || [...this.#units.values()].some(alive))
+    ) {
+      this.#loop.wake();
+      await this.#options.clock.sleep(50, signal);
+    }
+  }
+
+  /** Ends the looking after; what runs goes on running. */
+  async stop(): Promise<void> {
+    this.#stopListening?.();
+    await this.#loop.stop();
+    this.#health.stop();
+  }
+
+  /** Asked by the supervisor: the copies of an instance that are there now are replaced, old before new. */
+  async restart(instance: InstanceId, reason: string): Promise<void> {
+    const copies = this.units().filter(unit => unit.instance === instance && alive(unit));
+    await Promise.all(copies.map(unit => this.#stopUnit(unit, this.#graceSeconds(instance), reason)));
+  }
+
+  /** Reads the units anew, decides, and sets the actions going. */
+  async #round(): Promise<number | null> {
+    const { clock, holdings } = this.#options;
+    await this.#observe();
+    this.#rememberUnowned();
+    const { desired, unwanted } = this.#targets();
+    const { actions, statuses, wakeInMs } = reconcile({
+      desired,
+      unwanted,
+      units: this.units(),
+      histories: [...this.#histories.values()],
+      nowMs: clock.now(),
+      drainMs: DRAIN_MS,
+    });
+    for (const action of actions) this.#begin(action, desired);
+    await this.#confirmStopped();
+    this.#watchHealth(desired);
+    this.#tellStatuses(statuses);
+    for (const [instance] of this.#histories) {
+      const subject = subjectOfInstance(instance);
+      const gone = !holdings.held().has(subject) && !holdings.former().has(subject);
+      if (gone && !this.units().some(unit => unit.instance === instance)) this.#histories.delete(instance);
+    }
+    return wakeInMs;
+  }
+
+  async #observe(): Promise<void> {
+    const { driver, clock, ledger } = this.#options;
+    const seen = new Set<string>();
+    for (const observed of await driver.observe()) {
+      seen.add(observed.unit);
+      const known = this.#units.get(observed.unit);
+      const unit = known ?? adopted(observed, clock.now());
+      if (!known && !this.#busy.has(observed.unit) && observed.exit === null) {
+        ledger.note({
+          kind: 'instance-adopted',
+          subject: observed.instance,
+          message: `${observed.instance} runs on as pid ${observed.pid ?? 'none'}`,
+          details: { unit: observed.unit, pid: observed.pid },
+        });
+      }
+      if (observed.exit !== null && unit.phase.kind !== 'exited') this.#exited(unit, observed.exit);
+      else if (!known) this.#units.set(observed.unit, unit);
+    }
+    for (const unit of this.#units.keys())
+      if (!seen.has(unit) && !this.#busy.has(unit)) this.#units.delete(unit);
+  }
+
+  #exited(unit: Unit, exit: NonNullable<DriverUnit['exit']>): void {
+    const { clock, ledger } = this.#options;
+    this.#histories.set(
+      unit.instance,
+      afterExit(this.#histories.get(unit.instance), unit, exit, clock.now()),
+    );
+    this.#units.set(unit.unit, { ...unit, phase: { kind: 'exited', sinceMs: clock.now(), exit } });
+    const how =
+      exit.signal !== null ? `by ${exit.signal}` : exit.code !== null ? `with code ${exit.code}` : 'unseen';
+    ledger.note({
+      kind: exit.requested ? 'instance-stopped' : 'instance-exited',
+      subject: unit.instance,
+      message: `${unit.instance} ${exit.requested ? 'stopped' : 'ended'} ${how}`,
+      details: {
+        unit: unit.unit,
+        pid: unit.pid,
+        version: unit.version,
+        code: exit.code,
+        signal: exit.signal,
+        lastOutput: exit.lastOutput,
+      },
+    });
+  }
+
+  /** What runs here without being owned, as after a restart: it goes on until somebody else is seen to be ready. */
+  #rememberUnowned(): void {
+    const { holdings, world } = this.#options;
+    for (const unit of this.#units.values()) {
+      if (!alive(unit) || unit.phase.kind === 'stopping' || unit.phase.kind === 'draining') continue;
+      const wanted = !('notWanted' in wantedOrWhyNot(world, unit.instance));
+      if (wanted && !this.#elsewhereReady(unit.instance))
+        holdings.remember(unit.instance, subjectOfInstance(unit.instance));
+    }
+  }
+
+  #targets(): { desired: DesiredInstance[]; unwanted: UnwantedInstance[] } {
+    const { holdings, world } = this.#options;
+    const desired: DesiredInstance[] = [];
+    const unwanted: UnwantedInstance[] = [];
+    for (const holding of holdings.held().values()) {
+      const target = this.#leaving ? { notWanted: 'this node is leaving' } : this.#target(holding, true);
+      if ('notWanted' in target) unwanted.push({ ...holding, reason: target.notWanted });
+      else desired.push(target);
+    }
+    for (const holding of [...holdings.former().values()]) {
+      const target = this.#leaving ? { notWanted: 'this node is leaving' } : this.#target(holding, false);
+      if ('notWanted' in target || this.#elsewhereReady(holding.instance)) holdings.forget(holding.subject);
+      else if (world.synced()) desired.push(target);
+    }
+    return { desired, unwanted };
+  }
+
+  #target(holding: Holding, owned: boolean): DesiredInstance | { notWanted: string } {
+    const { world, node } = this.#options;
+    const wanted = wantedOrWhyNot(world, holding.instance);
+    if ('notWanted' in wanted) return wanted;
+    const { record, process, index, spec } = wanted;
+    const version = versionOf(record, process.type);
+    const running = runningElsewhere(world).filter(
+      other =>
+        other.process === process.type &&
+        parseInstanceId(other.instance).app === record.app &&
+        other.node !== node,
+    );
+    const own = this.#statuses
+      .filter(
+        status =>
+          parseInstanceId(status.instance).app === record.app &&
+          parseInstanceId(status.instance).process === process.type,
+      )
+      .map(status => ({
+        node,
+        instance: status.instance,
+        process: process.type,
+        index: parseInstanceId(status.instance).index,
+        version: status.version,
+        ready: status.ready,
+      }));
+    const turn = mayReplace(
+      { instance: holding.instance, process, index, version },
+      spec.deploy,
+      process.scale,
+      [...running, ...own],
+    );
+    const unmet = unmetDependencies(world, spec.dependsOn);
+    const heldElsewhere = !owned && this.#ownedByAnother(holding.instance);
+    return {
+      instance: holding.instance,
+      subject: holding.subject,
+      app: record.app,
+      process,
+      index,
+      spec,
+      release: record.release,
+      version,
+      artifact: record.artifact,
+      token: holding.token,
+      mayStart: unmet.length === 0 && !heldElsewhere,
+      waitingFor:
+        unmet.length > 0
+          ? `waits for ${unmet.join(', ')} to be ready`
+          : heldElsewhere
+            ? 'another node has taken it'
+            : null,
+      mayReplace: turn.allowed && owned,
+      replaceWaitsFor: owned ? turn.waitsFor : 'this node does not own it now',
+    };
+  }
+
+  #ownedByAnother(instance: InstanceId): boolean {
+    const { world, node } = this.#options;
+    const owner = world.owners.get(subjectOfInstance(instance))?.value;
+    if (!owner || owner.released !== null || owner.node === node) return false;
+    return world.sessions.get(`${owner.node}/${owner.incarnation}`) !== undefined;
+  }
+
+  /** Ownership rule 8: the own copy goes only after the new owner's is ready. */
+  #elsewhereReady(instance: InstanceId): boolean {
+    const { world, node } = this.#options;
+    if (!this.#ownedByAnother(instance)) return false;
+    return runningElsewhere(world).some(
+      other => other.instance === instance && other.node !== node && other.ready,
+    );
+  }
+
+  /** Nodes that took something from this one are told when its own copy is dead. */
+  async #confirmStopped(): Promise<void> {
+    const { world, holdings, node } = this.#options;
+    for (const entry of world.owners.all()) {
+      if (!entry.value.mayStillRun.includes(node)) continue;
+      const running = this.units().some(
+        unit => subjectOfInstance(unit.instance) === entry.name && alive(unit),
+      );
+      if (!running && !holdings.former().has(entry.name)) await holdings.confirmStopped(entry);
+    }
+  }
+
+  #begin(action: Action, desired: DesiredInstance[]): void {
+    const key = action.kind === 'start' || action.kind === 'release' ? action.instance : action.unit;
+    if (this.#busy.has(key)) return;
+    this.#busy.add(key);
+    void this.#perform(action, desired)
+      .catch((error: unknown) => this.#failed(action, error))
+      .finally(() => {
+        this.#busy.delete(key);
+        this.#loop.wake();
+      });
+  }
+
+  async #perform(action: Action, desired: DesiredInstance[]): Promise<void> {
+    const { log, driver, holdings, clock } = this.#options;
+    log.info('acting', {
+      action: action.kind,
+      on: 'unit' in action ? action.unit : action.instance,
+      reason: action.reason,
+    });
+    switch (action.kind) {
+      case 'start': {
+        const target = desired.find(candidate => candidate.instance === action.instance);
+        if (target) await this.#start(target, action.reason);
+        return;
+      }
+      case 'drain': {
+        const unit = this.#units.get(action.unit);
+        if (unit) this.#units.set(unit.unit, { ...unit, phase: { kind: 'draining', sinceMs: clock.now() } });
+        return;
+      }
+      case 'stop': {
+        const unit = this.#units.get(action.unit);
+        if (unit) await this.#stopUnit(unit, action.graceSeconds, action.reason);
+        return;
+      }
+      case 'forget':
+        await driver.forget(action.unit);
+        this.#units.delete(action.unit);
+        return;
+      case 'release':
+        await holdings.release(action.subject, action.token, action.reason);
+        return;
+    }
+  }
+
+  async #start(target: DesiredInstance, reason: string): Promise<void> {
+    const { starter, clock, ledger } = this.#options;
+    const taken = new Set(
+      this.units().flatMap(unit => (unit.endpoint && alive(unit) ? [unit.endpoint.port] : [])),
+    );
+    const previous = this.units().findLast(unit => unit.instance === target.instance && !alive(unit));
+    const started = await starter.start(target, {
+      takenPorts: taken,
+      preferPort: previous?.endpoint?.port ?? null,
+    });
+    this.#units.set(started.unit, adopted(started, clock.now()));
+    ledger.note({
+      kind: 'instance-started',
+      subject: target.instance,
+      message: `${target.instance} started as pid ${started.pid ?? 'none'}: ${reason}`,
+      details: { unit: started.unit, pid: started.pid, version: started.version, endpoint: started.endpoint },
+    });
+  }
+
+  async #stopUnit(unit: Unit, graceSeconds: number, reason: string): Promise<void> {
+    this.#units.set(unit.unit, { ...unit, phase: { kind: 'stopping', sinceMs: this.#options.clock.now() } });
+    this.#options.log.info('stopping', { unit: unit.unit, graceSeconds, reason });
+    await this.#options.driver.stop(unit.unit, graceSeconds);
+  }
+
+  /** A start that could not even be tried counts like a crash: the same backoff, and the words where a person looks. */
+  #failed(action: Action, error: unknown): void {
+    const { log, ledger, clock } = this.#options;
+    const message = error instanceof Error ? error.message : String(error);
+    log.warn('an action failed', { action: action.kind, reason: action.reason, error });
+    if (action.kind !== 'start') return;
+    const history = forVersion(this.#histories.get(action.instance), action.instance, action.version);
+    this.#histories.set(action.instance, {
+      ...history,
+      failures: history.failures + 1,
+      lastFailureMs: clock.now(),
+      lastTrouble: message,
+    });
+    ledger.note({
+      kind: 'instance-start-failed',
+      subject: action.instance,
+      message: `${action.instance} could not be started: ${message}`,
+    });
+  }
+
+  #watchHealth(desired: DesiredInstance[]): void {
+    const specs = new Map(desired.map(target => [target.instance, target]));
+    const watched = new Map<string, Watched>();
+    for (const unit of this.#units.values()) {
+      const target = specs.get(unit.instance);
+      const asked =
+        unit.phase.kind === 'starting' || unit.phase.kind === 'ready' || unit.phase.kind === 'unhealthy';
+      if (!target || !asked) continue;
+      if (unit.endpoint) watched.set(unit.unit, { unit, healthcheck: target.spec.healthcheck });
+      else if (unit.phase.kind === 'starting')
+        this.#probed(unit.unit, { good: true, evidence: 'it lives; it has no endpoint to ask' });
+    }
+    this.#health.watch(watched, unit => this.#units.get(unit)?.phase.kind === 'starting');
+  }
+
+  #probed(name: string, result: { good: boolean; evidence: string }): void {
+    const { world, clock, ledger } = this.#options;
+    const unit = this.#units.get(name);
+    if (!unit || !['starting', 'ready', 'unhealthy'].includes(unit.phase.kind)) return;
+    const app = world.apps.get(parseInstanceId(unit.instance).app)?.value;
+    const threshold = app?.spec.healthcheck.failureThreshold ?? 3;
+    const phase = afterProbe(unit, result, threshold, clock.now());
+    if (JSON.stringify(phase) === JSON.stringify(unit.phase)) return;
+    this.#units.set(name, { ...unit, phase });
+    if (phase.kind === 'ready') {
+      if (unit.phase.kind === 'starting') {
+        this.#histories.set(unit.instance, afterReady(this.#histories.get(unit.instance), unit, clock.now()));
+      }
+      ledger.note({
+        kind: 'instance-ready',
+        subject: unit.instance,
+        message: `${unit.instance} is ready: ${result.evidence}`,
+        details: { unit: name, afterMs: Math.round(clock.now() - unit.startedMs) },
+      });
+    } else if (phase.kind === 'unhealthy' && phase.failures === threshold) {
+      ledger.note({
+        kind: 'instance-unhealthy',
+        subject: unit.instance,
+        message: `${unit.instance}: ${result.evidence}`,
+        details: { unit: name },
+      });
+    }
+    this.#loop.wake();
+  }
+
+  #tellStatuses(statuses: InstanceStatus[]): void {
+    for (const status of statuses) {
+      const given = `${status.instance}@${status.version}`;
+      if (status.state === 'failed' && !this.#noted.has(given)) {
+        this.#noted.add(given);
+        this.#options.ledger.note({
+          kind: 'instance-given-up',
+          subject: status.instance,
+          message: `${status.instance} is given up: ${status.trouble ?? 'it failed too often'}`,
+        });
+      } else if (status.state === 'running') this.#noted.delete(given);
+    }
+    const changed = JSON.stringify(statuses) !== JSON.stringify(this.#statuses);
+    this.#statuses = statuses;
+    if (changed) {
+      this.#options.onStatuses();
+      // The rollout of the next index may depend on this one's readiness.
+      this.#loop.wake();
+    }
+  }
+
+  #graceSeconds(instance: InstanceId): number {
+    const wanted = wantedOrWhyNot(this.#options.world, instance);
+    return 'notWanted' in wanted ? 10 : wanted.process.stopTimeoutSeconds;
+  }
+}
+
+function adopted(observed: DriverUnit, nowMs: number): Unit {
+  return {
+    unit: observed.unit,
+    instance: observed.instance,
+    release: observed.release,
+    version: observed.version,
+    pid: observed.pid,
+    endpoint: observed.endpoint,
+    phase: { kind: 'starting' },
+    startedMs: nowMs,
+  };
+}
+
+function alive(unit: Unit): boolean {
+  return unit.phase.kind !== 'exited';
+}

@@ -1,0 +1,108 @@
+import type { NodeName, Timestamp } from '../model/ids.ts';
+import type { EventRecord } from '../model/records.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Log } from '../ports/log.ts';
+import type { Store, Write } from '../ports/store.ts';
+
+const FLUSH_AFTER_MS = 150;
+const PER_TRANSACTION = 60;
+const KEPT_WHILE_AWAY = 2000;
+
+export interface LedgerNote {
+  kind: string;
+  subject: string;
+  message: string;
+  details?: Record<string, unknown>;
+}
+
+/**
+ * This node's pen for the cluster's ledger of events. Notes are gathered and written together, with the next promise
+ * where that can be; while the store is away they wait, and the oldest are dropped beyond a bound, which is counted.
+ */
+export class Ledger {
+  readonly #node: NodeName;
+  readonly #store: Store;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  #pending: { name: string; value: EventRecord }[] = [];
+  #counter = 0;
+  #dropped = 0;
+  #cancel: (() => void) | null = null;
+  #flushing: Promise<void> | null = null;
+
+  constructor(options: { node: NodeName; store: Store; clock: Clock; log: Log }) {
+    this.#node = options.node;
+    this.#store = options.store;
+    this.#clock = options.clock;
+    this.#log = options.log;
+  }
+
+  note(note: LedgerNote): void {
+    this.#log.info(note.message, { event: note.kind, subject: note.subject, ...note.details });
+    const at = this.#clock.timestamp();
+    this.#pending.push({
+      name: eventName(at, this.#node, this.#counter++),
+      value: {
+        v: 1,
+        at,
+        node: this.#node,
+        kind: note.kind,
+        subject: note.subject,
+        message: note.message,
+        details: note.details ?? {},
+      },
+    });
+    if (this.#pending.length > KEPT_WHILE_AWAY) {
+      this.#pending.shift();
+      this.#dropped++;
+    }
+    this.#cancel ??= this.#clock.after(FLUSH_AFTER_MS, () => {
+      this.#cancel = null;
+      void this.flush();
+    });
+  }
+
+  /** Hands over up to `count` waiting notes as writes, for a transaction that is about to be made anyway. */
+  take(count: number): { writes: Write[]; putBack: () => void } {
+    const taken = this.#pending.splice(0, count);
+    return {
+      writes: taken.map(event => ({ put: 'events' as const, name: event.name, value: event.value })),
+      putBack: () => {
+        this.#pending.unshift(...taken);
+      },
+    };
+  }
+
+  /** Writes what waits. Resolves when that is done, or has failed and been put back to wait. */
+  async flush(): Promise<void> {
+    this.#flushing ??= this.#write().finally(() => (this.#flushing = null));
+    await this.#flushing;
+  }
+
+  async #write(): Promise<void> {
+    while (this.#pending.length > 0) {
+      const { writes, putBack } = this.take(PER_TRANSACTION);
+      try {
+        // Names are unique and puts idempotent, so an unknown outcome may simply be written again.
+        await this.#store.commit([], writes);
+      } catch (error) {
+        putBack();
+        this.#log.warn('events wait for the store', {
+          waiting: this.#pending.length,
+          dropped: this.#dropped,
+          error,
+        });
+        this.#cancel ??= this.#clock.after(1000, () => {
+          this.#cancel = null;
+          void this.flush();
+        });
+        return;
+      }
+    }
+  }
+}
+
+/** Sorts by time; unique through node and counter. */
+export function eventName(at: Timestamp, node: NodeName, counter: number): string {
+  return `${at}-${node}-${String(counter).padStart(8, '0')}`;
+}

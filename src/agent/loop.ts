@@ -1,0 +1,84 @@
+import type { Clock } from '../ports/clock.ts';
+import type { Log } from '../ports/log.ts';
+
+export interface LoopOptions {
+  name: string;
+  clock: Clock;
+  log: Log;
+  /** One look at everything. Gives how long until it wants to look again by itself; null = only when woken. */
+  round: (signal: AbortSignal) => Promise<number | null>;
+  /** A round at least this often, whatever it asked for. */
+  everyMs: number;
+}
+
+/**
+ * A level-triggered loop: waking says only that something may have changed, and the round re-reads all of it. Wakes
+ * during a round cause exactly one more. A round that fails is logged with its error and tried again, later each time.
+ */
+export class Loop {
+  readonly #options: LoopOptions;
+  readonly #stop = new AbortController();
+  #woken = false;
+  #wakeUp: (() => void) | null = null;
+  #running: Promise<void> | null = null;
+
+  constructor(options: LoopOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  wake(): void {
+    this.#woken = true;
+    this.#wakeUp?.();
+  }
+
+  /** Aborts the round under way and resolves when it has ended. */
+  async stop(): Promise<void> {
+    this.#stop.abort(new Error(`the ${this.#options.name} loop is stopping`));
+    this.#wakeUp?.();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { name, log, round, everyMs } = this.#options;
+    const signal = this.#stop.signal;
+    let failures = 0;
+    while (!signal.aborted) {
+      this.#woken = false;
+      let waitMs = everyMs;
+      try {
+        const wanted = await round(signal);
+        if (wanted !== null) waitMs = Math.min(everyMs, Math.max(0, wanted));
+        failures = 0;
+      } catch (error) {
+        if (aborted(signal)) break;
+        failures++;
+        waitMs = Math.min(5000, 100 * 2 ** Math.min(failures, 6));
+        log.warn('a round failed and will be tried again', { loop: name, failures, waitMs, error });
+        await this.#options.clock.sleep(Math.min(waitMs, 500), signal);
+      }
+      if (!this.#woken) await this.#wait(waitMs);
+    }
+  }
+
+  #wait(waitMs: number): Promise<void> {
+    return new Promise(resolve => {
+      const done = (): void => {
+        cancel();
+        this.#wakeUp = null;
+        resolve();
+      };
+      const cancel = this.#options.clock.after(waitMs, done);
+      this.#wakeUp = done;
+      if (this.#woken || this.#stop.signal.aborted) done();
+    });
+  }
+}
+
+/** Read afresh: the compiler would take an earlier look for the present. */
+function aborted(signal: AbortSignal): boolean {
+  return signal.aborted;
+}

@@ -1,0 +1,83 @@
+import { instanceOfSubject, type NodeName } from '../model/ids.ts';
+import type { SupervisorRequest } from '../model/records.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Log } from '../ports/log.ts';
+import type { Store } from '../ports/store.ts';
+import type { Holdings } from './holdings.ts';
+import type { InstanceLoop } from './instance-loop.ts';
+import type { Ledger } from './ledger.ts';
+import { Loop } from './loop.ts';
+import type { World } from './world.ts';
+
+export interface RequestLoopOptions {
+  node: NodeName;
+  world: World;
+  store: Store;
+  holdings: Holdings;
+  instances: InstanceLoop;
+  ledger: Ledger;
+  clock: Clock;
+  log: Log;
+}
+
+/** Hears what the supervisor asks of this node, and accepts it or says why not. */
+export function requestLoop(options: RequestLoopOptions): Loop {
+  const { world, node } = options;
+  return new Loop({
+    name: 'requests',
+    clock: options.clock,
+    log: options.log,
+    everyMs: 10_000,
+    round: async () => {
+      const open = world.requests
+        .all()
+        .filter(entry => entry.value.request.node === node && world.answers.get(entry.name) === undefined);
+      for (const { value } of open) await answer(options, value.request);
+      return null;
+    },
+  });
+}
+
+async function answer(options: RequestLoopOptions, request: SupervisorRequest): Promise<void> {
+  const { store, ledger, clock, node } = options;
+  const refusal = reasonToRefuse(options, request);
+  if (refusal === null) await perform(options, request);
+  await store.commit(
+    [],
+    [
+      {
+        put: 'answers',
+        name: `${node}/${request.id}`,
+        value: {
+          v: 1,
+          id: request.id,
+          node,
+          answer: refusal === null ? 'done' : 'refused',
+          reason: refusal ?? `${request.action} of ${request.subject} is done`,
+          at: clock.timestamp(),
+        },
+      },
+    ],
+  );
+  ledger.note({
+    kind: refusal === null ? 'request-accepted' : 'request-refused',
+    subject: request.subject,
+    message:
+      refusal === null
+        ? `${node} did as asked: ${request.action} ${request.subject}`
+        : `${node} refuses: ${refusal}`,
+    details: { request: request.id },
+  });
+}
+
+function reasonToRefuse({ holdings, node }: RequestLoopOptions, request: SupervisorRequest): string | null {
+  if (request.action !== 'restart' && request.action !== 'release')
+    return `${node} does not know how to ${request.action}`;
+  if (!holdings.held().has(request.subject)) return `${node} does not own ${request.subject}`;
+  return null;
+}
+
+async function perform({ instances }: RequestLoopOptions, request: SupervisorRequest): Promise<void> {
+  const instance = instanceOfSubject(request.subject);
+  if (instance !== null) await instances.restart(instance, `the supervisor asked: ${request.reason}`);
+}

@@ -1,0 +1,180 @@
+import { next, type NodeState } from '../ownership/machines.ts';
+import type { SessionRecord } from '../model/records.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { LocalState } from '../ports/local-state.ts';
+import type { Log } from '../ports/log.ts';
+import type { Random } from '../ports/random.ts';
+import type { Session, Store } from '../ports/store.ts';
+import type { Ledger } from './ledger.ts';
+
+const DOCUMENT = 'session';
+
+/** What outlives the agent, so that the next one can go on with the same incarnation (ownership rule 9). */
+interface SavedSession {
+  incarnation: string;
+  lease: string;
+  ttlSeconds: number;
+  bootId: string;
+}
+
+export interface SessionKeeperOptions {
+  store: Store;
+  state: LocalState;
+  clock: Clock;
+  random: Random;
+  log: Log;
+  ledger: Ledger;
+  bootId: string;
+  /** The record as it should be now; the keeper fills in the incarnation. */
+  record: () => Omit<SessionRecord, 'incarnation'>;
+}
+
+/** Keeps this node in the cluster: opens its session, opens a new one after a loss, and says in which state it is. */
+export class SessionKeeper {
+  readonly #options: SessionKeeperOptions;
+  readonly #listeners = new Set<() => void>();
+  readonly #stop = new AbortController();
+  #session: Session | null = null;
+  #state: NodeState = 'Inactive';
+  #running: Promise<void> | null = null;
+  #lostReason: string | null = null;
+
+  constructor(options: SessionKeeperOptions) {
+    this.#options = options;
+  }
+
+  /** The session in force, if it is valid this very moment. */
+  current(): Session | null {
+    return this.#session?.valid() === true ? this.#session : null;
+  }
+
+  get state(): NodeState {
+    return this.#state;
+  }
+
+  /** Why the last session was lost; null when none was. */
+  get lostReason(): string | null {
+    return this.#lostReason;
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  /** Ends the keeping. `leave` revokes the lease: everything on it goes at once; else a successor may resume it. */
+  async stop(options: { leave: boolean }): Promise<void> {
+    this.#stop.abort(new Error('the session keeper is stopping'));
+    const session = this.#session;
+    if (session?.valid() === true) {
+      if (options.leave) {
+        await session.revoke();
+        await this.#options.state.write(DOCUMENT, null);
+      } else {
+        await session.detach();
+      }
+    }
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { clock, log } = this.#options;
+    const signal = this.#stop.signal;
+    let waitMs = 100;
+    while (!signal.aborted) {
+      try {
+        const session = await this.#open();
+        waitMs = 100;
+        await this.#untilLost(session, signal);
+      } catch (error) {
+        if (aborted(signal)) return;
+        log.warn('no session yet: the store does not answer', { waitMs, error });
+        await clock.sleep(waitMs, signal);
+        waitMs = Math.min(waitMs * 2, 2000);
+      }
+    }
+  }
+
+  async #open(): Promise<Session> {
+    const { store, state, random, ledger, bootId } = this.#options;
+    const record = { ...this.#options.record(), incarnation: random.hex(6) };
+    const saved = parseSaved(await state.read(DOCUMENT));
+    const resumable =
+      saved !== null &&
+      saved.bootId === bootId &&
+      saved.ttlSeconds === record.ttlSeconds &&
+      this.#session === null;
+    const session = await store.openSession({
+      record,
+      resume: resumable ? { incarnation: saved.incarnation, lease: saved.lease } : null,
+    });
+    await state.write(DOCUMENT, {
+      incarnation: session.incarnation,
+      lease: session.lease,
+      ttlSeconds: record.ttlSeconds,
+      bootId,
+    } satisfies SavedSession);
+    const back = this.#state === 'ConnectionLost';
+    this.#session = session;
+    this.#move(back ? 'Reconnect' : 'Started');
+    ledger.note({
+      kind: session.resumed ? 'session-resumed' : 'session-opened',
+      subject: `node/${record.node}`,
+      message: session.resumed
+        ? `${record.node} goes on with its session ${session.incarnation}`
+        : `${record.node} ${back ? 'is back' : 'joined'} with session ${session.incarnation}`,
+      details: { incarnation: session.incarnation, ttlSeconds: session.ttlSeconds },
+    });
+    return session;
+  }
+
+  #untilLost(session: Session, signal: AbortSignal): Promise<void> {
+    const { ledger, clock } = this.#options;
+    return new Promise(resolve => {
+      const done = (): void => {
+        signal.removeEventListener('abort', done);
+        resolve();
+      };
+      signal.addEventListener('abort', done, { once: true });
+      session.onRenewed(() => this.#move('Renew'));
+      session.onLost(reason => {
+        if (!signal.aborted) {
+          this.#lostReason = reason;
+          this.#move('TimedOut');
+          ledger.note({
+            kind: 'session-lost',
+            subject: `node/${this.#options.record().node}`,
+            message: `session ${session.incarnation} is lost: ${reason}`,
+            details: { incarnation: session.incarnation, at: clock.timestamp() },
+          });
+        }
+        done();
+      });
+    });
+  }
+
+  #move(event: 'Started' | 'Renew' | 'TimedOut' | 'Reconnect'): void {
+    const before = this.#state;
+    this.#state = next('node', this.#state, event);
+    if (before !== this.#state) for (const listener of this.#listeners) listener();
+  }
+}
+
+function parseSaved(document: unknown): SavedSession | null {
+  if (typeof document !== 'object' || document === null) return null;
+  const { incarnation, lease, ttlSeconds, bootId } = document as Record<string, unknown>;
+  const whole =
+    typeof incarnation === 'string' &&
+    typeof lease === 'string' &&
+    typeof ttlSeconds === 'number' &&
+    typeof bootId === 'string';
+  return whole ? { incarnation, lease, ttlSeconds, bootId } : null;
+}
+
+function aborted(signal: AbortSignal): boolean {
+  return signal.aborted;
+}

@@ -1,0 +1,198 @@
+import { observersOf } from '../assess/observers.ts';
+import { outcomeOf } from '../assess/outcome.ts';
+import { trustOf } from '../assess/trust.ts';
+import { instanceOfSubject, parseInstanceId, subjectOfInstance, type NodeName } from '../model/ids.ts';
+import type { RunningBody } from '../model/node-promise.ts';
+import { tokenOf, versionOf, type AppRecord, type Capacity } from '../model/records.ts';
+import type { AppView, InstanceView, NodeView, PromiseView, SubjectView } from '../model/views.ts';
+import { standing } from '../ownership/standing.ts';
+import { placementInputs, wantedInstances } from './wanted.ts';
+import type { World } from './world.ts';
+
+const NOBODY = { node: '', incarnation: '' };
+
+/** What the node itself adds to its own row, which nobody else can know. */
+export interface OwnStanding {
+  node: NodeName;
+  state: NodeView['state'];
+  remainingMs: number | null;
+}
+
+export function nodeViews(world: World, own: OwnStanding): NodeView[] {
+  const { placed } = placementInputs(world);
+  const assessments = world.assessments.all().map(entry => entry.value.assessment);
+  return [...world.nodes().values()].map(({ value: session }) => {
+    const here = placed.filter(instance => instance.node === session.node);
+    return {
+      name: session.node,
+      state: session.node === own.node ? own.state : 'Active',
+      incarnation: session.incarnation,
+      pid: session.pid,
+      version: session.version,
+      platform: session.platform,
+      labels: session.labels,
+      roles: session.roles,
+      capacity: session.capacity,
+      reserved: here.reduce<Capacity>(
+        (sum, { reserves }) => ({
+          memoryBytes: sum.memoryBytes + reserves.memoryBytes,
+          cpu: sum.cpu + reserves.cpu,
+        }),
+        { memoryBytes: 0, cpu: 0 },
+      ),
+      instances: here.length,
+      leaseTtlSeconds: session.ttlSeconds,
+      remainingMs: session.node === own.node ? own.remainingMs : null,
+      draining: session.draining,
+      admin: session.admin,
+      peer: session.peer,
+      trust: trustOf(session.node, assessments),
+      startedAt: session.startedAt,
+    };
+  });
+}
+
+/** Wanted instances, and those that somebody still has though nobody wants them. */
+export function instanceViews(world: World): InstanceView[] {
+  const wanted = wantedInstances(world).map(instance => instance.instance);
+  const owned = world.owners.all().flatMap(entry => {
+    const instance = instanceOfSubject(entry.name);
+    return instance !== null && entry.value.released === null ? [instance] : [];
+  });
+  const said = new Map(bodies(world).map(({ node, body }) => [`${body.instance}@${node}`, body]));
+  return [...new Set([...wanted, ...owned])].sort(naturally).map(id => instanceView(world, id, said));
+}
+
+export function appView(world: World, record: AppRecord, instances: InstanceView[]): AppView {
+  const own = instances.filter(instance => instance.app === record.app);
+  const processes = Object.fromEntries(
+    record.spec.processes.map(process => {
+      const ready = own.filter(
+        instance => instance.process === process.type && instance.ready && instance.index < process.scale,
+      );
+      return [process.type, { scale: process.scale, ready: ready.length, exclusive: process.exclusive }];
+    }),
+  );
+  return {
+    app: record.app,
+    title: record.spec.title,
+    release: record.release,
+    generation: record.generation,
+    processes,
+    hostnames: record.spec.hostnames,
+    artifact: record.artifact?.digest ?? null,
+    conditions: [condition(record, own)],
+    appliedAt: record.appliedAt,
+  };
+}
+
+export function promiseViews(world: World): PromiseView[] {
+  const nodes = [...world.nodes().keys()];
+  const assessments = world.assessments.all().map(entry => entry.value.assessment);
+  return world.promises.all().map(({ value: { promise } }) => {
+    const own = assessments.filter(
+      other => other.promiser === promise.promiser && other.promise === promise.name,
+    );
+    const observers = observersOf(promise.promiser, nodes);
+    return { ...promise, outcome: outcomeOf(own, observers), assessments: own, observers };
+  });
+}
+
+export function subjectViews(world: World): SubjectView[] {
+  const live = world.liveIncarnations();
+  return world.owners.all().map(entry => {
+    const stand = standing(entry, live, NOBODY);
+    return {
+      subject: entry.name,
+      state: stand.state,
+      owner: stand.state === 'Assigned' ? entry.value.node : null,
+      incarnation: stand.state === 'Assigned' ? entry.value.incarnation : null,
+      token: stand.state === 'Assigned' ? tokenOf(entry) : null,
+      mayStillRun: entry.value.mayStillRun,
+    };
+  });
+}
+
+function instanceView(world: World, id: string, said: ReadonlyMap<string, RunningBody>): InstanceView {
+  const { app, process, index } = parseInstanceId(id);
+  const owner = world.owners.get(subjectOfInstance(id));
+  const stand = standing(owner, world.liveIncarnations(), NOBODY);
+  const node = stand.state === 'Assigned' ? (owner?.value.node ?? null) : null;
+  // Somebody who lost its session may run it still, and say so again: then that is what there is.
+  const body = node !== null ? said.get(`${id}@${node}`) : undefined;
+  return {
+    instance: id,
+    app,
+    process,
+    index,
+    node,
+    state: node === null ? 'unplaced' : (body?.state ?? 'pending'),
+    ready: body?.ready ?? false,
+    release: body?.release ?? null,
+    version: body?.version ?? null,
+    endpoint: body?.endpoint ?? null,
+    pid: body?.pid ?? null,
+    token: owner && node !== null ? tokenOf(owner) : null,
+    exclusive:
+      world.apps.get(app)?.value.spec.processes.find(other => other.type === process)?.exclusive ?? false,
+    mayStillRun: owner?.value.mayStillRun ?? [],
+    trouble: body?.trouble ?? (node === null ? stand.reason : null),
+  };
+}
+
+function condition(record: AppRecord, own: InstanceView[]): AppView['conditions'][number] {
+  if (record.removing) {
+    return {
+      type: 'Removing',
+      status: true,
+      reason: 'RemoveAsked',
+      message: `${own.length} instance(s) are still to be stopped`,
+    };
+  }
+  const wanted = own.filter(instance => {
+    const process = record.spec.processes.find(other => other.type === instance.process);
+    return process !== undefined && instance.index < process.scale;
+  });
+  const failed = wanted.filter(instance => instance.state === 'failed');
+  if (failed.length > 0) {
+    return {
+      type: 'Ready',
+      status: false,
+      reason: 'InstancesFailed',
+      message: `given up: ${failed.map(({ instance }) => instance).join(', ')}`,
+    };
+  }
+  const late = wanted.filter(
+    instance => !instance.ready || instance.version !== versionOf(record, instance.process),
+  );
+  if (late.length === 0)
+    return {
+      type: 'Ready',
+      status: true,
+      reason: 'AllReady',
+      message: `all ${wanted.length} instance(s) are ready`,
+    };
+  const words = late.map(({ instance, state }) => `${instance} ${state}`);
+  return {
+    type: 'Ready',
+    status: false,
+    reason: 'Progressing',
+    message: `not ready at this release: ${words.join(', ')}`,
+  };
+}
+
+function bodies(world: World): { node: NodeName; body: RunningBody }[] {
+  return world.promises
+    .all()
+    .flatMap(({ value: { promise } }) =>
+      promise.body.kind === 'running' ? [{ node: promise.promiser, body: promise.body }] : [],
+    );
+}
+
+/** `web/2` before `web/10`. */
+function naturally(a: string, b: string): number {
+  const [left, right] = [parseInstanceId(a), parseInstanceId(b)];
+  if (left.app !== right.app) return left.app < right.app ? -1 : 1;
+  if (left.process !== right.process) return left.process < right.process ? -1 : 1;
+  return left.index - right.index;
+}

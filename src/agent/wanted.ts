@@ -1,0 +1,129 @@
+import { processOf, type AppSpec, type ProcessSpec } from '../model/app-spec.ts';
+import {
+  instanceId,
+  parseInstanceId,
+  subjectOfInstance,
+  type InstanceId,
+  type NodeName,
+} from '../model/ids.ts';
+import type { FreeInstance, PlaceableNode, PlacedInstance } from '../model/placement.ts';
+import type { AppRecord } from '../model/records.ts';
+import type { RunningElsewhere } from '../model/reconciliation.ts';
+import { trustOf } from '../assess/trust.ts';
+import { standing } from '../ownership/standing.ts';
+import { reservation } from '../placement/reservation.ts';
+import type { World } from './world.ts';
+
+export interface WantedInstance {
+  instance: InstanceId;
+  index: number;
+  process: ProcessSpec;
+  spec: AppSpec;
+  record: AppRecord;
+}
+
+/** Every instance the cluster should have, in app and index order. */
+export function wantedInstances(world: World): WantedInstance[] {
+  return world.apps.all().flatMap(({ value: record }) => {
+    if (record.removing) return [];
+    return record.spec.processes.flatMap(process =>
+      Array.from({ length: process.scale }, (_, index) => ({
+        instance: instanceId({ app: record.app, process: process.type, index }),
+        index,
+        process,
+        spec: record.spec,
+        record,
+      })),
+    );
+  });
+}
+
+/** The instance as its app wants it now; null with the words when it is not wanted any more. */
+export function wantedOrWhyNot(world: World, instance: InstanceId): WantedInstance | { notWanted: string } {
+  const { app, process: type, index } = parseInstanceId(instance);
+  const record = world.apps.get(app)?.value;
+  if (!record) return { notWanted: `there is no app "${app}" any more` };
+  if (record.removing) return { notWanted: `app "${app}" is being removed` };
+  const process = processOf(record.spec, type);
+  if (!process) return { notWanted: `release ${record.release} of "${app}" has no process type "${type}"` };
+  if (index >= process.scale) return { notWanted: `"${type}" of "${app}" is scaled to ${process.scale}` };
+  return { instance, index, process, spec: record.spec, record };
+}
+
+/** What placement needs to know: who is there, what is taken, what is free. The same on every node. */
+export function placementInputs(world: World): {
+  free: FreeInstance[];
+  nodes: PlaceableNode[];
+  placed: PlacedInstance[];
+} {
+  const live = world.liveIncarnations();
+  const assessments = world.assessments.all().map(entry => entry.value.assessment);
+  const nodes = [...world.nodes().values()].map(({ value: session }) => ({
+    node: session.node,
+    labels: session.labels,
+    roles: session.roles,
+    capacity: session.capacity,
+    draining: session.draining,
+    platform: session.platform,
+    trust: trustOf(session.node, assessments),
+  }));
+  const free: FreeInstance[] = [];
+  const placed: PlacedInstance[] = [];
+  for (const { instance, index, process, spec, record } of wantedInstances(world)) {
+    const subject = subjectOfInstance(instance);
+    const owner = world.owners.get(subject);
+    const stand = standing(owner, live, { node: '', incarnation: '' });
+    if (!stand.free && stand.lastNode !== null) {
+      placed.push({ instance, node: stand.lastNode, reserves: reservation(spec, process) });
+      continue;
+    }
+    free.push({
+      instance,
+      subject,
+      spec,
+      process,
+      index,
+      platform: record.artifact?.platform ?? null,
+      runsOn: owner?.value.released === null ? [owner.value.node] : [],
+      tiedTo: [],
+      refusals: world.refusals
+        .all()
+        .filter(entry => entry.value.subject === subject)
+        .map(entry => ({ node: entry.value.node, reason: entry.value.reason })),
+    });
+  }
+  return { free, nodes, placed };
+}
+
+/** What the nodes say of their copies, as rollouts and overlaps see it. */
+export function runningElsewhere(world: World): RunningElsewhere[] {
+  return world.promises.all().flatMap(({ value: { promise } }) => {
+    if (promise.body.kind !== 'running') return [];
+    const { instance, process, index, version, ready } = promise.body;
+    return [{ node: promise.promiser, instance, process, index, version, ready }];
+  });
+}
+
+/** The apps among `names` of which no instance is ready, in the eyes of those who run them. */
+export function unmetDependencies(world: World, names: readonly string[]): string[] {
+  const ready = new Set<string>();
+  for (const { value } of world.promises.all()) {
+    if (value.promise.body.kind === 'running' && value.promise.body.ready) ready.add(value.promise.body.app);
+  }
+  return names.filter(name => !ready.has(name));
+}
+
+/** Peers that promise to hold an artifact, and where they can be asked for it. */
+export function holdersOf(
+  world: World,
+  digest: string,
+  self: NodeName,
+): { node: NodeName; peer: { host: string; port: number } }[] {
+  const nodes = world.nodes();
+  return world.promises.all().flatMap(({ value: { promise } }) => {
+    if (promise.body.kind !== 'holding' || promise.body.artifact !== digest || promise.promiser === self)
+      return [];
+    const peer = nodes.get(promise.promiser)?.value.peer;
+    return peer ? [{ node: promise.promiser, peer }] : [];
+  });
+}

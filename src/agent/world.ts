@@ -1,0 +1,89 @@
+import type { NodeName } from '../model/ids.ts';
+import type { Kind } from '../model/records.ts';
+import type { Entry, Mirror, Store } from '../ports/store.ts';
+
+/**
+ * Everything of the cluster that this node keeps a copy of. Reading it is free; it may lag, so nothing is owned
+ * because the world says so.
+ */
+export class World {
+  readonly apps: Mirror<'apps'>;
+  readonly sessions: Mirror<'sessions'>;
+  readonly owners: Mirror<'owners'>;
+  readonly promises: Mirror<'promises'>;
+  readonly assessments: Mirror<'assessments'>;
+  readonly refusals: Mirror<'refusals'>;
+  readonly supervisor: Mirror<'supervisor'>;
+  readonly requests: Mirror<'requests'>;
+  readonly answers: Mirror<'answers'>;
+  readonly #all: Mirror[];
+
+  constructor(store: Store) {
+    this.apps = store.mirror('apps');
+    this.sessions = store.mirror('sessions');
+    this.owners = store.mirror('owners');
+    this.promises = store.mirror('promises');
+    this.assessments = store.mirror('assessments');
+    this.refusals = store.mirror('refusals');
+    this.supervisor = store.mirror('supervisor');
+    this.requests = store.mirror('requests');
+    this.answers = store.mirror('answers');
+    this.#all = [
+      this.apps,
+      this.sessions,
+      this.owners,
+      this.promises,
+      this.assessments,
+      this.refusals,
+      this.supervisor,
+      this.requests,
+      this.answers,
+    ] as unknown[] as Mirror[];
+  }
+
+  async ready(signal: AbortSignal): Promise<void> {
+    await Promise.all(this.#all.map(mirror => mirror.ready(signal)));
+  }
+
+  synced(): boolean {
+    return this.#all.every(mirror => mirror.synced);
+  }
+
+  /** The longest silence of any part. */
+  staleMs(): number {
+    return Math.max(...this.#all.map(mirror => mirror.staleMs()));
+  }
+
+  /** The lowest revision any part is known to be at. */
+  revision(): bigint {
+    return this.#all.reduce(
+      (lowest, mirror) => (mirror.revision < lowest ? mirror.revision : lowest),
+      this.apps.revision,
+    );
+  }
+
+  /** `<node>/<incarnation>` of every session key there is. */
+  liveIncarnations(): Set<string> {
+    return new Set(this.sessions.all().map(entry => entry.name));
+  }
+
+  /** The newest session of each node, in name order. */
+  nodes(): Map<NodeName, Entry<'sessions'>> {
+    const newest = new Map<NodeName, Entry<'sessions'>>();
+    for (const entry of this.sessions.all()) {
+      const known = newest.get(entry.value.node);
+      if (!known || known.createRevision < entry.createRevision) newest.set(entry.value.node, entry);
+    }
+    return newest;
+  }
+
+  /** Calls back after any change of the kinds named. Returns how to stop. */
+  onChange(kinds: (Kind & keyof World)[], listener: () => void): () => void {
+    const stops = kinds.map(kind => (this[kind] as unknown as Mirror).onChange(listener));
+    return () => stops.forEach(stop => stop());
+  }
+
+  close(): void {
+    for (const mirror of this.#all) mirror.close();
+  }
+}

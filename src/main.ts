@@ -1,0 +1,11 @@
+#!/usr/bin/env node
+import { runCli } from './cli/program.ts';
+import { processIo } from './cli/process-io.ts';
+import { VERSION } from './main/version.ts';
+
+/** The one entry. Daemons are loaded only when asked for, so that commands start fast. */
+const io = processIo(VERSION, {
+  run: async (options, signal) => (await import('./main/run-node.ts')).runNode(options, signal),
+  dev: async (options, signal) => (await import('./main/dev-cluster.ts')).devCluster(options, signal),
+});
+process.exitCode = await runCli(process.argv.slice(2), io);

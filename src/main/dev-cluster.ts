@@ -1,0 +1,225 @@
+import { mkdir, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { DevOptions, DevOrder } from '../cli/daemon.ts';
+import { processIo } from '../cli/process-io.ts';
+import { runCli } from '../cli/program.ts';
+import { ProxyLoop } from '../agent/proxy-loop.ts';
+import { systemClock } from '../platform/clock.ts';
+import { systemHost } from '../platform/host.ts';
+import { winstonLog } from '../platform/log.ts';
+import { startManagedEtcd } from '../platform/managed-etcd.ts';
+import { systemRandom } from '../platform/random.ts';
+import { lockStateDir } from '../platform/state-lock.ts';
+import { findTool } from '../platform/tools.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Log } from '../ports/log.ts';
+import { haproxy } from '../proxy/haproxy.ts';
+import { openStore } from '../store/open-store.ts';
+import { giveOrder, listenForOrders } from './dev-orders.ts';
+import { DevNode } from './dev-node.ts';
+import { VERSION } from './version.ts';
+
+type Start = Extract<DevOrder, { kind: 'start' }>;
+
+const CLUSTER = 'dev';
+const ETCD_PORTS: [number, number] = [23790, 23990];
+/** Ports for the instances of each node: apart, so that nodes that share a machine do not race for them. */
+const PORTS_PER_NODE = 1000;
+const FIRST_APP_PORT = 41000;
+const MARKER = 'hop3-dev';
+
+/** A whole cluster on this machine, until the signal aborts; or one order to such a cluster. */
+export async function devCluster(options: DevOptions, signal: AbortSignal): Promise<number> {
+  const { order, stateDir } = options;
+  if (order.kind !== 'start') {
+    process.stdout.write(`${await giveOrder(stateDir, order)}\n`);
+    return 0;
+  }
+  const log = winstonLog({ level: 'warn', format: 'text' });
+  const closers: (() => Promise<void>)[] = [];
+  const end = async (): Promise<void> => {
+    for (const close of closers.splice(0).reverse()) await close();
+  };
+  try {
+    return await start(order, stateDir, { signal, log, closers });
+  } finally {
+    await end();
+  }
+}
+
+async function start(
+  order: Start,
+  stateDir: string,
+  { signal, log, closers }: { signal: AbortSignal; log: Log; closers: (() => Promise<void>)[] },
+): Promise<number> {
+  const clock = systemClock();
+  if (order.fresh) await forget(stateDir);
+  await mkdir(join(stateDir, MARKER), { recursive: true });
+  const lock = await lockStateDir(stateDir);
+  closers.push(() => lock.release());
+
+  say('looking for etcd and HAProxy');
+  const etcdTool = await findTool({ name: 'etcd', stateDir, log: spoken(log), env: process.env, signal });
+  const haproxyTool = await findTool({
+    name: 'haproxy',
+    stateDir,
+    log: spoken(log),
+    env: process.env,
+    signal,
+  });
+  const host = systemHost({ name: 'dev' });
+  const clientPort = await host.freePort('127.0.0.1', ETCD_PORTS, new Set());
+  const peerPort = await host.freePort('127.0.0.1', ETCD_PORTS, new Set([clientPort]));
+  say(
+    `starting etcd ${etcdTool.version} on port ${clientPort}, and HAProxy ${haproxyTool.version} on port ${order.proxyPort}`,
+  );
+  const etcd = await startManagedEtcd({
+    binary: etcdTool.path,
+    stateDir,
+    clientPort,
+    peerPort,
+    clock,
+    log,
+    signal,
+  });
+  closers.push(async () => {
+    await etcd.stop();
+    say('stopped');
+  });
+
+  const closeProxy = await startProxy(order, stateDir, {
+    clock,
+    log,
+    etcd: etcd.endpoint,
+    binary: haproxyTool.path,
+  });
+  closers.push(closeProxy);
+
+  const nodes = Array.from({ length: order.nodes }, (_, index) => {
+    const firstPort = FIRST_APP_PORT + index * PORTS_PER_NODE;
+    return new DevNode({
+      name: `node-${index + 1}`,
+      cluster: CLUSTER,
+      stateDir: join(stateDir, `node-${index + 1}`),
+      etcd: etcd.endpoint,
+      apiPort: order.apiPort + index,
+      portRange: [firstPort, firstPort + PORTS_PER_NODE - 1],
+      leaseTtlSeconds: order.leaseTtlSeconds,
+      logLevel: order.logLevel,
+      clock,
+      log,
+      say,
+    });
+  });
+  closers.push(async () => {
+    say('stopping the nodes and their apps');
+    await Promise.all(nodes.map(node => node.leave()));
+  });
+  say(`starting ${nodes.map(node => node.name).join(', ')}`);
+  await Promise.all(nodes.map(node => node.start()));
+  await Promise.all(nodes.map(node => node.ready(signal)));
+
+  const api = nodes[0]?.url ?? '';
+  const stopped = new AbortController();
+  const orders = await listenForOrders(stateDir, async asked => {
+    if (asked.kind === 'stop') {
+      stopped.abort();
+      return 'stopping';
+    }
+    const node = nodes.find(candidate => candidate.name === asked.node);
+    if (!node)
+      throw new Error(`there is no node "${asked.node}" here: ${nodes.map(({ name }) => name).join(', ')}`);
+    return asked.kind === 'kill-node' ? node.kill() : node.startAgain();
+  });
+  closers.push(orders);
+
+  if (order.files.length > 0) {
+    const code = await command(['apply', '--wait', ...order.files], api);
+    if (code !== 0 && !signal.aborted)
+      say(`the apps are not all up (exit code ${code}); the cluster goes on`);
+  }
+  if (!signal.aborted) await tell(order, api);
+  await aborted(AbortSignal.any([signal, stopped.signal]));
+  return stopped.signal.aborted ? 0 : 130;
+}
+
+/** The proxy is fed from here, not by a node: so that killing any node is a fair test. */
+async function startProxy(
+  order: Start,
+  stateDir: string,
+  { clock, log, etcd, binary }: { clock: Clock; log: Log; etcd: string; binary: string },
+): Promise<() => Promise<void>> {
+  const store = openStore({ endpoints: [etcd], cluster: CLUSTER, clock, log, random: systemRandom() });
+  const world = {
+    apps: store.mirror('apps'),
+    promises: store.mirror('promises'),
+    sessions: store.mirror('sessions'),
+  };
+  const config = { host: '127.0.0.1', port: order.proxyPort, backends: 32, slots: 16 };
+  const proxy = haproxy({ binary, stateDir, config, clock, log });
+  await proxy.start();
+  const loop = new ProxyLoop({ world, proxy, clock, log });
+  loop.start();
+  return async () => {
+    await loop.stop();
+    for (const mirror of Object.values(world)) mirror.close();
+    await store.close();
+    await proxy.stop();
+  };
+}
+
+async function tell(order: Start, api: string): Promise<void> {
+  process.stdout.write('\n');
+  await command(['nodes'], api);
+  process.stdout.write('\n');
+  await command(['status'], api);
+  process.stdout.write(`
+try next (in another terminal; hop3-agent is here "node dist/main.js"):
+  export HOP3_AGENT_API=${api}
+  curl -H 'Host: guestbook.localhost' http://127.0.0.1:${order.proxyPort}/
+  hop3-agent status guestbook          which instance runs where
+  hop3-agent dev --kill node-2         kill a node with all its apps, and ask again
+  hop3-agent dev --start node-2        bring it back
+  hop3-agent promises                  who promised what, and who says it is kept
+  hop3-agent explain guestbook/web/0   why it runs where it runs
+  hop3-agent events --follow           what happens
+Ctrl-C stops everything.
+`);
+}
+
+/** One command of the command line, printed here. */
+function command(argv: string[], api: string): Promise<number> {
+  const unavailable = (): Promise<number> => Promise.resolve(2);
+  return runCli([...argv, '--api', api], processIo(VERSION, { run: unavailable, dev: unavailable }));
+}
+
+/** Only what an earlier `dev` made is ever removed. */
+async function forget(stateDir: string): Promise<void> {
+  const made = await stat(join(stateDir, MARKER)).then(
+    () => true,
+    () => false,
+  );
+  if (made) await rm(stateDir, { recursive: true, force: true });
+}
+
+function spoken(log: Log): Log {
+  return {
+    ...log,
+    info: message => say(message),
+    warn: (message, fields) => log.warn(message, fields),
+    error: (message, fields) => log.error(message, fields),
+    debug: () => undefined,
+    child: () => spoken(log),
+  };
+}
+
+function say(text: string): void {
+  process.stderr.write(`dev: ${text}\n`);
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise(resolve => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}

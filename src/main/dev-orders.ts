@@ -1,0 +1,76 @@
+import { createHash } from 'node:crypto';
+import { rm } from 'node:fs/promises';
+import { connect, createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { DevOrder } from '../cli/daemon.ts';
+
+export type GivenOrder = Exclude<DevOrder, { kind: 'start' }>;
+
+/** What a unix socket's path may hold, less what the kernel needs. */
+const PATH_BYTES_MAX = 100;
+
+type Reply = { ok: string } | { error: string };
+
+/** Hears orders to the development cluster of a state directory. Gives how to stop hearing. */
+export async function listenForOrders(
+  stateDir: string,
+  perform: (order: GivenOrder) => Promise<string> | string,
+): Promise<() => Promise<void>> {
+  const path = socketPath(stateDir);
+  await rm(path, { force: true });
+  const sockets = new Set<Socket>();
+  const server = createServer(socket => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+    socket.on('error', () => socket.destroy());
+    createInterface({ input: socket }).on('line', line => {
+      void answer(line, perform).then(reply => socket.end(`${JSON.stringify(reply)}\n`));
+    });
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(path, resolve);
+  });
+  return () =>
+    new Promise(resolve => {
+      server.close(() => resolve());
+      for (const socket of sockets) socket.end();
+    });
+}
+
+/** @throws Error in words when there is no such cluster, or it could not do so */
+export async function giveOrder(stateDir: string, order: GivenOrder): Promise<string> {
+  const reply = await new Promise<Reply>((resolve, reject) => {
+    const socket = connect(socketPath(stateDir));
+    socket.once('error', error =>
+      reject(
+        new Error(`no development cluster runs in ${stateDir}: start one with "hop3-agent dev"`, {
+          cause: error,
+        }),
+      ),
+    );
+    createInterface({ input: socket }).once('line', line => resolve(JSON.parse(line) as Reply));
+    socket.once('connect', () => socket.write(`${JSON.stringify(order)}\n`));
+  });
+  if ('error' in reply) throw new Error(reply.error);
+  return reply.ok;
+}
+
+async function answer(
+  line: string,
+  perform: (order: GivenOrder) => Promise<string> | string,
+): Promise<Reply> {
+  try {
+    return { ok: await perform(JSON.parse(line) as GivenOrder) };
+  } catch (error) {
+    return { error: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+function socketPath(stateDir: string): string {
+  const path = join(stateDir, 'dev.sock');
+  if (Buffer.byteLength(path) <= PATH_BYTES_MAX) return path;
+  return join(tmpdir(), `hop3-dev-${createHash('sha256').update(stateDir).digest('hex').slice(0, 16)}.sock`);
+}

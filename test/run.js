@@ -1,0 +1,90 @@
+/**
+ * The test command: sets up what is missing, holds the house rules, runs the suites, and ends with a line of totals.
+ * `npm test -- --only SUITE` runs one of them.
+ */
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+
+const root = join(import.meta.dirname, '..');
+const bin = name => join(root, 'node_modules/.bin', name);
+
+const suites = {
+  format: {
+    command: [bin('prettier'), '--check', '--log-level', 'warn', 'src', 'test', 'deploy', '*.js', '*.json'],
+  },
+  types: { command: [bin('tsc')] },
+  lint: { command: [bin('eslint'), 'src', 'test'] },
+  imports: { command: [bin('depcruise'), 'src', '--config', 'test/import-rules.js', '--output-type', 'err'] },
+  dead: { command: [bin('knip')] },
+  build: { command: [process.execPath, 'deploy/build.js'] },
+  unit: { command: [bin('ava'), '--tap'], tap: true },
+  cluster: {
+    command: [bin('ava'), '--tap', '--serial', '--timeout=180s', 'test/cluster/**/*.test.ts'],
+    tap: true,
+  },
+};
+
+const totals = { passed: 0, failed: 0 };
+const only = process.argv.includes('--only') ? process.argv[process.argv.indexOf('--only') + 1] : null;
+if (only !== null && !(only in suites)) {
+  process.stderr.write(`error: there is no suite "${only}": ${Object.keys(suites).join(', ')}\n`);
+  process.exit(2);
+}
+
+const env = { ...process.env, ...(await toolsEnvironment()) };
+for (const [name, suite] of Object.entries(suites)) {
+  if (only !== null && only !== name) continue;
+  const beganMs = Date.now();
+  process.stdout.write(`# ${name}\n`);
+  const { code, passed, failed } = await run(suite);
+  // A suite that dies without a failing test has failed all the same, and so has one that ran no test.
+  const broken = failed === 0 && (code !== 0 || (suite.tap === true && passed === 0));
+  totals.passed += suite.tap === true ? passed : code === 0 ? 1 : 0;
+  totals.failed += failed + (broken ? 1 : 0);
+  const seconds = Math.round((Date.now() - beganMs) / 1000);
+  process.stdout.write(`# ${name}: ${broken || failed > 0 ? 'FAILED' : 'ok'} in ${seconds} s\n`);
+}
+process.stdout.write(`${totals.passed} passed, ${totals.failed} failed\n`);
+process.exitCode = totals.failed === 0 ? 0 : 1;
+
+/** Runs one suite; of TAP it counts the top-level lines and prints all that did not pass. */
+function run({ command: [file, ...args], tap }) {
+  return new Promise(resolve => {
+    const child = spawn(file, args, {
+      cwd: root,
+      env,
+      stdio: ['ignore', tap ? 'pipe' : 'inherit', 'inherit'],
+    });
+    const counts = { passed: 0, failed: 0 };
+    let rest = '';
+    let failing = false;
+    const line = text => {
+      if (text.startsWith('ok ')) counts.passed++;
+      if (text.startsWith('not ok ')) counts.failed++;
+      if (/^(not )?ok /.test(text)) failing = text.startsWith('not ');
+      if (failing) process.stdout.write(`${text}\n`);
+    };
+    child.stdout?.on('data', chunk => {
+      const lines = (rest + chunk).split('\n');
+      rest = lines.pop() ?? '';
+      lines.forEach(line);
+    });
+    child.on('close', code => resolve({ code, ...counts }));
+  });
+}
+
+/** etcd, HAProxy and wrk for the tests, from PATH or from Debian's packages. */
+async function toolsEnvironment() {
+  const child = spawn(process.execPath, ['--import=tsx', 'test/tools.ts'], {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let output = '';
+  child.stdout.on('data', chunk => (output += chunk));
+  const code = await new Promise(resolve => child.on('close', resolve));
+  if (code !== 0) {
+    process.stdout.write('0 passed, 1 failed\n');
+    process.exit(1);
+  }
+  return JSON.parse(output);
+}
