@@ -34,6 +34,11 @@ const revision = z
 const timestamp = z.string().meta({ format: 'date-time' });
 const strings = z.array(z.string());
 
+/** For named schemas: `.nullable()` would make the shared OpenAPI component itself nullable. */
+function orNull<T extends z.ZodType>(schema: T) {
+  return z.union([schema, z.null()]);
+}
+
 const capacity = z.object({ memoryBytes: z.number(), cpu: z.number() }).meta({ id: 'Capacity' });
 const endpoint = z.object({ host: z.string(), port: z.int() }).meta({ id: 'Endpoint' });
 const instanceState = z.enum([
@@ -64,7 +69,7 @@ export const nodeView = z
     remainingMs: z.number().nullable(),
     draining: z.boolean(),
     admin: z.string(),
-    peer: endpoint.nullable(),
+    peer: orNull(endpoint),
     trust: z.number(),
     startedAt: timestamp,
   })
@@ -97,7 +102,7 @@ export const instanceView = z
     ready: z.boolean(),
     release: z.int().nullable(),
     version: z.string().nullable(),
-    endpoint: endpoint.nullable(),
+    endpoint: orNull(endpoint),
     pid: z.int().nullable(),
     token: z.string().nullable(),
     exclusive: z.boolean(),
@@ -117,7 +122,7 @@ const promiseBody = z.discriminatedUnion('kind', [
     release: z.int(),
     version: z.string(),
     state: instanceState,
-    endpoint: endpoint.nullable(),
+    endpoint: orNull(endpoint),
     ready: z.boolean(),
     pid: z.int().nullable(),
     trouble: z.string().nullable(),
@@ -197,7 +202,7 @@ export interface PromiseDetail {
   history: EventView[];
 }
 export const promiseDetail = z
-  .object({ revision, promise: promiseView.nullable(), history: z.array(eventView) })
+  .object({ revision, promise: orNull(promiseView), history: z.array(eventView) })
   .meta({ id: 'PromiseDetail' }) satisfies z.ZodType<PromiseDetail>;
 
 const answer = z.object({

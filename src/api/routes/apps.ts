@@ -1,9 +1,10 @@
 import { z } from 'zod';
+import { readManifest } from '../../manifest/read-manifest.ts';
 import type { Admin } from '../../ports/admin.ts';
-import { jsonBody } from '../body.ts';
+import { jsonBody, textBody } from '../body.ts';
 import { type Route, route, view } from '../route.ts';
 import { applyBody, appView, listing, planAnswer, restartBody, scaleBody } from '../wire.ts';
-import { deploy, deployAnswers } from './deploy.ts';
+import { deploy, deployAnswers, refusedApply } from './deploy.ts';
 
 const params = z.object({ app: z.string() });
 
@@ -42,6 +43,19 @@ export function appRoutes(admin: Admin): Route[] {
       body: jsonBody(applyBody),
       answer: planAnswer,
       handle: request => admin.plan(request.body),
+    }),
+    route({
+      method: 'post',
+      path: '/v1/apps/manifest',
+      id: 'applyManifest',
+      summary: 'Applies the apps of a YAML manifest, or answers 422 with everything that is wrong with it.',
+      body: textBody('application/yaml'),
+      answers: deployAnswers,
+      handle: request => {
+        const { apps, problems } = readManifest('<body>', request.body);
+        if (problems.length > 0) throw refusedApply(problems);
+        return deploy(admin, { specs: apps.map(app => app.spec), ifGeneration: null }, request);
+      },
     }),
     route({
       method: 'delete',

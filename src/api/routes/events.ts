@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { EventView } from '../../model/views.ts';
 import type { Admin, EventFilter } from '../../ports/admin.ts';
-import { given } from '../given.ts';
+import { given, wholeNumber } from '../query.ts';
 import { Refusal } from '../refusal.ts';
 import { type Route, route, streamed } from '../route.ts';
 import { serverSentEvents } from '../stream.ts';
@@ -24,7 +24,7 @@ export function eventRoutes(admin: Admin): Route[] {
         subject: z.string().optional(),
         node: z.string().optional(),
         instance: z.string().optional(),
-        limit: z.coerce.number().int().min(0).max(1000).optional(),
+        limit: wholeNumber(1000).optional(),
         after: revision.optional(),
       }),
       answers: {

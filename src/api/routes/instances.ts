@@ -3,7 +3,7 @@ import type { Admin } from '../../ports/admin.ts';
 import { Refusal } from '../refusal.ts';
 import { type Route, view } from '../route.ts';
 import { explanation, instanceView, listing, subjectView } from '../wire.ts';
-import { given } from '../given.ts';
+import { given } from '../query.ts';
 
 /** What runs where, who owns it, and why there. */
 export function instanceRoutes(admin: Admin): Route[] {

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { LogLine } from '../../model/views.ts';
 import type { Admin } from '../../ports/admin.ts';
+import { wholeNumber } from '../query.ts';
 import { type Route, route, streamed } from '../route.ts';
 import { jsonLines, plainLines, serverSentEvents, type StreamFormat } from '../stream.ts';
 import { logLine } from '../wire.ts';
@@ -21,7 +22,7 @@ export function logRoutes(admin: Admin): Route[] {
         'What an instance (`app/process/index`), a process type or an app has written, on whatever node.',
       params: z.object({ target: z.string() }),
       query: z.strictObject({
-        lines: z.coerce.number().int().min(0).max(100_000).default(100),
+        lines: wholeNumber(100_000).default(100),
         follow: z.enum(['true', 'false']).default('false'),
       }),
       answers: {

@@ -3,7 +3,7 @@ import type { Admin } from '../../ports/admin.ts';
 import { Refusal } from '../refusal.ts';
 import { type Route, view } from '../route.ts';
 import { assessment, listing, promiseDetail, promiseView, requestView, supervisorView } from '../wire.ts';
-import { given } from '../given.ts';
+import { given } from '../query.ts';
 
 const HISTORY = 100;
 
