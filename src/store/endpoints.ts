@@ -1,0 +1,102 @@
+import type { CallOptions } from '@grpc/grpc-js';
+import type { Etcd3 } from 'etcd3';
+import type { Clock } from '../ports/clock.ts';
+import type { Log } from '../ports/log.ts';
+import type { Random } from '../ports/random.ts';
+import { StoreError } from '../ports/store.ts';
+import { isHostTrouble, isTokenRefused } from './errors.ts';
+import { toStoreError } from './from-etcd.ts';
+import type { Member } from './member.ts';
+
+/** A lost reply is noticed after this long; longer than an ordinary etcd election. */
+export const CALL_TIMEOUT_MS = 2_000;
+const FIRST_PAUSE_MS = 20;
+const LONGEST_PAUSE_MS = 250;
+
+export interface CallKind {
+  /** For messages, as in `commit` or `list sessions`. */
+  what: string;
+  /** Whether doing it twice is the same as doing it once. */
+  idempotent: boolean;
+  timeoutMs?: number;
+}
+
+/**
+ * All endpoints of one etcd. It stays with one as long as that one works, and moves on when it does not, so that reads
+ * of one agent do not jump between members. The only retries of the room are here.
+ */
+export class Endpoints {
+  readonly members: Member[];
+  private readonly clock: Clock;
+  private readonly random: Random;
+  private readonly log: Log;
+  private readonly movedListeners = new Set<() => void>();
+  private index: number;
+  private closed = false;
+
+  constructor(members: Member[], parts: { clock: Clock; random: Random; log: Log }) {
+    this.members = members;
+    this.clock = parts.clock;
+    this.random = parts.random;
+    this.log = parts.log;
+    this.index = Math.floor(parts.random.float() * members.length);
+  }
+
+  get current(): Member {
+    const member = this.members[this.index];
+    if (!member) throw new RangeError('there are no endpoints');
+    return member;
+  }
+
+  /** To be called when the current endpoint was left. */
+  onMoved(listener: () => void): void {
+    this.movedListeners.add(listener);
+  }
+
+  /** Only the first to report the current member's trouble moves on: the others were using the same one. */
+  failed(member: Member, error: StoreError): void {
+    if (this.closed || member !== this.current || this.members.length === 1) return;
+    this.index = (this.index + 1) % this.members.length;
+    this.log.warn('leaving an etcd endpoint for the next', { from: member.url, to: this.current.url, error });
+    for (const listener of this.movedListeners) listener();
+  }
+
+  /**
+   * Sends a request until it is answered or `timeoutMs` has passed and every endpoint was tried. What may have been applied is
+   * sent again only when it is idempotent. @throws StoreError
+   */
+  async call<T>(kind: CallKind, send: (client: Etcd3, options: CallOptions) => PromiseLike<T>): Promise<T> {
+    const timeoutMs = kind.timeoutMs ?? CALL_TIMEOUT_MS;
+    const startedMs = this.clock.now();
+    let reauthenticated = false;
+    for (let attempt = 1; ; attempt++) {
+      const member = this.current;
+      try {
+        return await send(member.client, await member.callOptions(timeoutMs));
+      } catch (cause) {
+        const error = toStoreError(cause, kind.what, member.url);
+        if (isTokenRefused(cause) && !reauthenticated && member.forgetToken()) {
+          reauthenticated = true;
+          continue;
+        }
+        if (isHostTrouble(error)) this.failed(member, error);
+        const spent = this.clock.now() - startedMs >= timeoutMs && attempt > this.members.length;
+        if (spent || this.closed || !maySendAgain(error, kind)) throw error;
+      }
+      const pauseMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** attempt);
+      await this.clock.sleep(pauseMs * (0.5 + this.random.float()));
+    }
+  }
+
+  close(): void {
+    this.closed = true;
+    this.movedListeners.clear();
+    for (const member of this.members) member.close();
+  }
+}
+
+function maySendAgain(error: StoreError, kind: CallKind): boolean {
+  return (
+    error.retryable && (error.outcome === 'not-sent' || (error.outcome === 'unknown' && kind.idempotent))
+  );
+}

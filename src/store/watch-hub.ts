@@ -1,0 +1,242 @@
+import type { IDuplexStream, IWatchRequest, IWatchResponse } from 'etcd3';
+import type { InstantMs } from '../model/ids.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Log } from '../ports/log.ts';
+import { StoreError } from '../ports/store.ts';
+import type { Endpoints } from './endpoints.ts';
+import { isTokenRefused } from './errors.ts';
+import { toStoreError } from './from-etcd.ts';
+import { prefixEnd } from './keys.ts';
+import type { Member } from './member.ts';
+import type { KeyValue, WatchEnd, WatchEvent, WatchReply, WatchRequest } from './wire.ts';
+
+type Stream = IDuplexStream<IWatchRequest, IWatchResponse>;
+
+/** Silence after which etcd is asked for a sign of life, and how long that may take. */
+const IDLE_MS = 4_000;
+const GRACE_MS = 2_000;
+
+interface Watch {
+  request: WatchRequest;
+  onReply: (reply: WatchReply) => void;
+  end: (end: WatchEnd) => void;
+  /** A large revision comes in fragments; half of one is no consistent state. */
+  fragments: WatchEvent[];
+}
+
+/** All watches of one store over one stream, so that there is one place that notices when etcd has gone silent. */
+export class WatchHub {
+  private readonly endpoints: Endpoints;
+  private readonly clock: Clock;
+  private readonly log: Log;
+  private readonly watches = new Map<string, Watch>();
+  private lastId = 0;
+  private current: Connection | null = null;
+  private heardAtMs: InstantMs;
+
+  constructor(endpoints: Endpoints, clock: Clock, log: Log) {
+    this.endpoints = endpoints;
+    this.clock = clock;
+    this.log = log;
+    this.heardAtMs = clock.now();
+    // What made another caller leave the endpoint probably ails the stream too: ask it now instead of at the next silence.
+    endpoints.onMoved(() => this.current?.probe());
+  }
+
+  lastHeardAtMs(): InstantMs {
+    return this.heardAtMs;
+  }
+
+  watch(request: WatchRequest, onReply: (reply: WatchReply) => void, signal: AbortSignal): Promise<WatchEnd> {
+    const id = String(++this.lastId);
+    return new Promise(resolve => {
+      const end = (result: WatchEnd) => {
+        this.watches.delete(id);
+        signal.removeEventListener('abort', abort);
+        resolve(result);
+      };
+      const abort = () => {
+        this.current?.cancel(id);
+        end({ next: 'rewatch', reason: 'stopped' });
+        if (this.watches.size === 0) this.drop('nothing is watched');
+      };
+      if (signal.aborted) {
+        resolve({ next: 'rewatch', reason: 'stopped' });
+        return;
+      }
+      signal.addEventListener('abort', abort);
+      this.watches.set(id, { request, onReply, end, fragments: [] });
+      this.current ??= this.connect();
+      this.current.create(id, request);
+    });
+  }
+
+  close(): void {
+    this.drop('the store was closed');
+  }
+
+  private connect(): Connection {
+    const member = this.endpoints.current;
+    const connection: Connection = new Connection(member, this.clock, {
+      reply: reply => this.receive(connection, reply),
+      failed: cause => this.lost(connection, cause),
+    });
+    return connection;
+  }
+
+  private receive(connection: Connection, reply: IWatchResponse): void {
+    if (connection !== this.current) return;
+    this.heardAtMs = this.clock.now();
+    const watch = this.watches.get(reply.watch_id);
+    if (!watch) {
+      // -1 with `canceled` = a watch could not be made, and etcd does not say which. Otherwise a sign of life.
+      if (reply.canceled && reply.watch_id === '-1') this.lost(connection, new Error(reply.cancel_reason));
+      return;
+    }
+    if (reply.canceled) {
+      if (isTokenRefused(reply.cancel_reason)) connection.member.forgetToken();
+      watch.end({ next: 'list', reason: cancelReason(reply) });
+      return;
+    }
+    watch.fragments.push(...reply.events.map(toEvent));
+    if (reply.fragment) return;
+    const events = watch.fragments;
+    watch.fragments = [];
+    const head = { clusterId: reply.header.cluster_id, revision: BigInt(reply.header.revision) };
+    watch.onReply({ head, created: reply.created, events });
+  }
+
+  private lost(connection: Connection, cause: unknown): void {
+    if (connection !== this.current) return;
+    const error = toStoreError(cause, 'watch', connection.member.url);
+    if (isTokenRefused(cause)) connection.member.forgetToken();
+    this.log.info('the watch stream has ended and will be opened again', { error });
+    this.endpoints.failed(connection.member, error);
+    this.drop(error.message);
+  }
+
+  private drop(reason: string): void {
+    this.current?.close();
+    this.current = null;
+    for (const watch of [...this.watches.values()]) watch.end({ next: 'rewatch', reason });
+  }
+}
+
+/** One stream to one member, with its silence measured. */
+class Connection {
+  readonly member: Member;
+  private readonly clock: Clock;
+  private readonly on: { reply: (reply: IWatchResponse) => void; failed: (cause: unknown) => void };
+  private readonly opening: Promise<Stream | null>;
+  private stopTimer: () => void;
+  private probing = true;
+  private closed = false;
+
+  constructor(
+    member: Member,
+    clock: Clock,
+    on: { reply: (reply: IWatchResponse) => void; failed: (cause: unknown) => void },
+  ) {
+    this.member = member;
+    this.clock = clock;
+    this.on = on;
+    this.stopTimer = clock.after(GRACE_MS, () => this.silent());
+    this.opening = this.open();
+  }
+
+  create(id: string, request: WatchRequest): void {
+    this.write({
+      create_request: {
+        watch_id: id,
+        key: Buffer.from(request.prefix),
+        range_end: prefixEnd(request.prefix),
+        start_revision: String(request.fromRevision),
+        progress_notify: true,
+        fragment: true,
+      },
+    });
+  }
+
+  cancel(id: string): void {
+    this.write({ cancel_request: { watch_id: id } });
+  }
+
+  /** Asks for a sign of life now, unless one is awaited already. */
+  probe(): void {
+    if (!this.probing) this.silent();
+  }
+
+  close(): void {
+    this.closed = true;
+    this.stopTimer();
+    void this.opening.then(stream => stream?.cancel());
+  }
+
+  private async open(): Promise<Stream | null> {
+    try {
+      const stream = await this.member.client.watchClient.watch(await this.member.callOptions(null));
+      // Cancelling raises an error too; by then nobody listens any more.
+      stream.on('error', error => this.fail(error));
+      stream.on('end', () => this.fail(new Error('the stream ended')));
+      stream.on('data', reply => {
+        if (this.closed) return;
+        this.probing = false;
+        this.stopTimer();
+        this.stopTimer = this.clock.after(IDLE_MS, () => this.silent());
+        this.on.reply(reply);
+      });
+      return stream;
+    } catch (error) {
+      this.fail(error);
+      return null;
+    }
+  }
+
+  private write(request: IWatchRequest): void {
+    void this.opening.then(stream => {
+      if (!this.closed) stream?.write(request);
+    });
+  }
+
+  private silent(): void {
+    this.stopTimer();
+    if (this.probing) {
+      const message = `watch: silent for ${GRACE_MS} ms when asked for a sign of life`;
+      this.fail(
+        new StoreError(`${message} (etcd at ${this.member.url})`, { outcome: 'unknown', retryable: true }),
+      );
+      return;
+    }
+    this.probing = true;
+    this.write({ progress_request: {} });
+    this.stopTimer = this.clock.after(GRACE_MS, () => this.silent());
+  }
+
+  private fail(cause: unknown): void {
+    if (!this.closed) this.on.failed(cause);
+  }
+}
+
+function toEvent(event: IWatchResponse['events'][number]): WatchEvent {
+  if (event.type === 'Delete') {
+    return { type: 'delete', key: event.kv.key.toString(), revision: BigInt(event.kv.mod_revision) };
+  }
+  return { type: 'put', entry: toKeyValue(event.kv) };
+}
+
+/** Copies what it needs: the buffers are slices that would keep the whole reply in memory. */
+export function toKeyValue(kv: IWatchResponse['events'][number]['kv']): KeyValue {
+  return {
+    key: kv.key.toString(),
+    text: kv.value.toString(),
+    createRevision: BigInt(kv.create_revision),
+    revision: BigInt(kv.mod_revision),
+    lease: kv.lease === '0' ? null : kv.lease,
+  };
+}
+
+function cancelReason(reply: IWatchResponse): string {
+  return reply.compact_revision === '0'
+    ? `etcd cancelled the watch: ${reply.cancel_reason || 'no reason given'}`
+    : `history before revision ${reply.compact_revision} has been compacted`;
+}
