@@ -19,8 +19,11 @@ export interface Gated {
  */
 const GATE = 'read -r go <&3 || exit 125; exec 3<&-; exec /bin/sh -c "$1"';
 
+/** Failures for want of something that may be there later. */
+const PASSING = new Set(['EAGAIN', 'ENOMEM', 'EMFILE', 'ENFILE', 'ENOSPC', 'EDQUOT', 'EIO']);
+
 /**
- * Spawns in a session of its own, in one turn of the event loop; the promise is for the failures only.
+ * Spawns in a session of its own, in one turn of the event loop; the promise is only for failures that take longer.
  * @throws DriverError
  */
 export function spawnGated(
@@ -28,8 +31,9 @@ export function spawnGated(
   files: OutputFiles,
   user: { uid: number; gid: number } | undefined,
 ): Gated | Promise<never> {
-  const output = openOutput(files);
+  let output;
   try {
+    output = openOutput(files);
     const child = spawn('/bin/sh', ['-c', GATE, 'hop3', launch.process.command], {
       cwd: launch.directory,
       env: launch.env,
@@ -49,15 +53,16 @@ export function spawnGated(
       onExit: listener => child.once('exit', listener),
       open: () => gate.end('go\n'),
     };
+  } catch (error) {
+    throw cannotStart(launch, error as NodeJS.ErrnoException);
   } finally {
-    output.close();
+    output?.close();
   }
 }
 
 function cannotStart(launch: Launch, error: NodeJS.ErrnoException): DriverError {
-  const passing = error.code === 'EAGAIN' || error.code === 'ENOMEM' || error.code === 'EMFILE';
   return new DriverError(`can't start ${launch.unit}: ${error.message}`, {
-    retryable: passing,
+    retryable: PASSING.has(error.code ?? ''),
     cause: error,
   });
 }

@@ -73,12 +73,25 @@ export function unitsWithOutput(directory: string): { unit: string; files: Outpu
   }));
 }
 
-/** Removes the output of the oldest units, never of the `live` ones. */
-export function pruneOutput(directory: string, live: ReadonlySet<string>): void {
-  const ended = unitsWithOutput(directory).filter(({ unit }) => !live.has(unit));
+/** Removes the output of the oldest units, never of the `known` ones. */
+export function pruneOutput(directory: string, known: ReadonlySet<string>): void {
+  const ended = unitsWithOutput(directory).filter(({ unit }) => !known.has(unit));
   for (const { files } of ended.slice(0, -UNITS_KEPT)) {
     for (const { key } of STREAMS) {
       for (const file of generations(files[key])) rmSync(file, { force: true });
+    }
+  }
+}
+
+/** Removes directories of instances, other than the `used` ones, in which nothing was written since then. */
+export function removeAbandoned(logs: string, used: ReadonlySet<string>, sinceWallMs: number): void {
+  for (const app of namesIn(logs)) {
+    for (const instance of namesIn(join(logs, app))) {
+      const directory = join(logs, app, instance);
+      if (used.has(directory)) continue;
+      const files = namesIn(directory).map(name => join(directory, name));
+      const written = files.map(file => statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0);
+      if (written.every(ms => ms < sinceWallMs)) rmSync(directory, { recursive: true, force: true });
     }
   }
 }
@@ -88,11 +101,11 @@ export function pruneOutput(directory: string, live: ReadonlySet<string>): void 
  * writes between the copy and the truncation (microseconds) is lost: the price of processes that write by themselves.
  */
 export function rotate(file: string, limits: RotationLimits, beforeTruncation: (file: string) => void): void {
+  if ((statSync(file, { throwIfNoEntry: false })?.size ?? 0) <= limits.bytes) return;
   const descriptor = openIfThere(file, 'r+');
   if (descriptor === null) return;
   try {
     const size = fstatSync(descriptor).size;
-    if (size <= limits.bytes) return;
     for (let age = limits.files - 1; age > 1; age--) renameIfThere(`${file}.${age - 1}`, `${file}.${age}`);
     // A process that wrote far more than the limit between two looks keeps its newest part only.
     const kept = readRange(descriptor, Math.max(0, size - limits.bytes), size);
@@ -199,15 +212,19 @@ function generations(file: string): string[] {
 }
 
 function stemsIn(directory: string): string[] {
-  let names: string[];
+  const stems = namesIn(directory)
+    .filter(name => /\.(out|err)$/.test(name))
+    .map(name => name.slice(0, -'.out'.length));
+  return [...new Set(stems)].sort();
+}
+
+function namesIn(directory: string): string[] {
   try {
-    names = readdirSync(directory);
+    return readdirSync(directory);
   } catch (error) {
     if (isMissing(error)) return [];
     throw error;
   }
-  const stems = names.filter(name => /\.(out|err)$/.test(name)).map(name => name.slice(0, -'.out'.length));
-  return [...new Set(stems)].sort();
 }
 
 function openAppending(file: string): number {

@@ -20,6 +20,17 @@ export function membersOf(group: ProcessGroup, seenAlive: boolean): number[] {
   return seenAlive || members.some(pid => writesTo(pid, [out, err])) ? members : [];
 }
 
+/**
+ * Asks all of a living group to end, each process once: many take a second SIGTERM for impatience. `others` are
+ * processes that belong to it but may have left its group.
+ */
+export function terminate(group: ProcessGroup, others: readonly number[]): void {
+  if (readStat(group.pid)?.startTime !== group.startTime) return;
+  const outside = others.filter(pid => readStat(pid)?.group !== group.pid);
+  sendSignal(-group.pid, 'SIGTERM');
+  signalAll(outside, 'SIGTERM');
+}
+
 export function signalAll(pids: readonly number[], signal: NodeJS.Signals): void {
   for (const pid of pids) sendSignal(pid, signal);
 }

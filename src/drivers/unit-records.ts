@@ -22,6 +22,8 @@ export interface UnitRecords<R extends UnitRecord> {
   load(): R[];
   /** Whole or not at all, as far as this process's death is concerned. */
   save(record: R): void;
+  /** For a change that has happened all the same: a failure is logged, and a driver made anew misses the details. */
+  note(record: R): void;
   remove(unit: string): void;
 }
 
@@ -34,32 +36,43 @@ export function unitRecords<R extends UnitRecord>(directory: string, log: Log): 
   const fileOf = (unit: string): string => join(directory, `${encodeURIComponent(unit)}.json`);
 
   return {
-    load() {
-      const records: R[] = [];
-      for (const name of readdirSync(directory)) {
-        const file = join(directory, name);
-        if (!name.endsWith('.json')) {
-          rmSync(file, { force: true });
-          continue;
-        }
-        try {
-          records.push(parse(readFileSync(file, 'utf8')) as R);
-        } catch (error) {
-          log.error('record of a unit can not be read and is dropped', { file, error });
-          rmSync(file, { force: true });
-        }
+    load,
+    save,
+    note(record) {
+      try {
+        save(record);
+      } catch (error) {
+        log.error('change of a unit can not be put on file', { unit: record.unit, error });
       }
-      return records;
-    },
-    save(record) {
-      const file = fileOf(record.unit);
-      writeFileSync(`${file}.tmp`, JSON.stringify(record), { mode: 0o600 });
-      renameSync(`${file}.tmp`, file);
     },
     remove(unit) {
       rmSync(fileOf(unit), { force: true });
     },
   };
+
+  function load(): R[] {
+    const records: R[] = [];
+    for (const name of readdirSync(directory)) {
+      const file = join(directory, name);
+      if (!name.endsWith('.json')) {
+        rmSync(file, { force: true });
+        continue;
+      }
+      try {
+        records.push(parse(readFileSync(file, 'utf8')) as R);
+      } catch (error) {
+        log.error('record of a unit can not be read and is dropped', { file, error });
+        rmSync(file, { force: true });
+      }
+    }
+    return records;
+  }
+
+  function save(record: R): void {
+    const file = fileOf(record.unit);
+    writeFileSync(`${file}.tmp`, JSON.stringify(record), { mode: 0o600 });
+    renameSync(`${file}.tmp`, file);
+  }
 }
 
 function parse(text: string): UnitRecord {

@@ -1,0 +1,170 @@
+import { request, type IncomingMessage } from 'node:http';
+import { connect, type Socket } from 'node:net';
+
+import type { Verification } from '../model/node-promise.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { ProbeResult, Prober } from '../ports/prober.ts';
+
+type HttpVerification = Extract<Verification, { method: 'http' }>;
+type Judgement = Pick<ProbeResult, 'verdict' | 'evidence'>;
+/** The first one counts. */
+type Judge = (judgement: Judgement) => void;
+
+/** How much of a body is searched for the wanted text. */
+const BODY_BYTES = 1024 * 1024;
+
+/** Asks over the network, on a connection of its own each time, as `localhost` in the Host header. */
+export function networkProber({ clock }: { clock: Clock }): Prober {
+  return {
+    async probe(verification, { strict, signal }) {
+      if (verification.method === 'lease') {
+        return { verdict: 'good', evidence: 'nothing to ask: it stands while its lease does', durationMs: 0 };
+      }
+      const startedMs = clock.now();
+      const elapsedMs = (): number => clock.now() - startedMs;
+      const judgement = await new Promise<Judgement>(resolve => {
+        const asked =
+          verification.method === 'http'
+            ? askHttp(verification, strict, elapsedMs, judge)
+            : askTcp(verification, elapsedMs, judge);
+        const cancel = clock.after(verification.timeoutSeconds * 1000, () => giveUp(asked.timedOut()));
+        signal?.addEventListener('abort', calledOff);
+        asked.onClose(() => {
+          cancel();
+          signal?.removeEventListener('abort', calledOff);
+          judge({
+            verdict: 'unreachable',
+            evidence: `${place(verification)} closed the connection without an answer`,
+          });
+        });
+        if (signal?.aborted === true) calledOff();
+
+        function judge(result: Judgement): void {
+          resolve(result);
+        }
+        function calledOff(): void {
+          giveUp({
+            verdict: 'unreachable',
+            evidence: `the question to ${place(verification)} was called off`,
+          });
+        }
+        function giveUp(result: Judgement): void {
+          judge(result);
+          asked.end();
+        }
+      });
+      return { ...judgement, durationMs: elapsedMs() };
+    },
+  };
+}
+
+/** A question under way. */
+interface Asked {
+  timedOut(): Judgement;
+  /** Once the connection is closed, whoever closed it. */
+  onClose(listener: () => void): void;
+  end(): void;
+}
+
+function askTcp(
+  verification: Exclude<Verification, { method: 'lease' }>,
+  elapsedMs: () => number,
+  judge: Judge,
+): Asked {
+  const { host, port } = verification;
+  const socket: Socket = connect({ host, port });
+  socket.once('connect', () => {
+    judge({ verdict: 'good', evidence: `${host}:${port} accepts connections, in ${duration(elapsedMs())}` });
+    socket.destroy();
+  });
+  socket.once('error', (error: NodeJS.ErrnoException) => judge(failure(verification, error)));
+  return {
+    timedOut: () => ({ verdict: 'unreachable', evidence: noAnswer(verification) }),
+    onClose: listener => socket.once('close', listener),
+    end: () => socket.destroy(),
+  };
+}
+
+function askHttp(
+  verification: HttpVerification,
+  strict: boolean,
+  elapsedMs: () => number,
+  judge: Judge,
+): Asked {
+  const { host, port, contains } = verification;
+  const path = encodeURI(verification.path.startsWith('/') ? verification.path : `/${verification.path}`);
+  let answer = '';
+  let connected = false;
+  // The body is read on after the judgement, so that the app does not see its answer cut off.
+  const asked = request({ host, port, path, agent: false, headers: { Host: `localhost:${port}` } });
+  asked.once('socket', socket => socket.once('connect', () => (connected = true)));
+  asked.once('error', (error: NodeJS.ErrnoException) => judge(failure(verification, error)));
+  asked.once('response', response => {
+    const status = response.statusCode ?? 0;
+    answer = `HTTP ${status} from ${place(verification)} in ${duration(elapsedMs())}`;
+    if (strict && (status < 200 || status >= 400)) judge({ verdict: 'refused', evidence: answer });
+    else if (contains === null) judge({ verdict: 'good', evidence: answer });
+    else searchBody(response, contains, answer, judge);
+    // A body cut short is the body's problem: `close` follows, and the headers were an answer.
+    response.once('error', () =>
+      judge({ verdict: 'refused', evidence: `${answer}, but the body broke off` }),
+    );
+    response.resume();
+  });
+  asked.end();
+  return {
+    timedOut() {
+      if (answer !== '') return { verdict: 'refused', evidence: missing(answer, contains ?? '') };
+      const hint = connected ? ', though it accepted the connection' : '';
+      return { verdict: 'unreachable', evidence: noAnswer(verification) + hint };
+    },
+    onClose: listener => asked.once('close', listener),
+    end: () => asked.destroy(),
+  };
+}
+
+function searchBody(response: IncomingMessage, contains: string, answer: string, judge: Judge): void {
+  let body = '';
+  response.setEncoding('utf8');
+  response.on('data', (text: string) => {
+    if (body.length < BODY_BYTES) body += text;
+    if (body.includes(contains))
+      judge({ verdict: 'good', evidence: `${answer}, containing ${quoted(contains)}` });
+    else if (body.length >= BODY_BYTES) judge({ verdict: 'refused', evidence: missing(answer, contains) });
+  });
+  response.once('end', () => judge({ verdict: 'refused', evidence: missing(answer, contains) }));
+}
+
+function failure(verification: Verification, error: NodeJS.ErrnoException): Judgement {
+  const where = place(verification);
+  const code = error.code ?? '';
+  if (code === 'ECONNREFUSED') return { verdict: 'unreachable', evidence: `connection refused by ${where}` };
+  if (code === 'ECONNRESET' || code === 'EPIPE') {
+    return { verdict: 'unreachable', evidence: `${where} closed the connection without an answer` };
+  }
+  if (code.startsWith('HPE_'))
+    return { verdict: 'refused', evidence: `the answer from ${where} is not HTTP` };
+  return { verdict: 'unreachable', evidence: `can't reach ${where}: ${error.message}` };
+}
+
+function missing(answer: string, contains: string): string {
+  return `${answer}, but without ${quoted(contains)} in the body`;
+}
+
+function noAnswer(verification: Exclude<Verification, { method: 'lease' }>): string {
+  return `no answer from ${place(verification)} within ${duration(verification.timeoutSeconds * 1000)}`;
+}
+
+function place(verification: Verification): string {
+  if (verification.method === 'lease') return 'its lease';
+  const path = verification.method === 'http' ? verification.path : '';
+  return `${verification.host}:${verification.port}${path}`;
+}
+
+function duration(ms: number): string {
+  return ms < 1000 ? `${Math.round(ms)} ms` : `${Number((ms / 1000).toFixed(1))} s`;
+}
+
+function quoted(text: string): string {
+  return JSON.stringify(text);
+}

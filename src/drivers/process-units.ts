@@ -1,0 +1,236 @@
+import type { Limits } from '../model/app-spec.ts';
+import type { UnitExit } from '../model/reconciliation.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Log } from '../ports/log.ts';
+import { groupMembers, ranOutOfMemory, removeGroups } from './cgroups.ts';
+import type { Gated } from './gated-spawn.ts';
+import type { OutputFiles } from './output-files.ts';
+import { lastOutput } from './output-reading.ts';
+import { membersOf, terminate } from './process-group.ts';
+import { isAlive, sendSignal } from './proc.ts';
+import { untilGone } from './unit-ending.ts';
+import { memoryLimitText } from './unit-limits.ts';
+import type { UnitRecord, UnitRecords } from './unit-records.ts';
+
+export interface ProcessRecord extends UnitRecord {
+  bootId: string;
+  pid: number;
+  /** Clock ticks since boot, as /proc has it. */
+  startTime: number;
+  output: OutputFiles;
+  /** Directories of its control groups; none when it has no limits. */
+  cgroups: string[];
+  limits: Limits;
+  stopRequested: boolean;
+}
+
+export interface ProcessUnit {
+  readonly record: ProcessRecord;
+  /** Whether this driver saw it alive, so that its pid can't have become somebody else's group meanwhile. */
+  readonly seenAlive: boolean;
+  /** Nothing of its group is left. */
+  readonly gone: boolean;
+}
+
+/** The units of one process driver: those it started, and those of the driver before it. */
+export interface ProcessUnits {
+  /** Without the forgotten ones. */
+  all(): ProcessUnit[];
+  get(name: string): ProcessUnit | undefined;
+  /** @throws Error when it can't be put on file; then it is not known */
+  add(record: ProcessRecord, gated: Gated): ProcessUnit;
+  /** All who stop one unit wait for the same end; the most hurried counts. False when the driver was closed first. */
+  stop(unit: ProcessUnit, killAtMs: number): Promise<boolean>;
+  forget(unit: ProcessUnit): void;
+  onExit(listener: () => void): () => void;
+  /** Resolves, after closing, when nothing is under way. */
+  settled(): Promise<void>;
+}
+
+interface Tracked extends ProcessUnit {
+  /** An adopted one is nobody's child any more: its exit has to be looked for, and its code is not to be had. */
+  adopted: boolean;
+  seenAlive: boolean;
+  gone: boolean;
+  forgotten: boolean;
+  /** Wakes who waits for its exit. */
+  ended: AbortController;
+  /** The one ending that all who stop it share. */
+  ending: Promise<boolean> | null;
+  killAtMs: number;
+}
+
+const ADOPTED_POLL_MS = 150;
+const LAST_LINES = 20;
+
+export function processUnits(options: {
+  records: UnitRecords<ProcessRecord>;
+  bootId: string;
+  clock: Clock;
+  log: Log;
+  closing: AbortSignal;
+}): ProcessUnits {
+  const { records, clock, log, closing } = options;
+  const units = new Map<string, Tracked>();
+  const exitListeners = new Set<() => void>();
+
+  for (const record of records.load()) adopt(record);
+  watchAdopted();
+  closing.addEventListener('abort', () => {
+    for (const { ended } of units.values()) ended.abort();
+  });
+
+  return {
+    all: () => [...units.values()].filter(unit => !unit.forgotten),
+    get: name => units.get(name),
+
+    add(record, gated) {
+      records.save(record);
+      const unit = track(record, { adopted: false, seenAlive: true });
+      gated.onExit((code, signal) => noteExit(unit, code, signal));
+      return unit;
+    },
+
+    stop({ record }, killAtMs) {
+      const unit = known(record.unit);
+      unit.killAtMs = Math.min(unit.killAtMs, killAtMs);
+      if (unit.ending === null) {
+        record.stopRequested = true;
+        records.note(record);
+        terminate(record, everythingOf(unit));
+      }
+      return endingOf(unit);
+    },
+
+    forget({ record }) {
+      const unit = known(record.unit);
+      unit.forgotten = true;
+      if (unit.gone) drop(unit);
+    },
+
+    onExit(listener) {
+      exitListeners.add(listener);
+      return () => void exitListeners.delete(listener);
+    },
+
+    async settled() {
+      await Promise.all([...units.values()].map(async ({ ending }) => ending));
+    },
+  };
+
+  function adopt(record: ProcessRecord): void {
+    const sameBoot = record.bootId === options.bootId;
+    const unit = track(record, { adopted: true, seenAlive: sameBoot && isAlive(record) });
+    if (!sameBoot) unit.gone = true;
+    if (unit.seenAlive && record.exit === null) {
+      log.info('adopted a running unit', { unit: record.unit, pid: record.pid });
+      return;
+    }
+    unit.killAtMs = clock.now();
+    if (record.exit === null) noteExit(unit, null, null);
+    else unit.ended.abort();
+    if (!unit.gone) void endingOf(unit);
+  }
+
+  function track(record: ProcessRecord, facts: { adopted: boolean; seenAlive: boolean }): Tracked {
+    const unit: Tracked = {
+      record,
+      ...facts,
+      gone: false,
+      forgotten: false,
+      ended: new AbortController(),
+      ending: null,
+      killAtMs: Infinity,
+    };
+    units.set(record.unit, unit);
+    return unit;
+  }
+
+  /** One timer for all of them, and none when there are none. */
+  function watchAdopted(): void {
+    if (![...units.values()].some(({ adopted, record }) => adopted && record.exit === null)) return;
+    const cancel = clock.after(ADOPTED_POLL_MS, () => {
+      closing.removeEventListener('abort', cancel);
+      try {
+        for (const unit of units.values()) hasEnded(unit);
+      } catch (error) {
+        log.warn('adopted units could not be looked at, trying again', { error });
+      }
+      watchAdopted();
+    });
+    closing.addEventListener('abort', cancel);
+  }
+
+  function hasEnded(unit: Tracked): boolean {
+    if (unit.adopted && unit.record.exit === null && !isAlive(unit.record)) noteExit(unit, null, null);
+    return unit.record.exit !== null;
+  }
+
+  function noteExit(unit: Tracked, code: number | null, signal: string | null): void {
+    // A closed driver leaves it to the next one: two must not write one record.
+    if (closing.aborted || unit.record.exit !== null) return;
+    const { record } = unit;
+    // Most of what it leaves goes now, with its port, before anybody starts the next copy.
+    if (unit.seenAlive && !record.stopRequested) sendSignal(-record.pid, 'SIGKILL');
+    record.exit = exitOf(record, code, signal);
+    records.note(record);
+    unit.ended.abort();
+    if (!record.stopRequested) unit.killAtMs = clock.now();
+    for (const listener of exitListeners) listener();
+    if (!unit.gone) void endingOf(unit);
+  }
+
+  function endingOf(unit: Tracked): Promise<boolean> {
+    unit.ending ??= end(unit);
+    return unit.ending;
+  }
+
+  async function end(unit: Tracked): Promise<boolean> {
+    const { record } = unit;
+    // Leaves the turn in which an exit was noted, so that a next copy is started before what is left is searched for.
+    await Promise.resolve();
+    const ending = {
+      unit: record.unit,
+      killAtMs: () => unit.killAtMs,
+      ended: () => hasEnded(unit),
+      members: () => everythingOf(unit),
+      wake: unit.ended.signal,
+    };
+    unit.gone = await untilGone(ending, { clock, log, closing });
+    if (unit.gone) removeGroups(record.cgroups);
+    if (unit.gone && unit.forgotten) drop(unit);
+    return unit.gone;
+  }
+
+  function everythingOf({ record, seenAlive }: Tracked): number[] {
+    return [...new Set([...membersOf(record, seenAlive), ...groupMembers(record.cgroups)])];
+  }
+
+  function drop({ record }: Tracked): void {
+    units.delete(record.unit);
+    records.remove(record.unit);
+  }
+
+  function known(name: string): Tracked {
+    const unit = units.get(name);
+    if (unit === undefined) throw new Error(`${name} is not a unit of this driver`);
+    return unit;
+  }
+}
+
+function exitOf(record: ProcessRecord, code: number | null, signal: string | null): UnitExit {
+  const lines = outputOf(record);
+  if (ranOutOfMemory(record.cgroups)) {
+    lines.push(`out of memory: the kernel killed it at its limit of ${memoryLimitText(record.limits)}`);
+  }
+  return { code, signal, lastOutput: lines.slice(-LAST_LINES), requested: record.stopRequested };
+}
+
+/** An exit is told even when the reason can't be. */
+function outputOf(record: ProcessRecord): string[] {
+  try {
+    return lastOutput(record.output, LAST_LINES);
+  } catch (error) {
+    return [`its output can't be read: ${(error as Error).message}`];
+  }
+}
