@@ -87,20 +87,31 @@ async function parse(
   failed.catch(() => undefined);
   const ended = new Promise<void>(resolve => parser.once('end', resolve));
   let work = Promise.resolve();
+  let current: ReadEntry | null = null;
   parser.on('error', fail);
   parser.on('ignoredEntry', (entry: ReadEntry) => fail(unsafe(`${entry.path} is a ${entry.type}`)));
   parser.on('entry', (entry: ReadEntry) => {
+    current = entry;
+    // Its reader hears of it too; without one it is no reason to crash.
+    entry.on('error', () => undefined);
     work = work.then(() => onEntry(entry));
     work.catch(fail);
   });
-  for await (const chunk of chunks) {
-    signal?.throwIfAborted();
-    if (parser.write(chunk)) continue;
-    await Promise.race([new Promise<void>(resolve => parser.once('drain', resolve)), failed]);
+  try {
+    for await (const chunk of chunks) {
+      signal?.throwIfAborted();
+      if (parser.write(chunk)) continue;
+      await Promise.race([failed, new Promise<void>(resolve => parser.once('drain', resolve))]);
+    }
+    parser.end();
+    await Promise.race([failed, ended]);
+    await work;
+  } catch (error) {
+    // Whoever waits for the rest of this entry must not wait for ever, nor write after we are gone.
+    (current as ReadEntry | null)?.destroy(error);
+    await work.catch(() => undefined);
+    throw error;
   }
-  parser.end();
-  await Promise.race([ended, failed]);
-  await Promise.race([work, failed]);
 }
 
 async function visitEntry(
