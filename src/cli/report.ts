@@ -35,7 +35,10 @@ async function asFailure(error: unknown): Promise<CliFailure> {
     });
   }
   if (!(error instanceof Error)) return new CliFailure(EXIT.failed, String(error));
-  if (isFileError(error)) return new CliFailure(EXIT.failed, fileErrorText(error), { cause: error });
+  if (isFileError(error)) {
+    const exitCode = error.code === 'ENOENT' ? EXIT.notFound : EXIT.failed;
+    return new CliFailure(exitCode, fileErrorText(error), { cause: error });
+  }
   return new CliFailure(EXIT.failed, error.message, {
     hint: knownKinds.has(error.name) ? null : 'HOP3_AGENT_DEBUG=1 shows where this came from',
     cause: error,

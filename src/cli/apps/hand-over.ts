@@ -1,0 +1,85 @@
+import type { AppSpec } from '../../model/app-spec.ts';
+import type { ApplyResult } from '../../model/views.ts';
+import type { CommandContext } from '../context.ts';
+import { CliFailure, EXIT } from '../failure.ts';
+import { processesText } from '../commands/process-words.ts';
+import { waitUntilReady } from '../wait-ready.ts';
+import { countText } from '../words.ts';
+import type { LoadedApps } from './load-apps.ts';
+
+type Applied = Extract<ApplyResult, { kind: 'applied' }>;
+
+/**
+ * Gives the specs to the cluster and tells how it goes. @throws CliFailure when they are refused (with the problems),
+ * or when building or starting them failed (deploy failed)
+ */
+export async function handOver(
+  { api, io, out }: CommandContext,
+  specs: AppSpec[],
+  { sources }: Pick<LoadedApps, 'sources'>,
+): Promise<Applied> {
+  const client = await api();
+  for await (const progress of client.apply({ specs, ifGeneration: null }, io.signal)) {
+    switch (progress.kind) {
+      case 'step':
+        out.note(`${progress.app}: ${progress.step}: ${progress.message}`);
+        break;
+      case 'output':
+        out.note(`${progress.app} ${out.paint.dim('|')} ${progress.text}`);
+        break;
+      case 'failed':
+        throw new CliFailure(
+          EXIT.deployFailed,
+          `${progress.app}: ${progress.step} failed: ${progress.message}`,
+          { output: progress.output },
+        );
+      case 'done':
+        if (progress.result.kind === 'applied') return progress.result;
+        throw refused(progress.result.problems, sources);
+    }
+  }
+  throw new CliFailure(EXIT.unreachable, 'the agent broke off before it said how it ended', {
+    hint: 'hop3-agent status shows what is there now; applying again is safe',
+  });
+}
+
+function refused(problems: CliFailure['problems'], sources: ReadonlyMap<string, string>): CliFailure {
+  return new CliFailure(
+    EXIT.failed,
+    `nothing was changed: the cluster refuses ${countText(problems.length, 'thing')}`,
+    {
+      problems,
+      sources,
+    },
+  );
+}
+
+const changeWords = { create: 'created', update: 'updated', none: 'unchanged', remove: 'removed' } as const;
+
+/** What was applied; with `waitSeconds`, once all of it is ready. */
+export async function tellApplied(
+  context: CommandContext,
+  applied: Applied,
+  waitSeconds: number | null,
+): Promise<void> {
+  const { api, io, out } = context;
+  const client = await api();
+  if (waitSeconds === null) {
+    out.answer(applied, () =>
+      applied.apps
+        .map(({ app, change, release }) => `${app}: ${changeWords[change]}, release ${release}\n`)
+        .join(''),
+    );
+    return;
+  }
+  await waitUntilReady(context, applied.apps, waitSeconds);
+  const apps = await Promise.all(applied.apps.map(({ app }) => client.app(app, io.signal)));
+  out.answer(applied, () =>
+    apps
+      .map(app => {
+        const where = app.hostnames.length > 0 ? `, at ${app.hostnames.join(', ')}` : '';
+        return `${app.app}: ready, release ${app.release}, ${processesText(app)}${where}\n`;
+      })
+      .join(''),
+  );
+}

@@ -1,0 +1,163 @@
+import { readFile, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { readAppFiles, sourceFacts } from '../../artifacts/pack.ts';
+import { checkTogether } from '../../manifest/check-together.ts';
+import { completeProcesses } from '../../manifest/complete-processes.ts';
+import { readAppDirectory } from '../../manifest/read-app-directory.ts';
+import { readManifests } from '../../manifest/read-manifest.ts';
+import { runnable } from '../../manifest/runnable.ts';
+import type { AppSpec } from '../../model/app-spec.ts';
+import type { Problem } from '../../model/problem.ts';
+import type { CommandContext } from '../context.ts';
+import { CliFailure, EXIT } from '../failure.ts';
+import { countText } from '../words.ts';
+
+export interface LoadedApp {
+  /** With its processes, also those found in the source. */
+  spec: AppSpec;
+  file: string;
+  line: number;
+  /** Absolute: the source tree on this machine, to be uploaded; null = the source is elsewhere, or there is none. */
+  directory: string | null;
+}
+
+export interface LoadedApps {
+  apps: LoadedApp[];
+  problems: Problem[];
+  /** Why an app whose files are right cannot be run here. */
+  refusals: Problem[];
+  /** Texts by the names that problems use. */
+  sources: Map<string, string>;
+}
+
+/**
+ * Reads all that was named on the command line: YAML manifests, `-` for stdin, directories and their hop3.toml; each
+ * checked by itself and all together. @throws Error when a file can't be read
+ */
+export async function loadApps(context: CommandContext, files: string[]): Promise<LoadedApps> {
+  const read = await Promise.all(files.map(file => readNamed(context, file)));
+  const manifests = read.filter(one => one.kind === 'manifest');
+  const directories = read.filter(one => one.kind === 'directory');
+  const sources = new Map(manifests.map(({ file, text }) => [file, text]));
+  const fromManifests = readManifests(manifests);
+  const fromDirectories = directories.map(({ path, shown, files: texts }) => {
+    for (const [name, text] of Object.entries(texts)) sources.set(join(shown, name), text);
+    return { path, ...loadDirectory(path, shown, texts) };
+  });
+  const located: LoadedApp[] = [
+    ...fromManifests.apps.map(app => ({
+      ...app,
+      directory: sourceDirectory(app.spec, folderOf(context, app.file)),
+    })),
+    ...fromDirectories.flatMap(({ app }) => app ?? []),
+  ];
+  const completed = await Promise.all(located.map(complete));
+  return {
+    apps: completed.map(({ app }) => app),
+    problems: inReadingOrder([
+      ...fromManifests.problems,
+      ...fromDirectories.flatMap(one => one.problems),
+      // Manifests are checked against each other, with exact places, where they are read.
+      ...(directories.length > 0 ? checkTogether(located) : []),
+      ...completed.flatMap(({ problems }) => problems),
+    ]),
+    refusals: [
+      ...fromDirectories.flatMap(one => one.unsupported),
+      ...completed.flatMap(({ app }) => refusalsOf(app)),
+    ],
+    sources,
+  };
+}
+
+/** @throws CliFailure with all problems, when there is any */
+export function requireSound(loaded: LoadedApps): LoadedApp[] {
+  const problems = [...loaded.problems, ...loaded.refusals];
+  if (problems.length === 0) return loaded.apps;
+  throw new CliFailure(
+    EXIT.failed,
+    `nothing was changed: ${countText(problems.length, 'problem')} to solve first`,
+    {
+      problems,
+      sources: loaded.sources,
+    },
+  );
+}
+
+type Named =
+  | { kind: 'manifest'; file: string; text: string }
+  | { kind: 'directory'; path: string; shown: string; files: Record<string, string> };
+
+async function readNamed(context: CommandContext, file: string): Promise<Named> {
+  if (file === '-') return { kind: 'manifest', file: '<stdin>', text: await readStdin(context) };
+  const path = context.path(file);
+  const directory = await appDirectory(path);
+  if (directory !== null) {
+    const shown = directory === path ? file : join(file, directory === dirname(path) ? '..' : '../..');
+    return { kind: 'directory', path: directory, shown, files: await readAppFiles(directory) };
+  }
+  return { kind: 'manifest', file, text: await readFile(path, 'utf8') };
+}
+
+async function readStdin({ io }: CommandContext): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of io.stdin) chunks.push(typeof chunk === 'string' ? Buffer.from(chunk) : chunk);
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+/** A hop3.toml speaks for the directory it is in, and is read with the Procfile and ENV beside it. */
+async function appDirectory(path: string): Promise<string | null> {
+  if ((await stat(path)).isDirectory()) return path;
+  if (basename(path) !== 'hop3.toml') return null;
+  const folder = dirname(path);
+  return basename(folder) === 'hop3' ? dirname(folder) : folder;
+}
+
+function loadDirectory(
+  path: string,
+  shown: string,
+  files: Record<string, string>,
+): { app: LoadedApp | null; problems: Problem[]; unsupported: Problem[] } {
+  const { spec, problems, unsupported } = readAppDirectory(files, { directoryName: basename(path) });
+  const inPlace = (problem: Problem): Problem => ({ ...problem, file: join(shown, problem.file) });
+  const app = spec === null ? null : { spec, file: shown, line: 0, directory: directoryOf(spec, path) };
+  return { app, problems: problems.map(inPlace), unsupported: unsupported.map(inPlace) };
+}
+
+/** What lies in a directory is its app's source, unless its manifest says otherwise. */
+function directoryOf(spec: AppSpec, path: string): string | null {
+  return spec.source === null ? path : sourceDirectory(spec, path);
+}
+
+function sourceDirectory(spec: AppSpec, folder: string): string | null {
+  return spec.source?.kind === 'path' ? resolve(folder, spec.source.path) : null;
+}
+
+function folderOf(context: CommandContext, file: string): string {
+  return file === '<stdin>' ? context.io.cwd : dirname(context.path(file));
+}
+
+async function complete(app: LoadedApp): Promise<{ app: LoadedApp; problems: Problem[] }> {
+  if (app.directory === null) return { app, problems: [] };
+  const found = await stat(app.directory).catch(() => null);
+  if (!found?.isDirectory()) {
+    return { app, problems: [problemOf(app, 'source.path', `${app.directory} is not a directory`)] };
+  }
+  const spec = completeProcesses(app.spec, await sourceFacts(app.directory));
+  return { app: { ...app, spec }, problems: [] };
+}
+
+/** Files in the order they were named, and each from top to bottom. */
+function inReadingOrder(problems: Problem[]): Problem[] {
+  const files = [...new Set(problems.map(problem => problem.file))];
+  return problems.toSorted(
+    (a, b) => files.indexOf(a.file) - files.indexOf(b.file) || a.line - b.line || a.column - b.column,
+  );
+}
+
+function refusalsOf({ spec, file, line }: LoadedApp): Problem[] {
+  return runnable(spec, file).map(problem => ({ ...problem, line, column: line > 0 ? 1 : 0 }));
+}
+
+function problemOf({ file, line }: LoadedApp, field: string, message: string): Problem {
+  return { file, line, column: line > 0 ? 1 : 0, field, message, hint: null };
+}
