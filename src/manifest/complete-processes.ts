@@ -1,6 +1,6 @@
-import type { AppSpec, ProcessSpec } from '../model/app-spec.ts';
+import type { AppSpec } from '../model/app-spec.ts';
 import { defaults } from './defaults.ts';
-import { staticSite, type WebProcess } from './processes.ts';
+import { staticSite, type ProcessSettings, type WebProcess } from './processes.ts';
 
 export interface SourceFacts {
   /** package.json has `scripts.start`. */
@@ -11,23 +11,28 @@ export interface SourceFacts {
 
 /**
  * Gives a spec without any process the one that its source tree suggests, in Hop3's order of languages; a spec that
- * names a process, or whose source suggests none, comes back as it is.
+ * names a process, or whose source suggests none, comes back as it is. `settings` are what its manifest said of the
+ * process it did not name.
  */
-export function completeProcesses(spec: AppSpec, facts: SourceFacts): AppSpec {
+export function completeProcesses(
+  spec: AppSpec,
+  facts: SourceFacts,
+  settings: ProcessSettings = defaultSettings(spec),
+): AppSpec {
   if (spec.processes.length > 0) return spec;
   const web = suggestedWeb(spec, facts);
   if (web === null) return spec;
+  return { ...spec, processes: [{ type: 'web', ...web, routed: true, ...settings }] };
+}
+
+function defaultSettings(spec: AppSpec): ProcessSettings {
   const exclusive = spec.volumes.length > 0 || spec.ports.length > 0;
-  const process: ProcessSpec = {
-    type: 'web',
-    ...web,
+  return {
     scale: 1,
     exclusive,
-    routed: true,
     startTimeoutSeconds: defaults.startTimeoutSeconds,
     stopTimeoutSeconds: exclusive ? defaults.exclusiveStopTimeoutSeconds : defaults.stopTimeoutSeconds,
   };
-  return { ...spec, processes: [process] };
 }
 
 function suggestedWeb(spec: AppSpec, { packageStart, files }: SourceFacts): WebProcess | null {

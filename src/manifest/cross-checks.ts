@@ -142,11 +142,13 @@ function contextFindings(data: unknown): Finding[] {
 }
 
 function nameFindings(data: unknown, declared: Declared): Finding[] {
-  const known = processNames(declared);
+  const named = processNames(declared);
+  // Without any process named, the source may yet show what answers web requests.
+  const known = named.length === 0 ? ['web'] : named;
   const unknown = (path: Path, name: string, part: 'key' | 'value'): Finding[] => {
     if (known.includes(name)) return [];
     const none = 'run.start makes the process "web", run.workers the others';
-    const hint = known.length === 0 ? none : suggestion(name, known);
+    const hint = named.length === 0 ? none : suggestion(name, known);
     return [{ path, part, message: `there is no process ${shown(name)}`, hint }];
   };
   const exclusive = listAt(data, 'exclusive').filter(name => typeof name === 'string');

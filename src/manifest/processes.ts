@@ -19,6 +19,12 @@ export interface Hooks {
   beforeRun: string[];
 }
 
+/** What a manifest says of a process besides its command. */
+export type ProcessSettings = Pick<
+  ProcessSpec,
+  'scale' | 'exclusive' | 'startTimeoutSeconds' | 'stopTimeoutSeconds'
+>;
+
 /** What one file says is to be run. */
 export interface Declared {
   web: WebProcess | null;

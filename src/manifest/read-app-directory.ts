@@ -1,19 +1,11 @@
 import type { AppSpec } from '../model/app-spec.ts';
 import type { Problem } from '../model/problem.ts';
-import { commonFindings } from './cross-checks.ts';
 import { readEnvFile } from './env-file.ts';
-import { hop3Toml } from './hop3-toml.ts';
-import { findingsOf } from './issues.ts';
-import { nothingDeclared, merge, type Declared } from './processes.ts';
+import type { ProcessSettings } from './processes.ts';
 import { readProcfile } from './procfile.ts';
-import { readAppTree } from './read-manifest.ts';
-import { declaredIn, withDefaultSite } from './run-section.ts';
+import { readAppTree, readHop3Tree, refused, type Beside, type ReadTree } from './read-app-tree.ts';
 import { whole } from './size.ts';
-import { toSpec } from './to-spec.ts';
-import { problemsOf, shown, valueAt, type Finding, type Tree } from './tree.ts';
 import { readToml } from './toml-tree.ts';
-import { unsupportedIn } from './unsupported.ts';
-import { appName, appNameRule } from './words.ts';
 import { readYaml } from './yaml-tree.ts';
 
 /** The files of an app's directory that say how it is run; of each kind, the first that is there counts. */
@@ -27,6 +19,8 @@ export const appFiles = {
 export interface ReadDirectory {
   /** null when there is a problem. It may have no process yet: see `completeProcesses`. */
   spec: AppSpec | null;
+  /** For a process that only the source will name. */
+  webSettings: ProcessSettings;
   problems: Problem[];
   /** What Hop3 takes and this agent cannot do: reading is right, deploying must be refused. */
   unsupported: Problem[];
@@ -45,116 +39,44 @@ export function readAppDirectory(
   const toml = pick(files, appFiles.toml);
   const procfileText = pick(files, appFiles.procfile);
   const envText = pick(files, appFiles.env);
-  const procfile =
-    procfileText === null
-      ? { declared: nothingDeclared(), problems: [] }
-      : readProcfile(procfileText.file, procfileText.text);
-  const env =
-    envText === null
-      ? { values: new Map<string, string>(), problems: [] }
-      : readEnvFile(envText.file, envText.text);
-  const beside = [...procfile.problems, ...env.problems];
-  if (manifest !== null && toml !== null) {
-    const problem = whole(manifest.file, `says what the app is beside ${toml.file}`, 'keep one of the two');
-    return { spec: null, problems: [problem, ...beside], unsupported: [] };
-  }
+  const procfile = readProcfile(procfileText?.file ?? 'Procfile', procfileText?.text ?? '');
+  const env = readEnvFile(envText?.file ?? 'ENV', envText?.text ?? '');
+  const beside = { procfile: procfile.declared, env: env.values };
   const main =
-    manifest !== null
-      ? readManifestFile(manifest.file, manifest.text, procfile.declared, env.values)
-      : readHop3(
-          toml ?? { file: 'hop3.toml', text: '' },
-          procfile.declared,
-          env.values,
-          options.directoryName,
-        );
-  const problems = [...main.problems, ...beside];
-  return { spec: problems.length > 0 ? null : main.spec, problems, unsupported: main.unsupported };
+    manifest === null
+      ? readHop3File(toml ?? { file: 'hop3.toml', text: '' }, beside, options.directoryName)
+      : toml === null
+        ? readManifestFile(manifest, beside)
+        : refused([whole(manifest.file, `says what the app is beside ${toml.file}`, 'keep one of the two')]);
+  const problems = [...main.problems, ...procfile.problems, ...env.problems];
+  return { ...main, spec: problems.length > 0 ? null : main.spec, problems };
 }
 
-function readManifestFile(
-  file: string,
-  text: string,
-  procfile: Declared,
-  env: ReadonlyMap<string, string>,
-): ReadDirectory {
+interface NamedText {
+  file: string;
+  text: string;
+}
+
+function readHop3File({ file, text }: NamedText, beside: Beside, directoryName: string): ReadTree {
+  const { tree, problems } = readToml(file, text);
+  return tree === null ? refused(problems) : readHop3Tree(file, tree, beside, directoryName);
+}
+
+function readManifestFile({ file, text }: NamedText, beside: Beside): ReadTree {
   const { trees, problems } = readYaml(file, text);
   const [tree, second] = trees;
-  if (problems.length > 0) return { spec: null, problems, unsupported: [] };
+  if (problems.length > 0) return refused(problems);
   if (tree === undefined) {
-    return {
-      spec: null,
-      problems: [whole(file, 'is empty', 'an app needs at least metadata: {id: NAME}')],
-      unsupported: [],
-    };
+    return refused([whole(file, 'is empty', 'an app needs at least metadata: {id: NAME}')]);
   }
   if (second !== undefined) {
     const message = 'a directory is one app, and here a second document begins';
-    return {
-      spec: null,
-      problems: [{ file, ...second.start, field: '', message, hint: null }],
-      unsupported: [],
-    };
+    return refused([{ file, ...second.start, field: '', message, hint: null }]);
   }
-  return { ...readAppTree(file, tree, procfile, env), unsupported: [] };
+  return readAppTree(file, tree, beside);
 }
 
-function readHop3(
-  { file, text }: { file: string; text: string },
-  procfile: Declared,
-  envFile: ReadonlyMap<string, string>,
-  directoryName: string,
-): ReadDirectory {
-  const { tree, problems } = readToml(file, text);
-  if (tree === null) return { spec: null, problems, unsupported: [] };
-  const { declared: own, findings: runFindings } = declaredIn(tree.data);
-  const name = appNameOf(tree, directoryName);
-  const findings = [
-    ...findingsOf(hop3Toml, tree.data),
-    ...runFindings,
-    ...commonFindings(tree.data),
-    ...name.findings,
-  ];
-  const unsupported = problemsOf(file, tree, unsupportedIn(tree.data));
-  if (findings.length > 0) return { spec: null, problems: problemsOf(file, tree, findings), unsupported };
-  // Hop3's own `deploy` chooses a deployer, which this agent has no choice of.
-  const data = { ...hop3Toml.parse(tree.data), deploy: undefined };
-  const declared = withDefaultSite(tree.data, merge(own, procfile));
-  return { spec: toSpec({ app: name.app, data, tree, declared, envFile }), problems: [], unsupported };
-}
-
-/**
- * `metadata.id` as it is, but for capitals and underscores, which Hop3 takes and a cluster's keys do not; else a name
- * made of `metadata.name`, or of the directory's.
- */
-function appNameOf(tree: Tree, directoryName: string): { app: string; findings: Finding[] } {
-  const id = valueAt(tree.data, ['metadata', 'id']);
-  if (typeof id !== 'string') {
-    const name = valueAt(tree.data, ['metadata', 'name']);
-    return {
-      app: madeName(typeof name === 'string' && name.trim() !== '' ? name : directoryName),
-      findings: [],
-    };
-  }
-  const app = id.toLowerCase().replaceAll('_', '-');
-  if (appName.safeParse(app).success) return { app, findings: [] };
-  const message = `${shown(id)} is not an app name`;
-  const hint = `${appNameRule}, as in "${madeName(id)}"`;
-  return { app, findings: [{ path: ['metadata', 'id'], part: 'value', message, hint }] };
-}
-
-function madeName(text: string): string {
-  const words = text
-    .toLowerCase()
-    .replace(/[^a-z0-9]+/g, '-')
-    .replace(/^-+|-+$/g, '');
-  const started = /^[a-z]/.test(words) && words.length >= 3 ? words : `app-${words === '' ? '1' : words}`;
-  return started.slice(0, 63).replace(/-+$/, '');
-}
-
-function pick(
-  files: Readonly<Record<string, string>>,
-  paths: readonly string[],
-): { file: string; text: string } | null {
+function pick(files: Readonly<Record<string, string>>, paths: readonly string[]): NamedText | null {
   const file = paths.find(path => Object.hasOwn(files, path));
   return file === undefined ? null : { file, text: files[file] ?? '' };
 }

@@ -9,7 +9,7 @@ import type {
 } from '../model/app-spec.ts';
 import type { AppManifest } from './app-manifest.ts';
 import { defaults } from './defaults.ts';
-import type { Declared } from './processes.ts';
+import type { Declared, ProcessSettings } from './processes.ts';
 import type { EnvInput } from './sections.ts';
 import type { Tree } from './tree.ts';
 import { bytesOf, hostnamesIn } from './words.ts';
@@ -77,6 +77,20 @@ export function toSpec(told: Told): AppSpec {
   };
 }
 
+/** Also of a process that is not named: the one that the source may turn out to have. */
+export function settingsOf(data: AppData, type: string): ProcessSettings {
+  // Data and a fixed port are on one node, and two copies there would share them.
+  const isTied = (data.volumes ?? []).length > 0 || (data.ports ?? []).length > 0;
+  const exclusive = isTied || (data.exclusive ?? []).includes(type);
+  const stopTimeoutSeconds = exclusive ? defaults.exclusiveStopTimeoutSeconds : defaults.stopTimeoutSeconds;
+  return {
+    scale: data.scale?.[type] ?? 1,
+    exclusive,
+    startTimeoutSeconds: data.run?.['start-timeout'] ?? defaults.startTimeoutSeconds,
+    stopTimeoutSeconds: data.run?.['stop-timeout'] ?? stopTimeoutSeconds,
+  };
+}
+
 function sourceOf(source: AppData['source']): SourceSpec | null {
   if (source?.path !== undefined) return { kind: 'path', path: source.path };
   if (source?.git !== undefined)
@@ -98,29 +112,10 @@ function buildOf({ build }: AppData, { hooks }: Declared): BuildSpec {
 }
 
 function processesOf(data: AppData, { web, workers }: Declared): ProcessSpec[] {
-  const isTied = (data.volumes ?? []).length > 0 || (data.ports ?? []).length > 0;
-  const process = (
-    type: string,
-    what: Pick<ProcessSpec, 'kind' | 'command' | 'directory' | 'routed'>,
-  ): ProcessSpec => {
-    // Data and a fixed port are on one node, and two copies there would share them.
-    const exclusive = isTied || (data.exclusive ?? []).includes(type);
-    return {
-      type,
-      ...what,
-      scale: data.scale?.[type] ?? 1,
-      exclusive,
-      startTimeoutSeconds: data.run?.['start-timeout'] ?? defaults.startTimeoutSeconds,
-      stopTimeoutSeconds:
-        data.run?.['stop-timeout'] ??
-        (exclusive ? defaults.exclusiveStopTimeoutSeconds : defaults.stopTimeoutSeconds),
-    };
-  };
+  const worker = { kind: 'command' as const, directory: '', routed: false };
   return [
-    ...(web === null ? [] : [process('web', { ...web, routed: true })]),
-    ...[...workers].map(([type, command]) =>
-      process(type, { kind: 'command', command, directory: '', routed: false }),
-    ),
+    ...(web === null ? [] : [{ type: 'web', ...web, routed: true, ...settingsOf(data, 'web') }]),
+    ...[...workers].map(([type, command]) => ({ type, ...worker, command, ...settingsOf(data, type) })),
   ];
 }
 
