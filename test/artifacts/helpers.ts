@@ -1,3 +1,4 @@
+import { createReadStream } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -72,7 +73,6 @@ export async function artifactsIn(
 export async function upload(artifacts: LocalArtifacts, directory: string): Promise<string> {
   const packed = await packDirectory(directory, { ignore: [] });
   try {
-    const { createReadStream } = await import('node:fs');
     return (
       await artifacts.receive(createReadStream(packed.filePath) as AsyncIterable<Buffer>, packed.digest)
     ).digest;

@@ -1,6 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { chmod, link, mkdir, symlink, utimes } from 'node:fs/promises';
+import { link, mkdir, readdir, symlink, utimes } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import test from 'ava';
@@ -116,7 +115,7 @@ test('a socket is left out', async t => {
   t.deepEqual(await packedNames(directory), ['app.js']);
 });
 
-test('what is no directory is refused, and so is one that cannot be read; nothing is left behind', async t => {
+test('what is no directory is refused, and nothing is left behind', async t => {
   const directory = await tree(t, { file: '' });
   const into = await temporaryDirectory(t);
   for (const wrong of [join(directory, 'file'), join(directory, 'nowhere')]) {
@@ -125,7 +124,7 @@ test('what is no directory is refused, and so is one that cannot be read; nothin
       message: /is not a directory/,
     });
   }
-  t.false(existsSync(join(into, 'anything')));
+  t.deepEqual(await readdir(into), []);
 });
 
 test('packing can be aborted', async t => {
@@ -137,13 +136,8 @@ test('packing can be aborted', async t => {
       message: 'enough',
     },
   );
-  t.deepEqual(await packedFiles(into), []);
+  t.deepEqual(await readdir(into), []);
 });
-
-async function packedFiles(directory: string): Promise<string[]> {
-  const { readdir } = await import('node:fs/promises');
-  return readdir(directory);
-}
 
 test("an app's own files are read from both places, others are not", async t => {
   const directory = await tree(t, {
@@ -171,7 +165,6 @@ const packages: { name: string; json: string; start: boolean }[] = [
 for (const { name, json, start } of packages) {
   test(`a package.json with ${name} ${start ? 'can' : 'cannot'} be started by npm`, async t => {
     const directory = await tree(t, { 'package.json': json, 'node_modules/x/y': '' });
-    await chmod(directory, 0o755);
     t.deepEqual(await sourceFacts(directory), { packageStart: start, files: ['package.json'] });
   });
 }
