@@ -60,6 +60,7 @@ function buildProgram(io: CliIo, perform: Perform): Command {
     .configureHelp({ showGlobalOptions: true, helpWidth: helpWidth(io) })
     .configureOutput({
       writeOut: text => io.stdout.write(text),
+      writeErr: text => io.stderr.write(text),
       // Usage errors are told by `usageExit`, in the same form as all others.
       outputError: () => undefined,
     })
