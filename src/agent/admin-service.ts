@@ -81,7 +81,7 @@ export function adminService(options: AdminServiceOptions): Admin {
     return entry;
   };
 
-  const view = (app: string): AppView => appView(world, recordOf(app).value, instanceViews(world));
+  const view = (app: string): AppView => appView(recordOf(app).value, instanceViews(world));
 
   const change = async (app: string, edit: (record: AppRecord) => AppRecord): Promise<AppView> => {
     for (let attempt = 0; attempt < 5; attempt++) {
@@ -94,7 +94,7 @@ export function adminService(options: AdminServiceOptions): Admin {
           [{ put: 'apps', name: app, value: record }],
         ),
       );
-      if (result.kind === 'committed') return appView(world, record, instanceViews(world));
+      if (result.kind === 'committed') return appView(record, instanceViews(world));
     }
     throw new AdminError('conflict', `"${app}" is being changed by others all the time; nothing was changed`);
   };
@@ -116,7 +116,7 @@ export function adminService(options: AdminServiceOptions): Admin {
     },
     apps() {
       const instances = instanceViews(world);
-      return listing(world.apps.all().map(entry => appView(world, entry.value, instances)));
+      return listing(world.apps.all().map(entry => appView(entry.value, instances)));
     },
     app: view,
     instances(filter) {

@@ -244,7 +244,7 @@ export class InstanceLoop {
         ready: status.ready,
       }));
     const turn = mayReplace(
-      { instance: holding.instance, process, index, version },
+      { instance: holding.instance, process: process.type, index, version },
       spec.deploy,
       process.scale,
       [...running, ...own],

@@ -45,6 +45,8 @@ export class Supervisor {
   #candidateLease: string | null = null;
   #leading = false;
   #prunedMs: InstantMs | null = null;
+  /** What people have been told already, as of the last round. */
+  #told: ReadonlySet<string> = new Set();
 
   constructor(options: SuperviseLoopOptions) {
     this.#options = options;
@@ -159,8 +161,10 @@ export class Supervisor {
       })),
       gone: [...this.#goneSinceMs].map(([gone, sinceMs]) => ({ node: gone, sinceMs })),
       liveNodes: nodes,
+      told: this.#told,
       nowMs,
     });
+    this.#told = decision.told;
     for (const event of decision.events) ledger.note(event);
     for (const wanted of decision.requests) {
       const request: SupervisorRequest = { ...wanted, id: random.hex(6), from: node, at: clock.timestamp() };

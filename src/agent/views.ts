@@ -63,7 +63,7 @@ export function instanceViews(world: World): InstanceView[] {
   return [...new Set([...wanted, ...owned])].sort(naturally).map(id => instanceView(world, id, said));
 }
 
-export function appView(world: World, record: AppRecord, instances: InstanceView[]): AppView {
+export function appView(record: AppRecord, instances: InstanceView[]): AppView {
   const own = instances.filter(instance => instance.app === record.app);
   const processes = Object.fromEntries(
     record.spec.processes.map(process => {

@@ -10,6 +10,8 @@ import type { Log } from '../ports/log.ts';
 
 const READY_WITHIN_MS = 30_000;
 const LEAVE_WITHIN_MS = 30_000;
+/** From a node's API port to its peer port. */
+const PEER_PORT_ABOVE = 100;
 
 export interface DevNodeOptions {
   name: string;
@@ -142,7 +144,7 @@ export class DevNode {
       roles: ['apps'],
       etcd: { endpoints: [etcd] },
       admin: { listen: `127.0.0.1:${apiPort}` },
-      peer: { listen: '127.0.0.1:0' },
+      peer: { listen: `127.0.0.1:${apiPort + PEER_PORT_ABOVE}` },
       'port-range': `${portRange[0]}-${portRange[1]}`,
       ...(leaseTtlSeconds === null ? {} : { 'lease-ttl': leaseTtlSeconds }),
       ...(logLevel === null ? {} : { 'log-level': logLevel }),

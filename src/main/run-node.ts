@@ -6,7 +6,7 @@ import { startAdminApi } from '../api/server.ts';
 import { localArtifacts } from '../artifacts/local-artifacts.ts';
 import { serveArtifacts } from '../artifacts/serve-artifacts.ts';
 import type { RunOptions } from '../cli/daemon.ts';
-import { combinedDriver } from '../drivers/combined-driver.ts';
+import { drivers } from '../drivers/combined-driver.ts';
 import { networkProber } from '../drivers/network-prober.ts';
 import { processDriver } from '../drivers/process-driver.ts';
 import { staticDriver } from '../drivers/static-driver.ts';
@@ -70,7 +70,7 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
   const random = systemRandom();
   const log = winstonLog({
     level: config.logLevel,
-    format: defaultLogFormat(process.env, process.stderr),
+    format: defaultLogFormat(process.env, process.stderr.isTTY),
     fields: { node: config.name },
   });
   const { stateDir } = config;
@@ -94,7 +94,7 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
       random,
     });
     const processes = processDriver({ stateDir, clock, log });
-    const driver = combinedDriver({
+    const driver = drivers({
       process: processes,
       static: await staticDriver({ stateDir, clock, log }),
     });
