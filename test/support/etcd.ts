@@ -7,6 +7,10 @@ import { promisify } from 'node:util';
 import { freePort } from './free-port.ts';
 import { until } from './until.ts';
 
+/** None outlives a test process that ends without its teardown. */
+const running = new Set<ChildProcess>();
+process.once('exit', () => running.forEach(child => child.kill('SIGKILL')));
+
 export interface EtcdTls {
   ca: string;
   cert: string;
@@ -43,9 +47,8 @@ export class EtcdMember {
   async start(): Promise<void> {
     const log = await open(this.logPath, 'a');
     this.child = spawn('etcd', this.args, { stdio: ['ignore', log.fd, log.fd] });
-    const started = this.child;
-    process.once('exit', () => started.kill('SIGKILL'));
-    await once(started, 'spawn');
+    running.add(this.child);
+    await once(this.child, 'spawn');
     await log.close();
   }
 
@@ -90,6 +93,7 @@ export class EtcdMember {
     const exited = once(child, 'exit');
     child.kill(signal);
     await exited;
+    running.delete(child);
   }
 
   private async answers(): Promise<boolean> {
