@@ -96,6 +96,7 @@ export function processDriver(options: ProcessDriverOptions): ProcessDriver {
     async stop(name, graceSeconds) {
       const unit = units.get(name);
       if (unit === undefined || unit.gone) return;
+      if (closing.signal.aborted) throw new DriverError('the driver is closed', { retryable: false });
       const killAtMs = clock.now() + graceSeconds * 1000;
       if (!(await units.stop(unit, killAtMs))) {
         throw new DriverError(`the driver was closed before ${name} had ended`, { retryable: true });

@@ -1,0 +1,96 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { ExecutionContext } from 'ava';
+
+import type { ProcessDriver, ProcessDriverOptions } from '../../src/drivers/process-driver.ts';
+import { processDriver } from '../../src/drivers/process-driver.ts';
+import { systemClock } from '../../src/platform/clock.ts';
+import type { Driver, DriverUnit, Launch, OutputLine } from '../../src/ports/driver.ts';
+import { FakeLog } from '../support/fake-log.ts';
+import { processSpec } from '../support/nouns.ts';
+import { until } from '../support/until.ts';
+
+export const clock = systemClock();
+
+export function temporaryDirectory(t: ExecutionContext): string {
+  const directory = mkdtempSync(join(tmpdir(), 'hop3-drivers-'));
+  t.teardown(() => rmSync(directory, { recursive: true, force: true, maxRetries: 5 }));
+  return directory;
+}
+
+export function launch(parts: Partial<Launch> & { command?: string } = {}): Launch {
+  const { command = 'sleep 300', ...rest } = parts;
+  return {
+    unit: 'blog-web-0-a',
+    instance: 'blog/web/0',
+    release: 1,
+    version: '1',
+    process: processSpec({ command }),
+    directory: tmpdir(),
+    env: { PATH: process.env['PATH'] ?? '' },
+    endpoint: null,
+    limits: { memoryBytes: null, cpu: null, processes: null },
+    ...rest,
+  };
+}
+
+/** A driver whose processes, and those of every driver made on the same directory, end with the test. */
+export function processDriverIn(
+  t: ExecutionContext,
+  stateDir: string,
+  parts: Partial<ProcessDriverOptions> = {},
+): ProcessDriver & { log: FakeLog } {
+  const log = new FakeLog();
+  const driver = processDriver({ stateDir, clock, log, ...parts });
+  t.teardown(async () => {
+    await driver.close();
+    // One made anew knows what is left, whoever started it.
+    const last = processDriver({ stateDir, clock, log });
+    for (const { unit } of await last.observe()) await last.stop(unit, 0);
+    await last.close();
+  });
+  return { ...driver, log };
+}
+
+export async function unitOf(driver: Driver, unit: string): Promise<DriverUnit | undefined> {
+  return (await driver.observe()).find(found => found.unit === unit);
+}
+
+export function exitOf(driver: Driver, unit: string): Promise<NonNullable<DriverUnit['exit']>> {
+  return until(`${unit} has ended`, async () => (await unitOf(driver, unit))?.exit);
+}
+
+export async function collect(output: AsyncIterable<OutputLine>): Promise<OutputLine[]> {
+  const lines: OutputLine[] = [];
+  for await (const line of output) lines.push(line);
+  return lines;
+}
+
+/** The newest lines there are now. */
+export function linesOf(driver: Driver, instance: string, lines = 100): Promise<OutputLine[]> {
+  return collect(driver.output(instance, { lines, follow: false, signal: new AbortController().signal }));
+}
+
+export function textsOf(lines: OutputLine[]): string[] {
+  return lines.map(({ text }) => text);
+}
+
+/** Living processes that have this text in their command line or environment. */
+export function processesWith(text: string): number[] {
+  return readdirSync('/proc')
+    .map(Number)
+    .filter(pid => Number.isInteger(pid) && pid !== process.pid)
+    .filter(pid => {
+      try {
+        const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+        if (/^[ZX]$/.test(stat.slice(stat.lastIndexOf(')') + 2).charAt(0))) return false;
+        return (
+          readFileSync(`/proc/${pid}/environ`, 'utf8').includes(text) ||
+          readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(text)
+        );
+      } catch {
+        return false;
+      }
+    });
+}
