@@ -26,11 +26,17 @@ export interface StreamLimits {
 }
 
 /** WHATWG server-sent events; `id` is what the client resumes from. */
-export function serverSentEvents<T>(id?: (item: T) => string): StreamFormat<T> {
+export function serverSentEvents<T>(of: {
+  id: (item: T) => string | null;
+  data: (item: T) => unknown;
+}): StreamFormat<T> {
   return {
     type: 'text/event-stream',
     opening: 'retry: 1000\n\n',
-    item: item => `${id === undefined ? '' : `id: ${id(item)}\n`}data: ${JSON.stringify(item)}\n\n`,
+    item: item => {
+      const id = of.id(item);
+      return `${id === null ? '' : `id: ${id}\n`}data: ${JSON.stringify(of.data(item))}\n\n`;
+    },
     heartbeat: ': still here\n\n',
     failure: problem => `event: problem\ndata: ${JSON.stringify(problem)}\n\n`,
   };

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { EventView } from '../../model/views.ts';
-import type { Admin, EventFilter } from '../../ports/admin.ts';
+import type { Admin, EventFilter, Listing } from '../../ports/admin.ts';
 import { given, wholeNumber } from '../query.ts';
 import { Refusal } from '../refusal.ts';
 import { type Route, route, streamed } from '../route.ts';
@@ -9,7 +9,14 @@ import { eventView, listing } from '../wire.ts';
 
 const EVENT_STREAM = 'text/event-stream';
 const revision = z.string().regex(/^\d{1,19}$/, 'must be a revision');
-const format = serverSentEvents<EventView>(event => event.revision);
+const format = serverSentEvents<PlacedEvent>({ id: placed => placed.place, data: placed => placed.event });
+
+/** An event and its place in the stream. One transaction may record several events, so a revision is not enough. */
+interface PlacedEvent {
+  /** `<revision>` for the first event of a revision, then `<revision>-2`, `<revision>-3` … */
+  place: string;
+  event: EventView;
+}
 
 /** The ledger of what happened: listed, or followed without losing anything. */
 export function eventRoutes(admin: Admin): Route[] {
@@ -31,7 +38,8 @@ export function eventRoutes(admin: Admin): Route[] {
         200: {
           description:
             `A list of the newest \`limit\` (default 100). For \`Accept: ${EVENT_STREAM}\` a stream whose ids are ` +
-            'revisions: from after `Last-Event-ID` or `after`, else the newest `limit` (default 0), then as recorded.',
+            'revisions (`-2`, `-3` … for further events of one revision): from after `Last-Event-ID` or `after`, ' +
+            'else the newest `limit` (default 0), then as recorded.',
           content: { 'application/json': listing('EventList', eventView), [EVENT_STREAM]: eventView },
         },
       },
@@ -39,36 +47,69 @@ export function eventRoutes(admin: Admin): Route[] {
         const { limit, after, ...rest } = request.query;
         const filter = given(rest);
         if (request.prefers('application/json', EVENT_STREAM) !== EVENT_STREAM) {
-          const value = await admin.events({ ...filter, limit: limit ?? 100, after: after ?? null });
+          const value = await newest(admin, { ...filter, limit: limit ?? 100, after: after ?? null });
           return { kind: 'json', status: 200, value };
         }
-        const last = lastEventId(request.header('last-event-id')) ?? after ?? null;
-        return streamed(followed(admin, filter, { last, limit: limit ?? 0 }, request.signal), format, 'drop');
+        const last = lastEventId(request.header('last-event-id'));
+        const events =
+          last === null
+            ? followed(admin, filter, { after: after ?? null, limit: limit ?? 0 }, request.signal)
+            : resumed(admin, filter, last, request.signal);
+        return streamed(events, format, 'drop');
       },
     }),
   ];
 }
 
+/** Also asks when none are wanted: the list says as of which revision, and there a stream goes on. */
+async function newest(admin: Admin, query: Parameters<Admin['events']>[0]): Promise<Listing<EventView>> {
+  const list = await admin.events({ ...query, limit: Math.max(1, query.limit) });
+  return query.limit > 0 ? list : { ...list, items: [] };
+}
+
 async function* followed(
   admin: Admin,
   filter: EventFilter,
-  from: { last: string | null; limit: number },
+  from: { after: string | null; limit: number },
   signal: AbortSignal,
-): AsyncGenerator<EventView> {
-  let after = from.last;
+): AsyncGenerator<PlacedEvent> {
+  let after = from.after;
   if (after === null) {
-    // Even for none of them the list says as of which revision, and that is where the stream goes on.
-    const newest = await admin.events({ ...filter, limit: from.limit, after: null });
-    yield* newest.items;
-    after = newest.revision;
+    const list = await newest(admin, { ...filter, limit: from.limit, after: null });
+    yield* placed(list.items);
+    after = list.revision;
   }
-  yield* admin.followEvents({ ...filter, after }, signal);
+  yield* placed(admin.followEvents({ ...filter, after }, signal));
 }
 
-function lastEventId(header: string): string | null {
-  if (header === '') return null;
-  if (!revision.safeParse(header).success) {
-    throw new Refusal(400, 'invalid', `Last-Event-ID must be a revision, not "${header}"`);
+/** Asks for the last revision once more, since a client may have seen only some of its events. */
+async function* resumed(
+  admin: Admin,
+  filter: EventFilter,
+  last: { revision: bigint; count: number },
+  signal: AbortSignal,
+): AsyncGenerator<PlacedEvent> {
+  const after = String(last.revision > 0n ? last.revision - 1n : 0n);
+  let seen = last.count;
+  for await (const each of placed(admin.followEvents({ ...filter, after }, signal))) {
+    if (seen > 0 && BigInt(each.event.revision) === last.revision) seen--;
+    else yield each;
   }
-  return header;
+}
+
+async function* placed(events: AsyncIterable<EventView> | EventView[]): AsyncGenerator<PlacedEvent> {
+  let revision = '';
+  let count = 0;
+  for await (const event of events) {
+    count = event.revision === revision ? count + 1 : 1;
+    revision = event.revision;
+    yield { place: count === 1 ? revision : `${revision}-${count}`, event };
+  }
+}
+
+function lastEventId(header: string): { revision: bigint; count: number } | null {
+  if (header === '') return null;
+  const [, revision, count = '1'] = /^(\d{1,19})(?:-(\d{1,9}))?$/.exec(header) ?? [];
+  if (revision !== undefined) return { revision: BigInt(revision), count: Number(count) };
+  throw new Refusal(400, 'invalid', `Last-Event-ID must be the id of an event, not "${header}"`);
 }

@@ -8,7 +8,7 @@ import { logLine } from '../wire.ts';
 
 const formats: Record<string, StreamFormat<LogLine>> = {
   'application/x-ndjson': jsonLines(),
-  'text/event-stream': serverSentEvents(),
+  'text/event-stream': serverSentEvents({ id: () => null, data: line => line }),
   'text/plain': plainLines(line => `${line.instance} ${line.text}`),
 };
 

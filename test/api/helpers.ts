@@ -1,0 +1,73 @@
+import http from 'node:http';
+import type { ExecutionContext } from 'ava';
+import { type ApiClient, apiClient } from '../../src/api/client.ts';
+import {
+  type AdminApi,
+  type AdminApiOptions,
+  type RequestInfo,
+  startAdminApi,
+} from '../../src/api/server.ts';
+import { systemClock } from '../../src/platform/clock.ts';
+import { FakeAdmin } from '../support/fake-admin.ts';
+import { FakeLog } from '../support/fake-log.ts';
+
+export interface Served {
+  admin: FakeAdmin;
+  api: AdminApi;
+  log: FakeLog;
+  client: ApiClient;
+  requests: RequestInfo[];
+  /** fetch of a path of this API. */
+  ask: (path: string, init?: RequestInit) => Promise<Response>;
+}
+
+/** A real server on a free port in front of a seeded fake, closed when the test is over. */
+export async function served(t: ExecutionContext, options: Partial<AdminApiOptions> = {}): Promise<Served> {
+  const admin = FakeAdmin.seeded();
+  const log = new FakeLog();
+  const requests: RequestInfo[] = [];
+  const api = await startAdminApi({
+    admin,
+    listen: { host: '127.0.0.1', port: 0, tls: null },
+    socket: null,
+    tokens: [],
+    log,
+    clock: systemClock(),
+    onRequest: info => requests.push(info),
+    ...options,
+  });
+  t.teardown(() => api.close());
+  const client = apiClient({ url: api.url });
+  return { admin, api, log, client, requests, ask: (path, init) => fetch(api.url + path, init) };
+}
+
+export function withJson(value: unknown): { headers: { 'content-type': string }; body: string } {
+  return { headers: { 'content-type': 'application/json' }, body: JSON.stringify(value) };
+}
+
+/** A request with headers that fetch would not send. */
+export function rawRequest(
+  options: http.RequestOptions & { body?: string },
+): Promise<{ status: number; headers: http.IncomingHttpHeaders; text: string }> {
+  return new Promise((resolve, reject) => {
+    const request = http.request({ agent: false, ...options }, response => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+      response.on('end', () =>
+        resolve({ status: response.statusCode ?? 0, headers: response.headers, text }),
+      );
+      response.on('error', reject);
+    });
+    request.on('error', reject).end(options.body);
+  });
+}
+
+/** The first `count` items of a stream, which is then left. */
+export async function take<T>(count: number, items: AsyncIterable<T>): Promise<T[]> {
+  const taken: T[] = [];
+  for await (const item of items) {
+    taken.push(item);
+    if (taken.length === count) break;
+  }
+  return taken;
+}

@@ -1,0 +1,175 @@
+import { Validator } from '@seriousme/openapi-schema-validator';
+import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
+import addFormats from 'ajv-formats';
+import test from 'ava';
+import { allRoutes } from '../../src/api/routes/all.ts';
+import { FakeAdmin } from '../support/fake-admin.ts';
+import { appSpec } from '../support/nouns.ts';
+import { served, withJson } from './helpers.ts';
+
+type Schema = Record<string, unknown>;
+interface Operation {
+  operationId: string;
+  responses: Record<string, { content?: Record<string, { schema: Schema }> }>;
+}
+interface Document {
+  openapi: string;
+  paths: Record<string, Record<string, Operation>>;
+  components: { schemas: Record<string, Schema> };
+}
+
+const digest = `sha256:${'a'.repeat(64)}`;
+const guestbook = withJson({ specs: [appSpec({ app: 'guestbook', hostnames: ['g.example.com'] })] });
+const yaml = {
+  headers: { 'content-type': 'application/yaml' },
+  body: 'metadata: {id: wiki, version: "1.0"}\nrun: {start: node server.js}\n',
+};
+const tar = { headers: { 'content-type': 'application/gzip' }, body: 'not looked into by the fake' };
+const accept = (type: string, init: RequestInit = {}) => ({
+  ...init,
+  headers: { ...(init.headers as Record<string, string> | undefined), accept: type },
+});
+
+/** In this order, each answered as the document says. */
+const asked: [id: string, method: string, path: string, init: RequestInit, status: number][] = [
+  ['home', 'GET', '/', {}, 200],
+  ['openapi', 'GET', '/openapi.json', {}, 200],
+  ['alive', 'GET', '/healthz', {}, 200],
+  ['ready', 'GET', '/readyz', {}, 200],
+  ['metrics', 'GET', '/metrics', {}, 200],
+  ['doctor', 'GET', '/v1/doctor', {}, 200],
+  ['getThisNode', 'GET', '/v1/node', {}, 200],
+  ['listNodes', 'GET', '/v1/nodes', {}, 200],
+  ['getNode', 'GET', '/v1/nodes/n3', {}, 200],
+  ['getNode', 'GET', '/v1/nodes/n7', {}, 404],
+  ['listApps', 'GET', '/v1/apps', {}, 200],
+  ['getApp', 'GET', '/v1/apps/blog', {}, 200],
+  ['getApp', 'GET', '/v1/apps/nosuch', {}, 404],
+  ['planApps', 'POST', '/v1/apps/plan', guestbook, 200],
+  ['applyApps', 'PUT', '/v1/apps', guestbook, 200],
+  ['applyApps', 'PUT', '/v1/apps', accept('application/x-ndjson', guestbook), 200],
+  ['applyApps', 'PUT', '/v1/apps', withJson({ specs: [] }), 422],
+  ['applyManifest', 'POST', '/v1/apps/manifest', yaml, 200],
+  ['applyManifest', 'POST', '/v1/apps/manifest', { ...yaml, body: 'metadta: {}' }, 422],
+  ['scaleApp', 'POST', '/v1/apps/blog/scale', withJson({ web: 3 }), 200],
+  ['restartApp', 'POST', '/v1/apps/blog/restart', withJson({ process: 'web' }), 200],
+  ['restartApp', 'POST', '/v1/apps/blog/restart', {}, 200],
+  ['listInstances', 'GET', '/v1/instances?app=blog&process=web', {}, 200],
+  ['listInstances', 'GET', '/v1/instances?nod=n1', {}, 400],
+  ['getInstance', 'GET', '/v1/instances/blog/mailer/0', {}, 200],
+  ['getInstance', 'GET', '/v1/instances/blog/mailer/9', {}, 404],
+  ['listPromises', 'GET', '/v1/promises?of=n1&outcome=kept&kind=running&app=blog', {}, 200],
+  ['getPromise', 'GET', '/v1/promises/n1/running:blog/web/0', {}, 200],
+  ['getPromise', 'GET', '/v1/promises/n1/running:old/web/0', {}, 200],
+  ['getPromise', 'GET', '/v1/promises/n1/running%3Ablog%2Fweb%2F0', {}, 200],
+  ['getPromise', 'GET', '/v1/promises/n1/nothing', {}, 404],
+  ['listAssessments', 'GET', '/v1/assessments?promiser=n1&assessor=n2', {}, 200],
+  ['listRequests', 'GET', '/v1/requests', {}, 200],
+  ['getSupervisor', 'GET', '/v1/supervisor', {}, 200],
+  ['listSubjects', 'GET', '/v1/subjects?owner=n1', {}, 200],
+  ['listEvents', 'GET', '/v1/events?limit=2', {}, 200],
+  ['readLogs', 'GET', '/v1/logs/blog/web', {}, 200],
+  ['readLogs', 'GET', '/v1/logs/blog/web/0?lines=1', accept('text/event-stream'), 200],
+  ['readLogs', 'GET', '/v1/logs/blog', accept('text/plain'), 200],
+  ['readLogs', 'GET', '/v1/logs/nosuch', {}, 404],
+  ['explain', 'GET', '/v1/explain/instance/blog/web/0', {}, 200],
+  ['explain', 'GET', '/v1/explain/n1/running:blog/web/0', {}, 200],
+  ['uploadArtifact', 'POST', '/v1/artifacts', tar, 201],
+  ['listArtifacts', 'GET', '/v1/artifacts', {}, 200],
+  ['inspectArtifact', 'GET', `/v1/artifacts/${digest}/inspect`, {}, 200],
+  ['inspectArtifact', 'GET', '/v1/artifacts/sha256:abc/inspect', {}, 400],
+  ['removeApp', 'DELETE', '/v1/apps/blog', {}, 204],
+  ['leave', 'POST', '/v1/node/leave', {}, 204],
+];
+
+test('the document is OpenAPI 3.1, and nothing shared in it is nullable', async t => {
+  const { ask } = await served(t);
+  const document = (await (await ask('/openapi.json')).json()) as Document;
+  t.is(document.openapi, '3.1.0');
+  const verdict = await new Validator().validate({ ...document });
+  t.true(verdict.valid, JSON.stringify(verdict.errors));
+  for (const [name, schema] of Object.entries(document.components.schemas)) {
+    t.false(JSON.stringify(schema['type'] ?? '').includes('null'), name);
+  }
+});
+
+test('every route is in the document, under an id of its own', async t => {
+  const { ask } = await served(t);
+  const document = (await (await ask('/openapi.json')).json()) as Document;
+  const routes = allRoutes(new FakeAdmin(), []);
+  const described = routes.map(
+    ({ method, path }) => document.paths[path.replace('*}', '}')]?.[method]?.operationId,
+  );
+  t.deepEqual(
+    described,
+    routes.map(route => route.id),
+  );
+  t.is(new Set(described).size, routes.length);
+  const operations = Object.values(document.paths).flatMap(path => Object.keys(path));
+  t.is(operations.length, routes.length);
+});
+
+test('every operation answers as the document says', async t => {
+  const { ask } = await served(t);
+  const document = closed(await (await ask('/openapi.json')).text());
+  const validatorOf = compiler(document);
+  const operations = Object.values(document.paths).flatMap(path => Object.values(path));
+  for (const [id, method, path, init, status] of asked) {
+    const response = await ask(path, { method, ...init });
+    const text = await response.text();
+    const name = `${method} ${path}`;
+    t.is(response.status, status, `${name}: ${text}`);
+    const operation = operations.find(each => each.operationId === id);
+    const answer = operation?.responses[String(status)] ?? operation?.responses['default'];
+    if (status === 204) {
+      t.is(text, '', name);
+      continue;
+    }
+    const type = response.headers.get('content-type')?.split(';')[0] ?? '';
+    const schema = answer?.content?.[type]?.schema;
+    if (schema === undefined) {
+      t.fail(`${name}: ${type} is not in the document`);
+      continue;
+    }
+    const validate = validatorOf(schema);
+    for (const value of valuesOf(type, text)) {
+      t.true(validate(value), `${name}: ${JSON.stringify(validate.errors)} in ${JSON.stringify(value)}`);
+    }
+  }
+  const exercised = new Set(asked.filter(([, , , , status]) => status < 300).map(([id]) => id));
+  t.deepEqual([...exercised].sort(), operations.map(operation => operation.operationId).sort());
+});
+
+/** Stricter than the document: a field that it does not name is a field somebody forgot to describe. */
+function closed(text: string): Document {
+  return JSON.parse(text, (_key, value: unknown) => {
+    const isObject = typeof value === 'object' && value !== null && 'properties' in value && 'type' in value;
+    return isObject && !('additionalProperties' in value) ? { ...value, additionalProperties: false } : value;
+  }) as Document;
+}
+
+function compiler({ components }: Document): (schema: Schema) => ValidateFunction {
+  const ajv = new Ajv2020({ strict: false, allErrors: true });
+  addFormats.default(ajv);
+  ajv.addSchema({ $id: 'http://test/document', components });
+  return schema =>
+    ajv.compile(
+      JSON.parse(
+        JSON.stringify(schema).replaceAll('"#/components', '"http://test/document#/components'),
+      ) as Schema,
+    );
+}
+
+/** A stream's schema is that of one item. */
+function valuesOf(type: string, text: string): unknown[] {
+  if (type === 'application/x-ndjson') {
+    return text
+      .split('\n')
+      .filter(line => line !== '')
+      .map(line => JSON.parse(line) as unknown);
+  }
+  if (type === 'text/event-stream') {
+    return [...text.matchAll(/^data: (.*)$/gm)].map(([, data]) => JSON.parse(data ?? '') as unknown);
+  }
+  return [type.startsWith('text/') ? text : (JSON.parse(text) as unknown)];
+}
