@@ -16,6 +16,8 @@ export class EtcdKeepAlive implements KeepAlive {
   private readonly clock: Clock;
   private readonly lease: string;
   private open: { stream: Stream; member: Member } | null = null;
+  /** Raised when a stream is given up: what was still connecting by then is not wanted any more. */
+  private round = 0;
   private settle: ((outcome: Outcome) => void) | null = null;
 
   constructor(endpoints: Endpoints, clock: Clock, lease: string) {
@@ -34,7 +36,7 @@ export class EtcdKeepAlive implements KeepAlive {
         resolve(result);
       };
       this.settle = finish;
-      this.send(member).catch((failure: unknown) => finish({ failure }));
+      this.send(member, this.round).catch((failure: unknown) => finish({ failure }));
     });
     if ('reply' in outcome) return { ttlSeconds: Number(outcome.reply.TTL) };
 
@@ -51,13 +53,21 @@ export class EtcdKeepAlive implements KeepAlive {
   }
 
   private drop(): void {
+    this.round++;
     const stream = this.open?.stream;
     this.open = null;
     stream?.cancel();
   }
 
-  private async send(member: Member): Promise<void> {
-    this.open ??= { member, stream: await this.connect(member) };
+  private async send(member: Member, round: number): Promise<void> {
+    if (!this.open) {
+      const stream = await this.connect(member);
+      if (round !== this.round) {
+        stream.cancel();
+        return;
+      }
+      this.open = { member, stream };
+    }
     this.open.stream.write({ ID: this.lease });
   }
 

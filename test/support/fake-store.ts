@@ -51,6 +51,8 @@ export class FakeEtcd {
   clusterId = 'fake-1';
   /** Leases shorter than this are granted longer, as etcd does. */
   ttlFloorSeconds = 2;
+  /** While true, watches get no events though they live: etcd has lost some before. */
+  losesEvents = false;
   private readonly cluster: string;
   private readonly entries = new Map<string, KeyValue>();
   private readonly leases = new Map<string, { ttlSeconds: number; cancel: () => void }>();
@@ -234,7 +236,7 @@ export class FakeEtcd {
   }
 
   private deliver(watcher: Watcher, events: WatchEvent[]): void {
-    if (watcher.link() !== 'up') return;
+    if (watcher.link() !== 'up' || this.losesEvents) return;
     const wanted = events.filter(event =>
       (event.type === 'put' ? event.entry.key : event.key).startsWith(watcher.request.prefix),
     );
@@ -278,6 +280,11 @@ export class FakeStore extends EtcdStore implements Store {
   setLink(link: Link): void {
     this.wire.setLink(link);
   }
+
+  /** How long after a request was done its reply comes; past the request's timeout, nobody waits for it. */
+  setReplyDelay(delayMs: number): void {
+    this.wire.replyDelayMs = delayMs;
+  }
 }
 
 class FakeWire implements Wire {
@@ -285,6 +292,7 @@ class FakeWire implements Wire {
   private readonly clock: Clock;
   private link: Link = 'up';
   private cutSinceMs = 0;
+  replyDelayMs = 0;
   private closed = false;
   private readonly getLink = () => this.link;
 
@@ -370,12 +378,14 @@ class FakeWire implements Wire {
     await Promise.resolve();
     if (this.closed) throw failure('the store has been closed', 'not-sent', false);
     if (this.link === 'refused') throw failure('cannot be reached', 'not-sent', true);
-    if (this.link === 'up') {
+    const inTime = this.replyDelayMs < timeoutMs;
+    if (this.link === 'up' && inTime) {
       const reply = request();
-      await Promise.resolve();
+      if (this.replyDelayMs > 0) await this.clock.sleep(this.replyDelayMs);
+      else await Promise.resolve();
       return reply;
     }
-    if (this.link === 'replies-lost') request();
+    if (this.link !== 'silent') request();
     await this.clock.sleep(timeoutMs);
     throw failure('no answer in time', 'unknown', true);
   }
