@@ -8,7 +8,15 @@ const spec: AppSpec = {
   title: null,
   version: null,
   source: { kind: 'uploaded', digest: 'sha256:aa' },
-  build: { builder: 'auto', toolchain: 'auto', beforeBuild: [], build: [], afterBuild: [], ignore: [], pipInstall: [] },
+  build: {
+    builder: 'auto',
+    toolchain: 'auto',
+    beforeBuild: [],
+    build: [],
+    afterBuild: [],
+    ignore: [],
+    pipInstall: [],
+  },
   beforeRun: [],
   processes: [
     {

@@ -1,0 +1,53 @@
+import test from 'ava';
+import { isSerial, sortCopies, startDueMs } from '../../src/reconcile/copies.ts';
+import { appSpec, desiredInstance, processSpec, unit, unitExit } from '../support/nouns.ts';
+
+const desired = desiredInstance({ version: '2' });
+
+test('each copy is in the one place that fits it', t => {
+  const copies = sortCopies(
+    desired,
+    [
+      unit({ unit: 'old' }),
+      unit({ unit: 'new', version: '2' }),
+      unit({ unit: 'newer', version: '2', startedMs: 5, phase: { kind: 'starting' } }),
+      unit({ unit: 'slow', version: '2', startedMs: -30_000, phase: { kind: 'starting' } }),
+      unit({ unit: 'gone', phase: { kind: 'exited', sinceMs: 0, exit: unitExit() } }),
+      unit({ unit: 'going', phase: { kind: 'draining', sinceMs: 0 } }),
+    ],
+    10,
+  );
+  t.is(copies.serving?.unit, 'new');
+  t.deepEqual(names(copies.current), ['newer', 'new']);
+  t.deepEqual(names(copies.outdated), ['old']);
+  t.deepEqual(names(copies.sick.map(({ unit: each }) => each)), ['slow']);
+  t.deepEqual(names(copies.leaving), ['going']);
+  t.deepEqual(names(copies.exited), ['gone']);
+});
+
+test('a hung copy is left as it is while it could not be started again', t => {
+  const hung = unit({ phase: { kind: 'unhealthy', sinceMs: 0, failures: 3, evidence: 'silent' } });
+  t.is(sortCopies(desiredInstance(), [hung], 10).sick.length, 1);
+  t.is(sortCopies(desiredInstance({ mayStart: false }), [hung], 10).sick.length, 0);
+});
+
+const ports = [{ number: 25, protocol: 'tcp' as const, name: null }];
+const volumes = [{ name: 'data', target: 'data' }];
+const serial: [string, boolean, Parameters<typeof desiredInstance>[0]][] = [
+  ['a web app is replaced beside itself', false, {}],
+  ['an exclusive process is replaced alone', true, { process: processSpec({ exclusive: true }) }],
+  ['an app with a fixed port is replaced alone', true, { spec: appSpec({ ports }) }],
+  ['an app with a volume is replaced alone', true, { spec: appSpec({ volumes }) }],
+];
+for (const [title, expected, parts] of serial) {
+  test(title, t => t.is(isSerial(desiredInstance(parts)), expected));
+}
+
+test('only a starting copy can be late', t => {
+  t.is(startDueMs(unit({ phase: { kind: 'starting' }, startedMs: 7 }), desired), 30_007);
+  t.is(startDueMs(unit(), desired), null);
+});
+
+function names(units: { unit: string }[]): string[] {
+  return units.map(each => each.unit);
+}
