@@ -28,5 +28,5 @@ export function trustOf(promiser: NodeName, assessments: Assessment[]): number {
 /** When to check next: the less a node is trusted, the sooner, down to half the time. `jitter` is 0–1. */
 export function probeIntervalMs(baseMs: number, trust: number, jitter: number): number {
   const share = 0.5 + 0.5 * Math.min(1, Math.max(0, trust));
-  return baseMs * share * (1 - jitterShare + 2 * jitterShare * jitter);
+  return Math.round(baseMs * share * (1 - jitterShare + 2 * jitterShare * jitter));
 }

@@ -36,123 +36,113 @@ export interface Supervision {
  * unless the node concerned agrees. Doing it twice, or not at all, is safe.
  */
 export function supervise(input: SuperviseInput, policy: SupervisorPolicy = defaultPolicy): Supervision {
-  const round = new Round(input, policy);
-  round.repairs();
-  round.unplaced();
-  round.crowd();
-  return round.result();
+  const findings = [
+    ...input.promises.map(supervised => repair(supervised, input, policy)),
+    ...input.unplaced.map(each => unplaced(each, input, policy)),
+    crowd(input, policy),
+  ];
+  const news = findings.flatMap(({ event }) => (event && !input.told.has(event.key) ? [event.event] : []));
+  const remembered = findings.flatMap(({ event, keep }) => [...(event ? [event.key] : []), ...(keep ?? [])]);
+  const ids = new Set(input.requests.map(({ request }) => overcome(request.id)));
+  const dueMs = findings.flatMap(finding => finding.dueMs ?? []);
+  return {
+    requests: findings.flatMap(({ request }) => request ?? []),
+    events: [...news, ...brakeReleased(input, remembered)],
+    forget: outlived(input, policy),
+    told: new Set([...remembered, ...[...input.told].filter(key => ids.has(key))]),
+    wakeInMs: dueMs.length === 0 ? null : Math.max(0, Math.min(...dueMs) - input.nowMs),
+  };
 }
 
-class Round {
-  private readonly input: SuperviseInput;
-  private readonly policy: SupervisorPolicy;
-  private readonly requests: NewRequest[] = [];
-  private readonly events: SupervisedEvent[] = [];
-  private readonly forget: string[];
-  private readonly told = new Set<string>();
-  private readonly dueMs: InstantMs[] = [];
+/** What one promise, instance or crowd gives rise to. An event is told once for as long as its cause lasts. */
+interface Finding {
+  request?: NewRequest;
+  event?: { key: string; event: SupervisedEvent };
+  /** Further keys to remember. */
+  keep?: string[];
+  dueMs?: InstantMs;
+}
 
-  constructor(input: SuperviseInput, policy: SupervisorPolicy) {
-    this.input = input;
-    this.policy = policy;
-    this.forget = input.requests
-      .filter(
-        ({ request, sinceMs }) =>
-          !input.liveNodes.includes(request.node) || input.nowMs - sinceMs >= policy.keepMs,
-      )
-      .map(({ request }) => request.id);
-    for (const { request } of input.requests) this.keep(overcome(request.id));
+function repair(supervised: SupervisedPromise, input: SuperviseInput, policy: SupervisorPolicy): Finding {
+  const { promiser, body } = supervised.promise;
+  if (body.kind !== 'running' || !input.liveNodes.includes(promiser)) return {};
+  const subject = subjectOfInstance(body.instance);
+  const before = input.requests.filter(
+    ({ request }) =>
+      request.action === 'restart' &&
+      request.node === promiser &&
+      request.subject === subject &&
+      !input.told.has(overcome(request.id)),
+  );
+  const key = `given-up ${promiser} ${subject}`;
+  const move = repairOf(supervised, before, policy, input.nowMs);
+  if (move.kind === 'healthy') return { keep: before.map(({ request }) => overcome(request.id)) };
+  // Given up stays given up until it is well again, also when the requests are long forgotten.
+  if (input.told.has(key)) return { keep: [key] };
+  switch (move.kind) {
+    case 'none':
+      return {};
+    case 'wait':
+      return { dueMs: move.untilMs };
+    case 'ask':
+      return { request: move.request };
+    case 'give-up':
+      return {
+        event: {
+          key,
+          event: {
+            kind: 'repair-given-up',
+            subject,
+            message: `${promiser} was asked ${move.attempts} times to restart ${body.instance}, and it is still ${move.reason}`,
+            details: { node: promiser, attempts: move.attempts },
+          },
+        },
+      };
   }
+}
 
-  repairs(): void {
-    const live = this.input.promises.filter(({ promise }) => this.input.liveNodes.includes(promise.promiser));
-    for (const supervised of live) {
-      const { promise } = supervised;
-      if (promise.body.kind !== 'running') continue;
-      const subject = subjectOfInstance(promise.body.instance);
-      const before = this.input.requests.filter(
-        ({ request }) =>
-          request.action === 'restart' &&
-          request.node === promise.promiser &&
-          request.subject === subject &&
-          !this.input.told.has(overcome(request.id)),
-      );
-      const givenUp = `given-up ${promise.promiser} ${subject}`;
-      const repair = repairOf(supervised, before, this.policy, this.input.nowMs);
-      if (repair.kind === 'healthy') {
-        for (const { request } of before) this.told.add(overcome(request.id));
-        continue;
-      }
-      this.keep(givenUp);
-      if (this.told.has(givenUp)) continue;
-      if (repair.kind === 'wait') this.dueMs.push(repair.untilMs);
-      if (repair.kind === 'ask') this.requests.push(repair.request);
-      if (repair.kind === 'give-up') {
-        this.tell(givenUp, {
-          kind: 'repair-given-up',
-          subject,
-          message: `${promise.promiser} was asked ${repair.attempts} times to restart ${promise.body.instance}, and it is still ${repair.reason}`,
-          details: { node: promise.promiser, attempts: repair.attempts },
-        });
-      }
-    }
-  }
+function unplaced(
+  { subject, sinceMs, why }: SuperviseInput['unplaced'][number],
+  { nowMs }: SuperviseInput,
+  { unplacedAfterMs }: SupervisorPolicy,
+): Finding {
+  const dueMs = sinceMs + unplacedAfterMs;
+  if (nowMs < dueMs) return { dueMs };
+  const message = `${subject} has had no owner for ${unplacedAfterMs / 1000} s: ${why}`;
+  return {
+    event: {
+      key: `unplaced ${subject}`,
+      event: { kind: 'instance-unplaced', subject, message, details: { why } },
+    },
+  };
+}
 
-  unplaced(): void {
-    for (const { subject, sinceMs, why } of this.input.unplaced) {
-      const dueMs = sinceMs + this.policy.unplacedAfterMs;
-      if (this.input.nowMs < dueMs) {
-        this.dueMs.push(dueMs);
-        continue;
-      }
-      this.tell(`unplaced ${subject}`, {
-        kind: 'instance-unplaced',
-        subject,
-        message: `${subject} has had no owner for ${Math.round(this.policy.unplacedAfterMs / 1000)} s: ${why}`,
-        details: { why },
-      });
-    }
-  }
+const brakeKey = 'brake';
 
-  crowd(): void {
-    const { gone, liveNodes } = this.input;
-    const known = new Set([...liveNodes, ...gone.map(({ node }) => node)]).size;
-    const { active, reason } = brake(
-      { known, gone: gone.length, recentTakeovers: 0 },
-      this.policy.crowdShare,
-    );
-    if (active) {
-      this.tell('brake', {
-        kind: 'brake-engaged',
-        subject: 'cluster',
-        message: reason ?? '',
-        details: { gone: gone.map(({ node }) => node) },
-      });
-    } else if (this.input.told.has('brake')) {
-      this.events.push({
-        kind: 'brake-released',
-        subject: 'cluster',
-        message: `takeovers are as fast as ever again: ${liveNodes.length} nodes are there`,
-        details: { nodes: liveNodes },
-      });
-    }
-  }
+function crowd({ gone, liveNodes }: SuperviseInput, { crowdShare }: SupervisorPolicy): Finding {
+  const names = gone.map(({ node }) => node);
+  const known = new Set([...liveNodes, ...names]).size;
+  const { reason } = brake({ known, gone: gone.length, recentTakeovers: 0 }, crowdShare);
+  if (reason === null) return {};
+  return {
+    event: {
+      key: brakeKey,
+      event: { kind: 'brake-engaged', subject: 'cluster', message: reason, details: { gone: names } },
+    },
+  };
+}
 
-  result(): Supervision {
-    const { requests, events, forget, told } = this;
-    const wakeInMs = this.dueMs.length === 0 ? null : Math.max(0, Math.min(...this.dueMs) - this.input.nowMs);
-    return { requests, events, forget, told, wakeInMs };
-  }
+function brakeReleased({ told, liveNodes }: SuperviseInput, remembered: string[]): SupervisedEvent[] {
+  if (!told.has(brakeKey) || remembered.includes(brakeKey)) return [];
+  const message = `takeovers are as fast as ever again: ${liveNodes.length} nodes are there`;
+  return [{ kind: 'brake-released', subject: 'cluster', message, details: { nodes: liveNodes } }];
+}
 
-  /** An event that was told in an earlier round is only remembered. */
-  private tell(key: string, event: SupervisedEvent): void {
-    if (!this.input.told.has(key)) this.events.push(event);
-    this.told.add(key);
-  }
-
-  private keep(key: string): void {
-    if (this.input.told.has(key)) this.told.add(key);
-  }
+/** Requests to nodes that are gone, and those that were shown long enough. */
+function outlived({ requests, liveNodes, nowMs }: SuperviseInput, { keepMs }: SupervisorPolicy): string[] {
+  return requests
+    .filter(({ request, sinceMs }) => !liveNodes.includes(request.node) || nowMs - sinceMs >= keepMs)
+    .map(({ request }) => request.id);
 }
 
 /** Requests for what has been well since are not counted as attempts any more. */

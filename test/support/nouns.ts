@@ -1,7 +1,8 @@
 import type { AppSpec, ProcessSpec } from '../../src/model/app-spec.ts';
 import { instanceId, subjectOfInstance } from '../../src/model/ids.ts';
 import type { FreeInstance, PlaceableNode } from '../../src/model/placement.ts';
-import type { DesiredInstance, Unit, UnitExit } from '../../src/model/reconciliation.ts';
+import type { Assessment, NodePromise, Outcome, RunningBody } from '../../src/model/node-promise.ts';
+import type { DesiredInstance, InstanceStatus, Unit, UnitExit } from '../../src/model/reconciliation.ts';
 
 /** Complete nouns for tests; say only what the test is about. */
 
@@ -130,6 +131,72 @@ export function freeInstance(index: number, parts: Partial<FreeInstance> = {}): 
     runsOn: [],
     tiedTo: [],
     refusals: [],
+    ...parts,
+  };
+}
+
+export function instanceStatus(parts: Partial<InstanceStatus> = {}): InstanceStatus {
+  const instance = parts.instance ?? 'blog/web/0';
+  return {
+    instance,
+    subject: subjectOfInstance(instance),
+    state: 'running',
+    release: 1,
+    version: '1',
+    endpoint: { host: '127.0.0.1', port: 4001 },
+    ready: true,
+    pid: 4711,
+    trouble: null,
+    ...parts,
+  };
+}
+
+export function runningPromise(parts: Partial<RunningBody> = {}, promiser = 'node-1'): NodePromise {
+  const body: RunningBody = {
+    kind: 'running',
+    instance: 'blog/web/0',
+    app: 'blog',
+    process: 'web',
+    index: 0,
+    release: 1,
+    version: '1',
+    state: 'running',
+    endpoint: { host: '127.0.0.1', port: 4001 },
+    ready: true,
+    pid: 4711,
+    trouble: null,
+    ...parts,
+  };
+  return {
+    promiser,
+    promisee: body.app,
+    name: `running:${body.instance}`,
+    kind: 'state',
+    polarity: 'offer',
+    body,
+    given: [],
+    verify: {
+      method: 'http',
+      host: '127.0.0.1',
+      port: 4001,
+      path: '/health',
+      contains: null,
+      timeoutSeconds: 2,
+    },
+    madeAt: '2026-01-01T00:00:00.000Z',
+    completeBy: null,
+  };
+}
+
+export function assessment(assessor: string, outcome: Outcome, parts: Partial<Assessment> = {}): Assessment {
+  return {
+    assessor,
+    promiser: 'node-1',
+    promise: 'running:blog/web/0',
+    outcome,
+    evidence: 'as seen',
+    at: '2026-01-01T00:00:00.000Z',
+    trust: 1,
     ...parts,
   };
 }

@@ -1,0 +1,31 @@
+import test from 'ava';
+import fc from 'fast-check';
+import { brake } from '../../src/supervise/brake.ts';
+
+const rows: [string, number, number, boolean][] = [
+  ['nobody went', 3, 0, false],
+  ['one of two is no crowd', 2, 1, false],
+  ['two of three are a crowd', 3, 2, true],
+  ['exactly the share is not more than it', 5, 2, false],
+  ['three of five are a crowd', 5, 3, true],
+  ['all went', 4, 4, true],
+];
+for (const [title, known, gone, active] of rows) {
+  test(title, t => t.is(brake({ known, gone, recentTakeovers: 0 }).active, active));
+}
+
+test('the reason says how many, and the rate', t => {
+  const { reason, takeoversPerMinute } = brake({ known: 5, gone: 3, recentTakeovers: 0 });
+  t.is(takeoversPerMinute, 30);
+  t.is(reason, '3 of 5 nodes vanished together (more than 40 %): at most 30 takeovers a minute');
+});
+
+test('only an active brake holds takeovers, and only above the rate', t => {
+  const counts = fc.nat({ max: 50 });
+  fc.assert(
+    fc.property(counts, counts, counts, (live, gone, recentTakeovers) => {
+      const { active, mayTakeOver } = brake({ known: live + gone, gone, recentTakeovers });
+      t.is(mayTakeOver, !active || recentTakeovers < 30);
+    }),
+  );
+});
