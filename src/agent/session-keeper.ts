@@ -69,16 +69,16 @@ export class SessionKeeper {
   /** Ends the keeping. `leave` revokes the lease: everything on it goes at once; else a successor may resume it. */
   async stop(options: { leave: boolean }): Promise<void> {
     this.#stop.abort(new Error('the session keeper is stopping'));
-    const session = this.#session;
-    if (session?.valid() === true) {
-      if (options.leave) {
-        await session.revoke();
-        await this.#options.state.write(DOCUMENT, null);
-      } else {
-        await session.detach();
-      }
-    }
+    // A session that is just being opened is waited for: it is there to be ended, too.
     await this.#running;
+    const session = this.#session;
+    if (session?.valid() !== true) return;
+    if (options.leave) {
+      await session.revoke();
+      await this.#options.state.write(DOCUMENT, null);
+    } else {
+      await session.detach();
+    }
   }
 
   async #run(): Promise<void> {
@@ -139,6 +139,7 @@ export class SessionKeeper {
         signal.removeEventListener('abort', done);
         resolve();
       };
+      if (signal.aborted) return done();
       signal.addEventListener('abort', done, { once: true });
       session.onRenewed(() => this.#move('Renew'));
       session.onLost(reason => {

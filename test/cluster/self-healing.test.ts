@@ -1,0 +1,163 @@
+import test from 'ava';
+import type { InstanceView } from '../../src/model/views.ts';
+import { ask, isAlive, startCluster, type TestCluster } from '../support/cluster.ts';
+import { until } from '../support/until.ts';
+
+/** One cluster for the file: the tests run one after the other, each leaves it whole. */
+let cluster: TestCluster;
+test.before(async () => {
+  // Long enough that an agent restarts within it on a busy machine.
+  cluster = await startCluster({ nodes: 3, leaseTtlSeconds: 5 });
+});
+test.after.always(() => cluster.stop());
+
+const byName = (instances: InstanceView[], name: string): InstanceView =>
+  instances.find(instance => instance.instance === name)!;
+const facts = (instances: InstanceView[]): string[] =>
+  instances.map(({ instance, node, pid, token }) => `${instance} ${node} ${pid} ${token}`);
+
+test.serial('three instances run on three nodes and answer', async t => {
+  await cluster.apply('shop', { scale: { web: 3 } });
+  const ready = await cluster.ready('shop', 3);
+  t.deepEqual(ready.map(({ node }) => node).sort(), ['node-1', 'node-2', 'node-3']);
+  for (const instance of ready) t.is((await ask(instance))['instance'], instance.instance);
+});
+
+test.serial('a killed process is running again on its node, with the same token', async t => {
+  const before = byName(await cluster.ready('shop', 3), 'shop/web/0');
+  process.kill(before.pid!, 'SIGKILL');
+  const after = byName(
+    await cluster.ready('shop', 3, all => byName(all, 'shop/web/0').pid !== before.pid),
+    'shop/web/0',
+  );
+  t.is(after.node, before.node);
+  t.is(after.token, before.token);
+});
+
+test.serial('a process that hangs is noticed and replaced', async t => {
+  const before = byName(await cluster.ready('shop', 3), 'shop/web/1');
+  await ask(before, '/hang').catch(() => null);
+  const after = byName(
+    await cluster.ready('shop', 3, all => byName(all, 'shop/web/1').pid !== before.pid),
+    'shop/web/1',
+  );
+  await until('the hung process is gone', () => !isAlive(before.pid!));
+  t.is((await ask(after))['instance'], 'shop/web/1');
+});
+
+test.serial('an agent that is killed and started again finds the same processes and tokens', async t => {
+  const before = await cluster.ready('shop', 3);
+  for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
+    const node = cluster.node('node-2');
+    await node.end(signal);
+    await node.start();
+    await node.ready();
+    const after = await cluster.ready('shop', 3);
+    t.deepEqual(facts(after), facts(before), `after ${signal}`);
+  }
+  const { items } = await cluster.api.events({ kind: 'instance-adopted', limit: 100 });
+  t.true(items.some(event => event.node === 'node-2'));
+});
+
+test.serial('a node that is lost is replaced, and its promises are told to have expired', async t => {
+  const before = await cluster.ready('shop', 3);
+  const lost = cluster.node('node-3');
+  const moved = before.filter(instance => instance.node === 'node-3').map(({ instance }) => instance);
+  await lost.crash();
+  const after = await cluster.ready('shop', 3, all => all.every(({ node }) => node !== 'node-3'));
+  for (const name of moved) t.not(byName(after, name).token, byName(before, name).token);
+  const expired = await until('the expiry is in the ledger', async () => {
+    const { items } = await cluster.api.events({ kind: 'promise-expired', limit: 100 });
+    const found = items.filter(event => event.subject.startsWith('node-3/running:'));
+    return found.length > 0 ? found : null;
+  });
+  t.deepEqual(
+    [...new Set(expired.map(({ subject }) => subject))].sort(),
+    moved.map(name => `node-3/running:${name}`),
+  );
+  await lost.start();
+  await lost.ready();
+});
+
+test.serial(
+  'an agent away for longer than its lease keeps its copy until another is ready, then stops it',
+  async t => {
+    const before = await cluster.ready('shop', 3);
+    const victim = before.find(({ node }) => node === 'node-2')!;
+    const node = cluster.node('node-2');
+    await node.end('SIGKILL');
+    const taken = byName(
+      await cluster.ready('shop', 3, all => byName(all, victim.instance).node !== 'node-2'),
+      victim.instance,
+    );
+    t.true(isAlive(victim.pid!), 'nobody was there to stop it');
+    t.deepEqual(taken.mayStillRun, ['node-2']);
+    await node.start();
+    await node.ready();
+    await until('the old copy is gone', () => !isAlive(victim.pid!));
+    await until('the owner key says so', async () => {
+      const { mayStillRun } = byName(await cluster.instances('shop'), victim.instance);
+      return mayStillRun.length === 0;
+    });
+    t.is(byName(await cluster.ready('shop', 3), victim.instance).pid, taken.pid);
+  },
+);
+
+test.serial('a restart of etcd restarts nothing', async t => {
+  const before = await cluster.ready('shop', 3);
+  await cluster.etcd.first.kill();
+  await cluster.etcd.first.start();
+  await cluster.etcd.first.healthy();
+  const after = await cluster.ready('shop', 3);
+  t.deepEqual(facts(after).map(pidsOnly), facts(before).map(pidsOnly));
+});
+
+test.serial(
+  'etcd away for several leases stops and moves nothing, and a crash meanwhile is still repaired',
+  async t => {
+    const before = await cluster.ready('shop', 3);
+    await cluster.etcd.first.stop();
+    await until(
+      'the nodes know that they are cut off',
+      async () => (await cluster.nodes[0]!.api.node()).state === 'ConnectionLost',
+    );
+    const crashed = before[0]!;
+    process.kill(crashed.pid!, 'SIGKILL');
+    await until('it answers again, with no store', async () => {
+      const answer = await ask(crashed).catch(() => null);
+      return answer !== null && answer['pid'] !== crashed.pid;
+    });
+    for (const instance of before.slice(1)) t.is((await ask(instance))['pid'], instance.pid);
+    await cluster.etcd.first.start();
+    await cluster.etcd.first.healthy();
+    const after = await cluster.ready('shop', 3, all => all.length === 3);
+    for (const instance of before.slice(1)) {
+      t.is(byName(after, instance.instance).pid, instance.pid, instance.instance);
+      t.is(byName(after, instance.instance).node, instance.node);
+    }
+  },
+);
+
+test.serial('everything stopped and started again comes back without hands', async t => {
+  await Promise.all(cluster.nodes.map(node => node.crash()));
+  await cluster.etcd.first.kill();
+  await cluster.etcd.first.start();
+  await cluster.etcd.first.healthy();
+  await Promise.all(cluster.nodes.map(node => node.start()));
+  await Promise.all(cluster.nodes.map(node => node.ready()));
+  const after = await cluster.ready('shop', 3);
+  for (const instance of after) t.is((await ask(instance))['instance'], instance.instance);
+});
+
+test.serial('an app that is removed leaves no process and no name behind', async t => {
+  const before = await cluster.ready('shop', 3);
+  await cluster.api.remove('shop');
+  await until('it is gone', async () => (await cluster.api.apps()).items.length === 0);
+  for (const { pid } of before) await until(`pid ${pid} is gone`, () => !isAlive(pid!));
+  t.deepEqual(await cluster.instances('shop'), []);
+  t.deepEqual((await cluster.api.subjects()).items, []);
+});
+
+function pidsOnly(fact: string): string {
+  return fact.split(' ').slice(0, 3).join(' ');
+}

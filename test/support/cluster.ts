@@ -1,0 +1,274 @@
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { apiClient, type ApiClient } from '../../src/api/client.ts';
+import { processDriver } from '../../src/drivers/process-driver.ts';
+import type { InstanceView } from '../../src/model/views.ts';
+import { systemClock } from '../../src/platform/clock.ts';
+import { startEtcd, type Etcd } from './etcd.ts';
+import { FakeLog } from './fake-log.ts';
+import { freePort } from './free-port.ts';
+import { until } from './until.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+const MAIN = process.env['HOP3_AGENT_MAIN'] ?? join(ROOT, 'dist/main.js');
+const FIXTURE_APP = join(ROOT, 'test/fixtures/app');
+
+export interface Ended {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+/** The command line as a person runs it. Never rejects for an exit code. */
+export function hop3(args: string[], api?: string): Promise<Ended> {
+  const env = { ...process.env, NO_COLOR: '1', ...(api === undefined ? {} : { HOP3_AGENT_API: api }) };
+  return new Promise(resolve => {
+    execFile(process.execPath, [MAIN, ...args], { env, maxBuffer: 64 << 20 }, (error, stdout, stderr) => {
+      resolve({
+        code: error === null ? 0 : typeof error.code === 'number' ? error.code : null,
+        stdout,
+        stderr,
+      });
+    });
+  });
+}
+
+export interface NodeSettings {
+  labels?: Record<string, string>;
+  limits?: { memory?: string; cpu?: number };
+}
+
+/** One real agent, as a process of its own with a state directory of its own. */
+export class TestNode {
+  readonly name: string;
+  readonly url: string;
+  readonly api: ApiClient;
+  readonly stateDir: string;
+  private child: ChildProcess | null = null;
+
+  constructor(name: string, stateDir: string, apiPort: number) {
+    this.name = name;
+    this.stateDir = stateDir;
+    this.url = `http://127.0.0.1:${apiPort}`;
+    this.api = apiClient({ url: this.url });
+  }
+
+  get pid(): number {
+    if (this.child?.pid === undefined) throw new Error(`the agent of ${this.name} is not running`);
+    return this.child.pid;
+  }
+
+  /** Resolves when it is part of the cluster. */
+  async start(): Promise<void> {
+    const output = openSync(join(this.stateDir, 'agent.log'), 'a');
+    this.child = spawn(process.execPath, [MAIN, 'run', '--config', join(this.stateDir, 'agent.yaml')], {
+      stdio: ['ignore', output, output],
+    });
+    closeSync(output);
+    running.add(this.child);
+  }
+
+  async ready(): Promise<void> {
+    try {
+      await until(
+        `${this.name} is ready`,
+        () =>
+          this.api.ready().then(
+            ({ ready }) => ready,
+            () => false,
+          ),
+        30_000,
+      );
+    } catch (error) {
+      throw new Error(`${this.name} is not ready; its output ends with\n${await this.lastOutput()}`, {
+        cause: error,
+      });
+    }
+  }
+
+  signal(name: NodeJS.Signals): void {
+    process.kill(this.pid, name);
+  }
+
+  /** Ends the agent alone; its apps run on, unless the signal is SIGINT. */
+  async end(name: NodeJS.Signals): Promise<void> {
+    const child = this.child;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    child.kill(name);
+    await once(child, 'exit');
+    running.delete(child);
+    this.child = null;
+  }
+
+  /** As when its power is cut: the agent and all its apps. */
+  async crash(): Promise<void> {
+    await this.end('SIGKILL');
+    await this.stopApps();
+  }
+
+  async stopApps(): Promise<void> {
+    const driver = processDriver({ stateDir: this.stateDir, clock: systemClock(), log: new FakeLog() });
+    for (const unit of await driver.observe()) if (unit.exit === null) await driver.stop(unit.unit, 0);
+    await driver.close();
+  }
+
+  async lastOutput(lines = 30): Promise<string> {
+    const text = await readFile(join(this.stateDir, 'agent.log'), 'utf8').catch(() => '');
+    return text.trimEnd().split('\n').slice(-lines).join('\n');
+  }
+}
+
+/** None outlives a test process that ends without its teardown. */
+const running = new Set<ChildProcess>();
+process.once('exit', () => running.forEach(child => child.kill('SIGKILL')));
+
+/** Real agents over a real etcd on loopback. */
+export class TestCluster {
+  readonly etcd: Etcd;
+  readonly nodes: TestNode[] = [];
+  readonly directory: string;
+  private readonly leaseTtlSeconds: number;
+
+  constructor(etcd: Etcd, directory: string, leaseTtlSeconds: number) {
+    this.etcd = etcd;
+    this.directory = directory;
+    this.leaseTtlSeconds = leaseTtlSeconds;
+  }
+
+  get api(): ApiClient {
+    return this.nodes[0]!.api;
+  }
+
+  node(name: string): TestNode {
+    const found = this.nodes.find(node => node.name === name);
+    if (!found) throw new Error(`there is no node ${name}`);
+    return found;
+  }
+
+  async add(settings: NodeSettings = {}): Promise<TestNode> {
+    const name = `node-${this.nodes.length + 1}`;
+    const stateDir = join(this.directory, name);
+    const apiPort = await freePort();
+    const firstPort = 21_000 + (process.pid % 20) * 1000 + this.nodes.length * 200;
+    await mkdir(stateDir, { recursive: true });
+    const config = {
+      name,
+      cluster: 'test',
+      'state-dir': stateDir,
+      roles: ['apps'],
+      etcd: { endpoints: this.etcd.urls },
+      'lease-ttl': this.leaseTtlSeconds,
+      admin: { listen: `127.0.0.1:${apiPort}` },
+      peer: { listen: `127.0.0.1:${await freePort()}` },
+      'port-range': `${firstPort}-${firstPort + 199}`,
+      'probe-interval': 1,
+      labels: settings.labels ?? {},
+      ...(settings.limits ? { limits: settings.limits } : {}),
+    };
+    await writeFile(join(stateDir, 'agent.yaml'), JSON.stringify(config));
+    const node = new TestNode(name, stateDir, apiPort);
+    this.nodes.push(node);
+    await node.start();
+    return node;
+  }
+
+  /** Applies the fixture app under a name, with more manifest keys where given. @throws Error with what was printed */
+  async apply(app: string, more: Record<string, unknown> = {}): Promise<void> {
+    const file = join(this.directory, `${app}.yaml`);
+    const manifest = {
+      metadata: { id: app },
+      source: { path: FIXTURE_APP },
+      run: { start: 'exec node server.js' },
+      healthcheck: { path: '/', interval: 1, timeout: 1, 'failure-threshold': 2 },
+      ...more,
+    };
+    await writeFile(file, JSON.stringify(manifest));
+    const { code, stdout, stderr } = await hop3(
+      ['apply', file],
+      this.nodes.find(node => isRunning(node))?.url,
+    );
+    if (code !== 0) throw new Error(`apply exited with ${code}:\n${stdout}\n${stderr}`);
+  }
+
+  instances(app: string): Promise<InstanceView[]> {
+    return this.first()
+      .instances({ app })
+      .then(({ items }) => items);
+  }
+
+  /** Resolves with the instances once `count` of them are ready (and meet the condition). */
+  async ready(
+    app: string,
+    count: number,
+    condition: (instances: InstanceView[]) => boolean = () => true,
+    limitMs = 30_000,
+  ): Promise<InstanceView[]> {
+    let last: InstanceView[] = [];
+    try {
+      return await until(
+        `${count} instances of ${app} are ready`,
+        async () => {
+          last = (await this.instances(app).catch(() => [])).filter(instance => instance.ready);
+          return last.length === count && condition(last) ? last : null;
+        },
+        limitMs,
+      );
+    } catch (error) {
+      const seen = await this.instances(app).catch(() => []);
+      throw new Error(`${(error as Error).message}\n${JSON.stringify(seen, null, 1)}`, { cause: error });
+    }
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.nodes.map(node => node.end('SIGKILL')));
+    await Promise.all(this.nodes.map(node => node.stopApps()));
+    await this.etcd.stop();
+    await rm(this.directory, { recursive: true, force: true });
+  }
+
+  private first(): ApiClient {
+    const node = this.nodes.find(isRunning);
+    if (!node) throw new Error('no agent is running');
+    return node.api;
+  }
+}
+
+export async function startCluster(
+  options: { nodes?: number; leaseTtlSeconds?: number; settings?: NodeSettings[]; etcdMembers?: 1 | 3 } = {},
+): Promise<TestCluster> {
+  const directory = await mkdtemp(join(tmpdir(), 'hop3-cluster-'));
+  const etcd = await startEtcd({ members: options.etcdMembers ?? 1 });
+  const cluster = new TestCluster(etcd, directory, options.leaseTtlSeconds ?? 2);
+  const count = options.nodes ?? 3;
+  for (let index = 0; index < count; index++) await cluster.add(options.settings?.[index]);
+  await Promise.all(cluster.nodes.map(node => node.ready()));
+  await until('every node sees all of them', async () => (await cluster.api.nodes()).items.length === count);
+  return cluster;
+}
+
+export async function ask(instance: InstanceView, path = '/'): Promise<Record<string, unknown>> {
+  const { host, port } = instance.endpoint!;
+  const response = await fetch(`http://${host}:${port}${path}`, { signal: AbortSignal.timeout(2000) });
+  return (await response.json()) as Record<string, unknown>;
+}
+
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function isRunning(node: TestNode): boolean {
+  try {
+    return node.pid > 0;
+  } catch {
+    return false;
+  }
+}
