@@ -111,7 +111,7 @@ behindProxy('a session whose replies are lost for a moment goes on', async (t, {
 });
 
 behindProxy('at rest a session costs no revision', async (t, { store, direct }) => {
-  const session = await store.openSession({ record: sessionRecord(), resume: null });
+  const session = await store.openSession({ record: sessionRecord({ ttlSeconds: 4 }), resume: null });
   const { revision } = await direct.list('sessions');
   let renewals = 0;
   session.onRenewed(() => renewals++);

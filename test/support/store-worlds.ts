@@ -103,7 +103,7 @@ export function sessionRecord(parts: Partial<SessionRecord> = {}): SessionRecord
     v: 1,
     node: 'node-1',
     incarnation: 'first',
-    ttlSeconds: 2,
+    ttlSeconds: 10,
     pid: 1,
     version: '0.1.0',
     startedAt: '2026-01-01T00:00:00.000Z',
