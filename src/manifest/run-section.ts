@@ -1,4 +1,5 @@
 import { declare, staticSite, type Declared, type Entry } from './processes.ts';
+import { processNamePattern } from './words.ts';
 import { listAt, tableAt, valueAt, type Finding, type Path } from './tree.ts';
 
 interface RunEntry extends Entry {
@@ -9,9 +10,12 @@ interface RunEntry extends Entry {
 export function declaredIn(data: unknown): { declared: Declared; findings: Finding[] } {
   const entries: RunEntry[] = [];
   const start = commandsAt(data, ['run', 'start']);
-  if (start.length > 0) entries.push({ kind: 'web', command: start.join(' && '), path: ['run', 'start'] });
+  if (start.some(command => command.trim() !== ''))
+    entries.push({ kind: 'web', command: start.join(' && '), path: ['run', 'start'] });
   for (const [kind, command] of Object.entries(tableAt(data, 'run', 'workers'))) {
-    if (typeof command === 'string') entries.push({ kind, command, path: ['run', 'workers', kind] });
+    // The schema refuses the others, in its own words.
+    const isRead = typeof command === 'string' && command.trim() !== '' && processNamePattern.test(kind);
+    if (isRead) entries.push({ kind, command, path: ['run', 'workers', kind] });
   }
   const { declared, problems } = declare(entries);
   const findings = problems.map(({ entry, message, hint }) => ({

@@ -78,7 +78,7 @@ function names(problem: Problem, reason: string): boolean {
   const list = /^\[(\w+)\] must be an array of tables$/.exec(reason);
   if (list) return problem.field === list[1] && problem.message.startsWith('must be a list');
   // Our own rows: `FIELD: part of the message`, with `LINE:COLUMN ` before it where the place matters.
-  const own = /^(?:(\d+):(\d+) )?([^ :]*): (.+)$/.exec(reason);
+  const own = /^(?:(\d+):(\d+) )?((?:[^:]|:(?! ))*): (.+)$/.exec(reason);
   if (!own) return false;
   const [, line, column, field, message = ''] = own;
   const isThere = line === undefined || (problem.line === Number(line) && problem.column === Number(column));
