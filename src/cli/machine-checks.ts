@@ -60,7 +60,8 @@ async function checkStateDir(directory: string): Promise<Check> {
   const name = 'state directory';
   const existing = await nearestExisting(directory);
   const wanted = existing === directory ? directory : `${directory} (to be made in ${existing})`;
-  return (await may(existing, constants.W_OK))
+  const isDirectory = (await stat(existing)).isDirectory();
+  return isDirectory && (await may(existing, constants.W_OK))
     ? { name, status: 'ok', message: `${wanted} is writable`, hint: null }
     : {
         name,

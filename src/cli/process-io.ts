@@ -1,3 +1,4 @@
+import { addAbortSignal } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { DaemonCommands } from './daemon.ts';
 import { INTERRUPTED, PIPE_CLOSED } from './io.ts';
@@ -26,7 +27,10 @@ export function processIo(version: string, daemon: DaemonCommands): CliIo {
     version,
     stdout: process.stdout,
     stderr: process.stderr,
-    stdin: process.stdin,
+    // Opened only when it is read; an abort ends the reading, which would otherwise keep the process.
+    get stdin() {
+      return addAbortSignal(ending.signal, process.stdin);
+    },
     isTty: process.stdout.isTTY,
     canAsk: process.stdin.isTTY && process.stderr.isTTY,
     env: process.env,

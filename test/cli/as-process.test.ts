@@ -61,6 +61,16 @@ test('Ctrl-C ends a stream with exit code 130 and no message', async t => {
   t.is(stderr(), '');
 });
 
+test('Ctrl-C ends the reading of stdin too', async t => {
+  const { child, ended, stderr } = start(t, ['validate', '-']);
+  // More than a pipe holds: once it is written, it is being read.
+  await new Promise(resolve => child.stdin.write('#'.repeat(4_000_000), resolve));
+  child.stdin.on('error', () => undefined);
+  child.kill('SIGINT');
+  t.deepEqual(await ended, [130, null]);
+  t.is(stderr(), '');
+});
+
 test('bash offers what __complete says, also after a colon', async t => {
   const script = `
     hop3-agent() { ${process.execPath} --import=tsx ${program} "$@"; }

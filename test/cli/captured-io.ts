@@ -56,6 +56,20 @@ export async function ran(argv: string[], circumstances: Circumstances = {}): Pr
   return { exitCode, ...written };
 }
 
+/** What a command with `--json` answered. */
+// eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- a cast, named
+export function answerOf<T>({ stdout }: Ran): T {
+  return JSON.parse(stdout) as T;
+}
+
+/** What a stream with `--json` told, line by line. */
+export function itemsOf<T>({ stdout }: Ran): T[] {
+  return stdout
+    .trim()
+    .split('\n')
+    .map(line => JSON.parse(line) as T);
+}
+
 /** A daemon that only remembers what it was told. */
 export function recordingDaemon(): { asked: (RunOptions | DevOptions)[]; daemon: DaemonCommands } {
   const asked: (RunOptions | DevOptions)[] = [];

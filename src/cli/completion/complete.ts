@@ -10,8 +10,8 @@ interface Suggestion {
 
 /**
  * The hidden `__complete`: given the words up to the cursor (the last one is being typed, perhaps empty), writes a
- * first line `none`, `files` or `directories`, saying what else the shell may offer, then one `value<TAB>about` a
- * line. Never fails and never takes longer than the API's short timeout: a shell is waiting.
+ * first line `none`, `files` or `directories`, saying what else the shell may offer, then one `value` or
+ * `value<TAB>about` a line. Never fails and never takes longer than the API's short timeout: a shell is waiting.
  */
 export async function complete(io: CliIo, words: string[]): Promise<void> {
   const place = placeOf(words);
@@ -19,7 +19,7 @@ export async function complete(io: CliIo, words: string[]): Promise<void> {
   const typed = words.at(-1) ?? '';
   const lines = suggestions
     .filter(suggestion => suggestion.value.startsWith(typed))
-    .map(suggestion => `${suggestion.value}\t${suggestion.about}`);
+    .map(({ value, about }) => (about === '' ? value : `${value}\t${about}`));
   io.stdout.write([also, ...lines].join('\n') + '\n');
 }
 
