@@ -23,25 +23,26 @@ export function networkProber({ clock }: { clock: Clock }): Prober {
       const startedMs = clock.now();
       const elapsedMs = (): number => clock.now() - startedMs;
       const judgement = await new Promise<Judgement>(resolve => {
-        const asked =
-          verification.method === 'http'
-            ? askHttp(verification, strict, elapsedMs, judge)
-            : askTcp(verification, elapsedMs, judge);
+        let asked: Asked;
+        try {
+          asked =
+            verification.method === 'http'
+              ? askHttp(verification, strict, elapsedMs, resolve)
+              : askTcp(verification, elapsedMs, resolve);
+        } catch (error) {
+          // Not even a port or a path that could be asked.
+          resolve(failure(verification, error as Error));
+          return;
+        }
         const cancel = clock.after(verification.timeoutSeconds * 1000, () => giveUp(asked.timedOut()));
         signal?.addEventListener('abort', calledOff);
         asked.onClose(() => {
           cancel();
           signal?.removeEventListener('abort', calledOff);
-          judge({
-            verdict: 'unreachable',
-            evidence: `${place(verification)} closed the connection without an answer`,
-          });
+          resolve(asked.closed());
         });
         if (signal?.aborted === true) calledOff();
 
-        function judge(result: Judgement): void {
-          resolve(result);
-        }
         function calledOff(): void {
           giveUp({
             verdict: 'unreachable',
@@ -49,7 +50,7 @@ export function networkProber({ clock }: { clock: Clock }): Prober {
           });
         }
         function giveUp(result: Judgement): void {
-          judge(result);
+          resolve(result);
           asked.end();
         }
       });
@@ -61,6 +62,8 @@ export function networkProber({ clock }: { clock: Clock }): Prober {
 /** A question under way. */
 interface Asked {
   timedOut(): Judgement;
+  /** When the other side closed the connection before anything could be said. */
+  closed(): Judgement;
   /** Once the connection is closed, whoever closed it. */
   onClose(listener: () => void): void;
   end(): void;
@@ -80,6 +83,7 @@ function askTcp(
   socket.once('error', (error: NodeJS.ErrnoException) => judge(failure(verification, error)));
   return {
     timedOut: () => ({ verdict: 'unreachable', evidence: noAnswer(verification) }),
+    closed: () => ({ verdict: 'unreachable', evidence: closedWithoutAnswer(verification) }),
     onClose: listener => socket.once('close', listener),
     end: () => socket.destroy(),
   };
@@ -98,17 +102,17 @@ function askHttp(
   // The body is read on after the judgement, so that the app does not see its answer cut off.
   const asked = request({ host, port, path, agent: false, headers: { Host: `localhost:${port}` } });
   asked.once('socket', socket => socket.once('connect', () => (connected = true)));
-  asked.once('error', (error: NodeJS.ErrnoException) => judge(failure(verification, error)));
+  asked.once('error', (error: NodeJS.ErrnoException) =>
+    judge(answer === '' ? failure(verification, error) : brokenOff(answer)),
+  );
   asked.once('response', response => {
     const status = response.statusCode ?? 0;
     answer = `HTTP ${status} from ${place(verification)} in ${duration(elapsedMs())}`;
     if (strict && (status < 200 || status >= 400)) judge({ verdict: 'refused', evidence: answer });
     else if (contains === null) judge({ verdict: 'good', evidence: answer });
     else searchBody(response, contains, answer, judge);
-    // A body cut short is the body's problem: `close` follows, and the headers were an answer.
-    response.once('error', () =>
-      judge({ verdict: 'refused', evidence: `${answer}, but the body broke off` }),
-    );
+    // A body cut short: the headers were an answer all the same.
+    response.once('error', () => judge(brokenOff(answer)));
     response.resume();
   });
   asked.end();
@@ -118,6 +122,10 @@ function askHttp(
       const hint = connected ? ', though it accepted the connection' : '';
       return { verdict: 'unreachable', evidence: noAnswer(verification) + hint };
     },
+    closed: () =>
+      answer === ''
+        ? { verdict: 'unreachable', evidence: closedWithoutAnswer(verification) }
+        : brokenOff(answer),
     onClose: listener => asked.once('close', listener),
     end: () => asked.destroy(),
   };
@@ -140,11 +148,19 @@ function failure(verification: Verification, error: NodeJS.ErrnoException): Judg
   const code = error.code ?? '';
   if (code === 'ECONNREFUSED') return { verdict: 'unreachable', evidence: `connection refused by ${where}` };
   if (code === 'ECONNRESET' || code === 'EPIPE') {
-    return { verdict: 'unreachable', evidence: `${where} closed the connection without an answer` };
+    return { verdict: 'unreachable', evidence: closedWithoutAnswer(verification) };
   }
   if (code.startsWith('HPE_'))
     return { verdict: 'refused', evidence: `the answer from ${where} is not HTTP` };
   return { verdict: 'unreachable', evidence: `can't reach ${where}: ${error.message}` };
+}
+
+function brokenOff(answer: string): Judgement {
+  return { verdict: 'refused', evidence: `${answer}, but the body broke off` };
+}
+
+function closedWithoutAnswer(verification: Verification): string {
+  return `${place(verification)} closed the connection without an answer`;
 }
 
 function missing(answer: string, contains: string): string {

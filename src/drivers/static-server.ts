@@ -1,4 +1,4 @@
-import { realpathSync } from 'node:fs';
+import { realpathSync, statSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 
 import type { Endpoint } from '../model/node-promise.ts';
@@ -28,7 +28,7 @@ export async function listenStatic(options: {
   const server = createServer(
     { keepAliveTimeout: KEEP_ALIVE_MS },
     serveSite({
-      root: realpathSync(options.directory),
+      root: realDirectory(options.directory),
       version: options.version,
       onDone(request, response) {
         options.onRequest(requestLine(request, response));
@@ -54,6 +54,12 @@ export async function listenStatic(options: {
   function close(): Promise<void> {
     return new Promise(resolve => server.close(() => resolve()));
   }
+}
+
+function realDirectory(path: string): string {
+  const root = realpathSync(path);
+  if (statSync(root).isDirectory()) return root;
+  throw Object.assign(new Error(`${path} is not a directory`), { code: 'ENOTDIR' });
 }
 
 function listen(server: Server, { host, port }: Endpoint): Promise<void> {

@@ -20,8 +20,8 @@ import { collect, exitOf, launch, linesOf, processDriverIn, temporaryDirectory, 
 /** Commands that go on when they are told to. */
 function steps(t: ExecutionContext): {
   directory: string;
-  wait(step: string): string;
-  go(step: string): void;
+  wait: (step: string) => string;
+  go: (step: string) => void;
 } {
   const directory = temporaryDirectory(t);
   return {

@@ -1,0 +1,195 @@
+import { once } from 'node:events';
+import { createServer as createHttpServer } from 'node:http';
+import { createServer, type AddressInfo, type Server } from 'node:net';
+import test, { type ExecutionContext } from 'ava';
+
+import { networkProber } from '../../src/drivers/network-prober.ts';
+import { systemClock } from '../../src/platform/clock.ts';
+import type { Verification } from '../../src/model/node-promise.ts';
+import type { Prober, ProbeResult } from '../../src/ports/prober.ts';
+import { FakeProber, type Reply } from '../support/fake-prober.ts';
+import { freePort } from '../support/free-port.ts';
+
+const clock = systemClock();
+
+interface World {
+  prober: Prober;
+  /** Makes an address reply so, and gives its port. */
+  place: (reply: Reply) => Promise<number>;
+}
+
+const worlds: Record<string, (t: ExecutionContext) => World> = {
+  fake() {
+    const prober = new FakeProber({ clock });
+    let port = 4000;
+    return {
+      prober,
+      async place(reply) {
+        prober.set('127.0.0.1', ++port, reply);
+        return port;
+      },
+    };
+  },
+  network: t => ({
+    prober: networkProber({ clock }),
+    async place(reply) {
+      if (reply.kind === 'refuses') return freePort();
+      const server =
+        reply.kind === 'hangs'
+          ? createServer()
+          : createHttpServer((_request, response) => {
+              response.writeHead(reply.status, { Location: 'http://127.0.0.1:1/' }).end(reply.body);
+            });
+      return listening(t, server);
+    },
+  }),
+};
+
+async function listening(t: ExecutionContext, server: Server): Promise<number> {
+  server.on('connection', socket => t.teardown(() => socket.destroy()));
+  server.listen(0, '127.0.0.1');
+  t.teardown(() => server.close());
+  await once(server, 'listening');
+  return (server.address() as AddressInfo).port;
+}
+
+function http(port: number, parts: Partial<Extract<Verification, { method: 'http' }>> = {}): Verification {
+  return {
+    method: 'http',
+    host: '127.0.0.1',
+    port,
+    path: '/health',
+    contains: null,
+    timeoutSeconds: 10,
+    ...parts,
+  };
+}
+
+const rows: {
+  name: string;
+  reply: Reply;
+  strict?: boolean;
+  contains?: string;
+  timeoutSeconds?: number;
+  verdict: ProbeResult['verdict'];
+  evidence: RegExp;
+}[] = [
+  {
+    name: 'an answer is good',
+    reply: { kind: 'http', status: 200 },
+    verdict: 'good',
+    evidence: /^HTTP 200 from 127\.0\.0\.1:\d+\/health in \d+ ms$/,
+  },
+  {
+    name: 'any answer is good',
+    reply: { kind: 'http', status: 500 },
+    verdict: 'good',
+    evidence: /^HTTP 500/,
+  },
+  {
+    name: 'when strict, an error is not',
+    reply: { kind: 'http', status: 500 },
+    strict: true,
+    verdict: 'refused',
+    evidence: /^HTTP 500/,
+  },
+  {
+    name: 'when strict, not found is not',
+    reply: { kind: 'http', status: 404 },
+    strict: true,
+    verdict: 'refused',
+    evidence: /^HTTP 404/,
+  },
+  {
+    name: 'a redirect is an answer, not followed',
+    reply: { kind: 'http', status: 302 },
+    strict: true,
+    verdict: 'good',
+    evidence: /^HTTP 302/,
+  },
+  {
+    name: 'the wanted text is there',
+    reply: { kind: 'http', status: 200, body: 'all is OK here' },
+    contains: 'OK',
+    verdict: 'good',
+    evidence: /^HTTP 200/,
+  },
+  {
+    name: 'the wanted text is missing',
+    reply: { kind: 'http', status: 200, body: 'no' },
+    contains: 'OK',
+    verdict: 'refused',
+    evidence: /^HTTP 200 .* without "OK" in the body$/,
+  },
+  {
+    name: 'the wanted text in an error page counts only when not strict',
+    reply: { kind: 'http', status: 500, body: 'OK' },
+    contains: 'OK',
+    strict: true,
+    verdict: 'refused',
+    evidence: /^HTTP 500/,
+  },
+  {
+    name: 'nobody listens',
+    reply: { kind: 'refuses' },
+    verdict: 'unreachable',
+    evidence: /^connection refused by 127\.0\.0\.1:\d+\/health$/,
+  },
+  {
+    name: 'somebody accepts and never answers',
+    reply: { kind: 'hangs' },
+    timeoutSeconds: 0.2,
+    verdict: 'unreachable',
+    evidence:
+      /^no answer from 127\.0\.0\.1:\d+\/health within (200 ms|0\.2 s), though it accepted the connection$/,
+  },
+];
+
+for (const [world, make] of Object.entries(worlds)) {
+  for (const {
+    name,
+    reply,
+    strict = false,
+    contains = null,
+    timeoutSeconds = 10,
+    verdict,
+    evidence,
+  } of rows) {
+    test(`${world}: ${name}`, async t => {
+      const { prober, place } = make(t);
+      const verification = http(await place(reply), { contains, timeoutSeconds });
+      const result = await prober.probe(verification, { strict });
+      t.is(result.verdict, verdict);
+      t.regex(result.evidence, evidence);
+      if (reply.kind === 'hangs') t.true(result.durationMs >= 200);
+    });
+  }
+
+  test(`${world}: over TCP, accepting is enough`, async t => {
+    const { prober, place } = make(t);
+    const tcp = (port: number): Verification => ({
+      method: 'tcp',
+      host: '127.0.0.1',
+      port,
+      timeoutSeconds: 10,
+    });
+    const options = { strict: true };
+    t.is((await prober.probe(tcp(await place({ kind: 'hangs' })), options)).verdict, 'good');
+    t.is((await prober.probe(tcp(await place({ kind: 'refuses' })), options)).verdict, 'unreachable');
+  });
+
+  test(`${world}: where there is only a lease, there is nothing to ask`, async t => {
+    const { prober } = make(t);
+    t.is((await prober.probe({ method: 'lease' }, { strict: true })).verdict, 'good');
+  });
+
+  test(`${world}: a question is given up when the signal aborts`, async t => {
+    const { prober, place } = make(t);
+    const verification = http(await place({ kind: 'hangs' }), { timeoutSeconds: 3600 });
+    for (const signal of [AbortSignal.timeout(50), AbortSignal.abort()]) {
+      const result = await prober.probe(verification, { strict: false, signal });
+      t.is(result.verdict, 'unreachable');
+      t.regex(result.evidence, /was called off$/);
+    }
+  });
+}
