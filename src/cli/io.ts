@@ -23,7 +23,7 @@ export interface CliIo {
   daemon: DaemonCommands;
 }
 
-export interface Sink {
+interface Sink {
   write(text: string): void;
   /** Columns of the terminal; absent when it is none. */
   columns?: number | undefined;

@@ -18,9 +18,9 @@ export interface CommandDefinition {
 }
 
 /** Resolves to the exit code; what goes wrong is thrown. */
-export type CommandRun = (context: CommandContext, call: Invocation) => Promise<number>;
+type CommandRun = (context: CommandContext, call: Invocation) => Promise<number>;
 
-export interface ArgumentDefinition {
+interface ArgumentDefinition {
   /** `<app>`, `[app]`, `<file...>` */
   syntax: string;
   about: string;

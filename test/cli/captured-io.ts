@@ -18,11 +18,9 @@ export interface Circumstances {
   /** Called with all of stdout after each write: to abort at a certain word. */
   onStdout?: (soFar: string) => void;
   daemon?: Partial<DaemonCommands>;
-  /** Waiting takes no time; the clock moves on all the same. */
-  fastClock?: boolean;
 }
 
-/** Runs one command line as `main.ts` would, and keeps what it wrote. */
+/** Runs one command line as `main.ts` would, and keeps what it wrote. Waiting takes next to no time, and moves the clock. */
 export async function ran(argv: string[], circumstances: Circumstances = {}): Promise<Ran> {
   const written = { stdout: '', stderr: '' };
   let passedMs = 0;

@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import http from 'node:http';
+import type { AddressInfo } from 'node:net';
 import test from 'ava';
 import type { Doctor, EventView, PromiseView } from '../../src/model/views.ts';
 import { AdminError, type Listing } from '../../src/ports/admin.ts';
@@ -124,6 +127,31 @@ test('events --follow goes on until Ctrl-C, one object a line with --json', asyn
   const followed = await following;
   t.is(followed.exitCode, 130);
   t.true(itemsOf<EventView>(followed).some(({ kind }) => kind === 'second'));
+});
+
+test('events --follow goes on after the last event when the agent was away', async t => {
+  const asked: (string | null)[] = [];
+  const server = http.createServer((request, response) => {
+    asked.push(new URL(request.url ?? '', 'http://agent').searchParams.get('after'));
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    const revision = String(asked.length * 5);
+    response.write(
+      `data: ${JSON.stringify({ revision, at: '', node: '', kind: 'x', subject: '', message: '' })}\n\n`,
+      () => response.destroy(),
+    );
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const { port } = server.address() as AddressInfo;
+  const ending = new AbortController();
+  const { exitCode, stderr } = await ran(['events', '--follow', '--api', `http://127.0.0.1:${port}`], {
+    signal: ending.signal,
+    onStdout: soFar => soFar.startsWith('5 ') && soFar.includes('\n15 ') && ending.abort(),
+  });
+  t.is(exitCode, 130);
+  t.deepEqual(asked.slice(0, 3), [null, '5', '10']);
+  t.regex(stderr, /trying again/);
 });
 
 test('logs names the instance of each line unless there is but one', async t => {
