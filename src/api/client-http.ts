@@ -62,12 +62,15 @@ export function sender(options: ClientOptions): Send {
   const where = options.socketPath ?? base.origin;
   return async ask => {
     ask.signal?.throwIfAborted();
-    const response = await answerHead(options, base, ask).catch((error: unknown) => {
+    const response = await answerHead(options, base, where, ask).catch((error: unknown) => {
       ask.signal?.throwIfAborted();
-      throw new ApiUnreachable(where, error);
+      throw error;
     });
     if (response.statusCode !== undefined && response.statusCode < 300) return response;
-    throw new ApiError(problemOf(response, await readAll(response, where, ask.signal)));
+    const problem = problemOf(response, await readAll(response, where, ask.signal));
+    // What is left of an upload need not be sent any more.
+    response.destroy();
+    throw new ApiError(problem);
   };
 }
 
@@ -97,7 +100,12 @@ export async function* textOf(
   }
 }
 
-function answerHead(options: ClientOptions, base: URL, ask: Ask): Promise<http.IncomingMessage> {
+function answerHead(
+  options: ClientOptions,
+  base: URL,
+  where: string,
+  ask: Ask,
+): Promise<http.IncomingMessage> {
   const { method, body, signal } = ask;
   return new Promise((resolve, reject) => {
     const request = (base.protocol === 'https:' ? https : http).request({
@@ -113,13 +121,20 @@ function answerHead(options: ClientOptions, base: URL, ask: Ask): Promise<http.I
       },
       ...(options.ca === undefined ? {} : { ca: options.ca }),
       ...(signal === undefined ? {} : { signal }),
+      // A connection kept from before may be closed just as it is used again.
+      agent: false,
       timeout: ask.silenceMs ?? 60_000,
     });
     request.on('timeout', () => request.destroy(new Error('nothing was heard in time')));
     request.on('response', resolve);
-    request.on('error', reject);
+    request.on('error', error => reject(new ApiUnreachable(where, error)));
     if (body === undefined || typeof body === 'string') request.end(body);
-    else sendBody(request, body).catch((error: unknown) => request.destroy(asError(error)));
+    else {
+      sendBody(request, body).catch((error: unknown) => {
+        reject(asError(error));
+        request.destroy();
+      });
+    }
   });
 }
 

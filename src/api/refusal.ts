@@ -4,6 +4,7 @@ import type { Problem } from '../model/problem.ts';
 import { AdminError } from '../ports/admin.ts';
 import { ArtifactError } from '../ports/artifacts.ts';
 import { StoreError } from '../ports/store.ts';
+import { jsonMistake } from './json-mistake.ts';
 import type { ProblemDetails } from './wire.ts';
 
 /** A `no` with the status it is sent with. Its message is for the person who asked. */
@@ -91,11 +92,12 @@ function refusalOfBody(error: unknown): Refusal | null {
 
 function malformedJson(error: SyntaxError & { body?: unknown }): Refusal {
   const text = typeof error.body === 'string' ? error.body : '';
-  const [reason, position] = error.message.split(/ (?:in JSON )?at position (?=\d)/);
-  const offset = position === undefined ? text.length : Number.parseInt(position, 10);
+  const offset = jsonMistake(text);
+  // JSON all the same, but not what we take: a bare value, or a key that would poison an object.
+  if (offset === null) return new Refusal(400, 'malformed', `the body is refused: ${error.message}`);
   const before = text.slice(0, offset).split('\n');
   const [line, column] = [before.length, (before.at(-1)?.length ?? 0) + 1];
-  const message = reason ?? error.message;
+  const message = offset === text.length ? 'ends too early' : `unexpected ${JSON.stringify(text[offset])}`;
   return new Refusal(400, 'malformed', `the body is not JSON: line ${line}, column ${column}: ${message}`, {
     extensions: { problems: [problemAt('', message, line, column)] },
     cause: error,
