@@ -20,6 +20,8 @@ import { emptyState, grown, performed, type ProxyState } from './state.ts';
 const START_DEADLINE_MS = 10_000;
 const RELOAD_DEADLINE_MS = 15_000;
 const POLL_MS = 20;
+/** A program that is just being executed has no arguments to be known by for a moment. */
+const GONE_MS = 500;
 const STOP_GRACE_MS = 5_000;
 const OUTPUT_CHECK_MS = 60_000;
 
@@ -193,10 +195,12 @@ class HaproxyRunner {
   ): Promise<ProcessInfo> {
     const { clock } = this.options;
     const endMs = clock.now() + deadlineMs;
+    let seenMs = clock.now();
     while (clock.now() < endMs) {
       const info = await this.running(settings);
       if (info !== null && info.identity === identityOf(settings) && isIt(info)) return info;
-      if (info === null && (await processesOf(this.configFile)).length === 0) break;
+      if (info !== null || (await processesOf(this.configFile)).length > 0) seenMs = clock.now();
+      if (clock.now() - seenMs > GONE_MS) break;
       await clock.sleep(POLL_MS);
     }
     const said = (await lastOutput(this.outputFile, 3)).join(' | ');

@@ -1,0 +1,321 @@
+import test, { type ExecutionContext } from 'ava';
+import { once } from 'node:events';
+import { mkdir, mkdtemp, readFile, rm, stat, unlink } from 'node:fs/promises';
+import { Agent, request } from 'node:http';
+import { connect, createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Pool } from '../../src/model/traffic.ts';
+import { systemClock } from '../../src/platform/clock.ts';
+import { findOnPath } from '../../src/platform/tools.ts';
+import type { Proxy } from '../../src/ports/proxy.ts';
+import { haproxy, type HaproxyOptions } from '../../src/proxy/haproxy.ts';
+import { processesOf } from '../../src/proxy/processes.ts';
+import { askInfo } from '../../src/proxy/runtime.ts';
+import { FakeLog } from '../support/fake-log.ts';
+import { underLoad } from '../support/load.ts';
+import { startWebInstance, type WebInstance } from '../support/web-instance.ts';
+
+const clock = systemClock();
+
+interface Stage {
+  options: HaproxyOptions;
+  log: FakeLog;
+  proxy: Proxy;
+  port: number;
+  socket: string;
+  instance: (name: string, port?: number) => Promise<WebInstance>;
+}
+
+async function stage(t: ExecutionContext, directory = ''): Promise<Stage> {
+  const root = await mkdtemp(join(tmpdir(), 'hop3-proxy-'));
+  const stateDir = join(root, directory);
+  await mkdir(stateDir, { recursive: true });
+  const port = await freePort();
+  const log = new FakeLog();
+  const options: HaproxyOptions = {
+    binary: (await findOnPath('haproxy', `${process.env['PATH'] ?? ''}:/usr/sbin`))!,
+    stateDir,
+    config: { host: '127.0.0.1', port, backends: 4, slots: 8 },
+    clock,
+    log,
+  };
+  t.teardown(async () => {
+    await haproxy(options).stop();
+    await rm(root, { recursive: true, force: true });
+  });
+  const proxy = haproxy(options);
+  await proxy.start();
+  const instance = async (name: string, at = 0) => {
+    const started = await startWebInstance(name, at);
+    t.teardown(() => started.kill('SIGKILL'));
+    return started;
+  };
+  return { options, log, proxy, port, socket: join(stateDir, 'proxy', 'admin.sock'), instance };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** `drain` marks the instances that get no new requests. */
+function pool(app: string, instances: WebInstance[], ...drain: WebInstance[]): Pool {
+  return {
+    app,
+    hostnames: [`${app}.test`],
+    checkPath: null,
+    servers: instances.map((instance, index) => ({
+      instance: `${app}/web/${index}`,
+      endpoint: instance.endpoint,
+      state: drain.includes(instance) ? 'drain' : 'ready',
+    })),
+  };
+}
+
+interface Answer {
+  status: number;
+  body: string;
+  headers: Record<string, string | string[] | undefined>;
+}
+
+function ask(
+  port: number,
+  host: string,
+  path = '/',
+  options: { method?: string; agent?: Agent } = {},
+): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const { method = 'GET', agent } = options;
+    const asking = request({
+      host: '127.0.0.1',
+      port,
+      path,
+      method,
+      headers: { host },
+      agent: agent ?? false,
+    });
+    asking.once('response', response => {
+      let body = '';
+      response.setEncoding('utf8').on('data', (text: string) => (body += text));
+      response.once('end', () => resolve({ status: response.statusCode!, body, headers: response.headers }));
+    });
+    asking.once('error', reject);
+    asking.end();
+  });
+}
+
+async function eventually(t: ExecutionContext, what: string, holds: () => Promise<boolean>): Promise<void> {
+  const deadlineMs = clock.now() + 10_000;
+  while (!(await holds())) {
+    if (clock.now() > deadlineMs) return t.fail(what);
+    await clock.sleep(20);
+  }
+  t.pass();
+}
+
+test.serial('three instances replaced in turn under load with kept connections fail no request', async t => {
+  const { proxy, port, socket, instance } = await stage(t);
+  let running = await Promise.all(['one', 'two', 'three'].map(name => instance(name)));
+  await proxy.apply([pool('blog', running)]);
+  const { pid } = await askInfo(socket);
+
+  const load = underLoad(port, 'blog.test', 6);
+  for (const old of running) {
+    const fresh = await instance(`${old.name}-new`);
+    await proxy.apply([pool('blog', [...running, fresh])]);
+    running = [...running, fresh];
+    await proxy.apply([pool('blog', running, old)]);
+    await clock.sleep(1000);
+    running = running.filter(one => one !== old);
+    await proxy.apply([pool('blog', running)]);
+    await old.kill('SIGTERM');
+  }
+  const { requests, failed, said } = await load;
+  t.log(said);
+  t.is(failed, 0, said);
+  t.true(requests > 100, said);
+  t.is((await askInfo(socket)).pid, pid, 'it was not reloaded');
+  t.regex((await ask(port, 'blog.test')).body, /-new$/);
+});
+
+test.serial('an instance SIGKILLed under load with kept connections fails no request', async t => {
+  const { proxy, port, instance } = await stage(t);
+  const running = await Promise.all(['one', 'two', 'three'].map(name => instance(name)));
+  await proxy.apply([pool('blog', running)]);
+  const load = underLoad(port, 'blog.test', 5);
+  await clock.sleep(1500);
+  await running[1]!.kill('SIGKILL');
+  const { requests, failed, said } = await load;
+  t.log(said);
+  t.is(failed, 0, said);
+  t.true(requests > 100, said);
+});
+
+test.serial('a new app is served without a reload, while others keep their connections', async t => {
+  const { proxy, port, socket, instance } = await stage(t);
+  const blog = await instance('blog');
+  await proxy.apply([pool('blog', [blog])]);
+  const { pid } = await askInfo(socket);
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  t.teardown(() => agent.destroy());
+  await ask(port, 'blog.test', '/', { agent });
+  const [kept] = Object.values(agent.freeSockets).flat();
+
+  const report = await proxy.apply([pool('blog', [blog]), pool('shop', [await instance('shop')])]);
+  t.false(report.reloaded);
+  t.is((await ask(port, 'shop.test')).body, 'shop');
+  t.is((await askInfo(socket)).pid, pid);
+  const again = ask(port, 'blog.test', '/', { agent });
+  t.is(Object.values(agent.sockets).flat()[0], kept, 'the connection made before is used');
+  t.is((await again).body, 'blog');
+});
+
+test.serial('a POST is not repeated once it was sent; a GET is, on another instance', async t => {
+  const { proxy, port, instance } = await stage(t);
+  const running = await Promise.all(['one', 'two'].map(name => instance(name)));
+  await proxy.apply([pool('blog', running)]);
+  const posts = async () => {
+    const counts = await Promise.all(running.map(one => ask(one.endpoint.port, 'x', '/posts')));
+    return counts.reduce((sum, { body }) => sum + Number(body), 0);
+  };
+  t.is((await ask(port, 'blog.test', '/die', { method: 'POST' })).status, 502);
+  t.is(await posts(), 1);
+
+  await running[0]!.kill('SIGKILL');
+  for (let count = 0; count < 10; count++) t.is((await ask(port, 'blog.test')).body, 'two');
+});
+
+test.serial('a request under way is finished although its instance drains and leaves the pool', async t => {
+  const { proxy, port, instance } = await stage(t);
+  const [one, two] = [await instance('one'), await instance('two')];
+  await proxy.apply([pool('blog', [one])]);
+  const slow = ask(port, 'blog.test', '/slow');
+  await clock.sleep(100);
+  await proxy.apply([pool('blog', [one, two], one)]);
+  await proxy.apply([pool('blog', [two])]);
+  t.is((await ask(port, 'blog.test')).body, 'two');
+  t.is((await slow).body, 'one');
+});
+
+test.serial(
+  'an instance that stops answering is passed over by the proxy’s own checks, and back when it answers',
+  async t => {
+    const { proxy, port, instance } = await stage(t);
+    const one = await instance('one');
+    await proxy.apply([pool('blog', [one])]);
+    await one.kill('SIGKILL');
+    await eventually(t, 'it is told as not ready', async () =>
+      (await ask(port, 'blog.test')).body.startsWith('No instance of blog is ready.'),
+    );
+    await instance('again', one.endpoint.port);
+    await eventually(t, 'it is back', async () => (await ask(port, 'blog.test')).body === 'again');
+  },
+);
+
+test.serial('what clients without luck are told', async t => {
+  const { proxy, port } = await stage(t);
+  const before = await ask(port, 'blog.test');
+  t.is(before.body, 'The proxy has just started and does not know the apps yet.\n');
+  await proxy.apply([pool('blog', [])]);
+  const none = await ask(port, 'blog.test');
+  t.like(none, { status: 503, body: 'No instance of blog is ready.\n' });
+  t.is(none.headers['retry-after'], '1');
+  const unknown = await ask(port, 'Other.test:81');
+  t.like(unknown, { status: 404, body: 'No app has the host name other.test.\n' });
+  t.is(unknown.headers['content-type'], 'text/plain; charset=utf-8');
+});
+
+test.serial('apps learn who asks them, and how', async t => {
+  const { proxy, port, instance } = await stage(t);
+  await proxy.apply([pool('blog', [await instance('one')])]);
+  const headers = JSON.parse((await ask(port, 'blog.test', '/headers')).body) as Record<string, string>;
+  t.like(headers, { host: 'blog.test', 'x-forwarded-for': '127.0.0.1', 'x-forwarded-proto': 'http' });
+});
+
+test.serial('a WebSocket passes in both directions', async t => {
+  const { proxy, port, instance } = await stage(t);
+  await proxy.apply([pool('blog', [await instance('one')])]);
+  const socket = connect(port, '127.0.0.1');
+  t.teardown(() => socket.destroy());
+  let got = '';
+  socket.setEncoding('utf8').on('data', (text: string) => (got += text));
+  socket.write('GET / HTTP/1.1\r\nHost: blog.test\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n');
+  await eventually(t, 'it is upgraded', async () => got.includes('101 Switching Protocols'));
+  socket.write('ping');
+  await eventually(t, 'it answers', async () => got.endsWith('ping'));
+});
+
+test.serial('killed, it is started again by the next round with everything in place', async t => {
+  const { options, proxy, port, log, instance } = await stage(t);
+  const pools = [pool('blog', [await instance('one')])];
+  await proxy.apply(pools);
+  const configFile = join(options.stateDir, 'proxy', 'haproxy.cfg');
+  for (const { pid } of await processesOf(configFile)) process.kill(pid, 'SIGKILL');
+  await eventually(t, 'all are gone', async () => (await processesOf(configFile)).length === 0);
+  await proxy.apply(pools);
+  t.is((await ask(port, 'blog.test')).body, 'one');
+  t.is(log.matching('starting it again').length, 1);
+  t.deepEqual(await proxy.apply(pools), { commands: 0, reloaded: false });
+});
+
+test.serial('one that runs without its socket is ended before another is started at its port', async t => {
+  const { options, proxy, port, socket } = await stage(t);
+  const before = await askInfo(socket);
+  await unlink(socket);
+  await proxy.apply([]);
+  t.not((await askInfo(socket)).pid, before.pid);
+  t.is((await processesOf(join(options.stateDir, 'proxy', 'haproxy.cfg'))).length, 2);
+  t.is((await ask(port, 'x')).status, 404);
+});
+
+test.serial('other settings are taken over by a reload that keeps what it does', async t => {
+  const { options, proxy, instance } = await stage(t);
+  const pools = [pool('blog', [await instance('one')])];
+  await proxy.apply(pools);
+  const port = await freePort();
+  const next = haproxy({ ...options, config: { ...options.config, port, backends: 6 } });
+  await next.start();
+  t.is((await ask(port, 'blog.test')).body, 'one');
+  t.deepEqual(await next.apply(pools), { commands: 0, reloaded: false });
+});
+
+const stateDirectories = { long: 'a'.repeat(120), 'with a space': 'state dir', 'with a quote': "it's" };
+for (const [kind, directory] of Object.entries(stateDirectories)) {
+  test.serial(`a state directory whose name is ${kind} works, with a private socket elsewhere`, async t => {
+    const { options, proxy, port } = await stage(t, directory);
+    await proxy.apply([]);
+    t.is((await ask(port, 'x')).status, 404);
+    const config = await readFile(join(options.stateDir, 'proxy', 'haproxy.cfg'), 'utf8');
+    const socket = /stats socket (\S+)/.exec(config)![1]!;
+    t.true(socket.startsWith('/tmp/hop3-proxy-'));
+    t.is((await stat(join(socket, '..'))).mode & 0o777, 0o700);
+    await rm(join(socket, '..'), { recursive: true });
+  });
+}
+
+test.serial('a port that another program has is refused in words', async t => {
+  const { options } = await stage(t);
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const { port } = server.address() as AddressInfo;
+  const stateDir = await mkdtemp(join(tmpdir(), 'hop3-proxy-'));
+  t.teardown(() => rm(stateDir, { recursive: true, force: true }));
+  const other = haproxy({ ...options, stateDir, config: { ...options.config, port } });
+  await t.throwsAsync(other.start(), {
+    message: `the proxy can't listen at 127.0.0.1:${port}: another program does; end that, or configure another proxy port`,
+  });
+});
+
+test.serial('a program that is not HAProxy is named', async t => {
+  const stateDir = await mkdtemp(join(tmpdir(), 'hop3-proxy-'));
+  t.teardown(() => rm(stateDir, { recursive: true, force: true }));
+  const config = { host: '127.0.0.1', port: await freePort(), backends: 1, slots: 1 };
+  const other = haproxy({ binary: '/bin/false', stateDir, config, clock, log: new FakeLog() });
+  await t.throwsAsync(other.start(), { message: /^\/bin\/false can't use .*haproxy\.cfg: / });
+});
