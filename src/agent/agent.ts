@@ -23,6 +23,7 @@ import { recordExpiries } from './expiries.ts';
 import { Holdings } from './holdings.ts';
 import { InstanceLoop } from './instance-loop.ts';
 import { Ledger } from './ledger.ts';
+import type { Loop } from './loop.ts';
 import { PromiseLoop } from './promise-loop.ts';
 import { ProxyLoop } from './proxy-loop.ts';
 import { requestLoop } from './request-loop.ts';
@@ -67,6 +68,7 @@ export class Agent {
   readonly #holdings: Holdings;
   readonly #instances: InstanceLoop;
   readonly #promises: PromiseLoop;
+  readonly #claims: Loop;
   readonly #supervisor: Supervisor;
   readonly #deployments: Deployments;
   readonly #others: { start(): void; stop(): Promise<void> }[];
@@ -158,9 +160,19 @@ export class Agent {
         deploying: this.#deployments.deploying(),
         requests: [],
         draining: null,
+        reasons: instances.reasons(),
       }),
     }));
-    const claims = claimLoop({ node, world, store, keeper, holdings, clock, log, refuses: () => null });
+    const claims = (this.#claims = claimLoop({
+      node,
+      world,
+      store,
+      keeper,
+      holdings,
+      clock,
+      log,
+      refuses: () => null,
+    }));
     const assessments = assessLoop({
       node,
       intervalMs: config.probeIntervalSeconds * 1000,
@@ -247,8 +259,9 @@ export class Agent {
   async leave(): Promise<void> {
     const { config, clock } = this.#parts;
     const incarnation = this.#keeper.current()?.incarnation ?? null;
-    const limit = AbortSignal.any([this.#stop.signal]);
-    await this.#instances.stopEverything(limit);
+    // First of all nothing new is taken: other nodes may be leaving at the same time.
+    await this.#claims.stop();
+    await this.#instances.stopEverything(this.#stop.signal);
     await this.#stopLoops();
     await this.#promises.withdrawAll(`${config.name} left the cluster`);
     this.#ledger.note({

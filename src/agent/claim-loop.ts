@@ -11,7 +11,11 @@ import type { SessionKeeper } from './session-keeper.ts';
 import { placementInputs } from './wanted.ts';
 import type { World } from './world.ts';
 
-const STAGGER_MS = 150;
+/**
+ * The best candidate claims at once, so this costs nothing unless it is dead and its session lives. Less than this and,
+ * on a busy machine, the second takes what the first was about to.
+ */
+const STAGGER_MS = 400;
 /** Older than this, the copy of the world is not good enough to decide who should have what. */
 const TOO_STALE_MS = 10_000;
 

@@ -1,3 +1,4 @@
+import { processOf } from '../model/app-spec.ts';
 import type { InstanceId } from '../model/ids.ts';
 import { parseInstanceId, subjectOfInstance } from '../model/ids.ts';
 import { versionOf } from '../model/records.ts';
@@ -27,6 +28,7 @@ import type { World } from './world.ts';
 
 /** How long a copy that was taken out of traffic finishes what it has, before it is asked to stop. */
 const DRAIN_MS = 1000;
+const DEFAULT_GRACE_SECONDS = 10;
 
 export interface InstanceLoopOptions {
   node: string;
@@ -49,7 +51,9 @@ export interface InstanceLoopOptions {
 export class InstanceLoop {
   readonly #options: InstanceLoopOptions;
   readonly #units = new Map<string, Unit>();
-  readonly #histories = new Map<InstanceId, StartHistory>();
+  #histories = new Map<InstanceId, StartHistory>();
+  /** Why instances were given up, by the name of their promise. */
+  readonly #reasons = new Map<string, string>();
   /** Actions under way, by unit or instance: each is done once. */
   readonly #busy = new Set<string>();
   readonly #noted = new Set<string>();
@@ -77,6 +81,11 @@ export class InstanceLoop {
 
   statuses(): readonly InstanceStatus[] {
     return this.#statuses;
+  }
+
+  /** Why promises of this node are taken back, by their names. */
+  reasons(): ReadonlyMap<string, string> {
+    return this.#reasons;
   }
 
   units(): Unit[] {
@@ -119,11 +128,11 @@ export class InstanceLoop {
 
   /** Reads the units anew, decides, and sets the actions going. */
   async #round(): Promise<number | null> {
-    const { clock, holdings } = this.#options;
+    const { clock } = this.#options;
     await this.#observe();
     this.#rememberUnowned();
     const { desired, unwanted } = this.#targets();
-    const { actions, statuses, wakeInMs } = reconcile({
+    const { actions, statuses, histories, wakeInMs } = reconcile({
       desired,
       unwanted,
       units: this.units(),
@@ -131,15 +140,11 @@ export class InstanceLoop {
       nowMs: clock.now(),
       drainMs: DRAIN_MS,
     });
+    this.#histories = new Map(histories.map(history => [history.instance, history]));
     for (const action of actions) this.#begin(action, desired);
     await this.#confirmStopped();
     this.#watchHealth(desired);
     this.#tellStatuses(statuses);
-    for (const [instance] of this.#histories) {
-      const subject = subjectOfInstance(instance);
-      const gone = !holdings.held().has(subject) && !holdings.former().has(subject);
-      if (gone && !this.units().some(unit => unit.instance === instance)) this.#histories.delete(instance);
-    }
     return wakeInMs;
   }
 
@@ -206,8 +211,13 @@ export class InstanceLoop {
     const unwanted: UnwantedInstance[] = [];
     for (const holding of holdings.held().values()) {
       const target = this.#leaving ? { notWanted: 'this node is leaving' } : this.#target(holding, true);
-      if ('notWanted' in target) unwanted.push({ ...holding, reason: target.notWanted });
-      else desired.push(target);
+      if ('notWanted' in target) {
+        this.#reasons.set(`running:${holding.instance}`, target.notWanted);
+        unwanted.push({ ...holding, reason: target.notWanted, ...this.#stopTimeout(holding.instance) });
+      } else {
+        this.#reasons.delete(`running:${holding.instance}`);
+        desired.push(target);
+      }
     }
     for (const holding of [...holdings.former().values()]) {
       const target = this.#leaving ? { notWanted: 'this node is leaving' } : this.#target(holding, false);
@@ -459,8 +469,15 @@ export class InstanceLoop {
   }
 
   #graceSeconds(instance: InstanceId): number {
-    const wanted = wantedOrWhyNot(this.#options.world, instance);
-    return 'notWanted' in wanted ? 10 : wanted.process.stopTimeoutSeconds;
+    return this.#stopTimeout(instance).stopTimeoutSeconds ?? DEFAULT_GRACE_SECONDS;
+  }
+
+  /** As the app's record still has it, also for what is not wanted any more. */
+  #stopTimeout(instance: InstanceId): { stopTimeoutSeconds?: number } {
+    const { app, process } = parseInstanceId(instance);
+    const spec = this.#options.world.apps.get(app)?.value.spec;
+    const known = spec ? processOf(spec, process) : null;
+    return known ? { stopTimeoutSeconds: known.stopTimeoutSeconds } : {};
   }
 }
 

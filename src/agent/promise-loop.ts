@@ -22,6 +22,8 @@ export interface Undertakings {
   deploying: { app: AppName; release: number; step: string; completeBy: Timestamp }[];
   requests: { id: string; action: string; completeBy: Timestamp }[];
   draining: string | null;
+  /** Why promises are taken back, by name; else a usual reason is given. */
+  reasons: ReadonlyMap<string, string>;
 }
 
 export interface PromiseLoopOptions {
@@ -96,7 +98,7 @@ export class PromiseLoop {
       draining: undertakings.draining,
       requests: undertakings.requests,
     });
-    const difference = changes(this.#published, next, clock.timestamp());
+    const difference = changes(this.#published, next, clock.timestamp(), undertakings.reasons);
     await this.#write(session, difference);
     this.#published = difference.all;
     return null;
