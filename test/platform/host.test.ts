@@ -1,0 +1,60 @@
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
+import { totalmem } from 'node:os';
+import test from 'ava';
+
+import { systemHost } from '../../src/platform/host.ts';
+import { systemRandom } from '../../src/platform/random.ts';
+
+test('the host says what it is', t => {
+  const host = systemHost({ name: 'node-1' });
+  t.is(host.name, 'node-1');
+  t.is(host.pid, process.pid);
+  t.is(host.bootId, readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim());
+  t.regex(host.platform, /^linux-(x64|arm64)-node\d+$/);
+  const { memoryBytes, cpu } = host.capacity();
+  t.true(memoryBytes > 2 ** 26 && memoryBytes <= totalmem());
+  t.true(cpu >= 1);
+});
+
+for (const listensAt of ['127.0.0.1', '0.0.0.0']) {
+  test(`a port on which somebody listens at ${listensAt} is not given out`, async t => {
+    const host = systemHost({ name: 'node-1' });
+    const somebody = createServer().listen(0, listensAt);
+    t.teardown(() => somebody.close());
+    await once(somebody, 'listening');
+    const { port } = somebody.address() as AddressInfo;
+    const error = await t.throwsAsync(host.freePort('127.0.0.1', [port, port], new Set()));
+    t.is(error.message, `no free port at 127.0.0.1 in ${port}-${port}: widen the port range`);
+  });
+}
+
+test('a port is in the range, not taken, and not the last one again', async t => {
+  const host = systemHost({ name: 'node-1' });
+  const taken = new Set([18_101, 18_103]);
+  const seen: number[] = [];
+  for (let round = 0; round < 4; round++)
+    seen.push(await host.freePort('127.0.0.1', [18_100, 18_109], taken));
+  t.true(seen.every(port => port >= 18_100 && port <= 18_109 && !taken.has(port)));
+  t.is(new Set(seen).size, 4);
+});
+
+test('an address that is not this host’s is an error that names it', async t => {
+  const host = systemHost({ name: 'node-1' });
+  await t.throwsAsync(host.freePort('192.0.2.1', [18_110, 18_119], new Set()), {
+    message: /can't listen at 192\.0\.2\.1: .*EADDRNOTAVAIL/,
+  });
+});
+
+test('chance has the shapes it should', t => {
+  const random = systemRandom();
+  for (let round = 0; round < 1000; round++) {
+    const value = random.float();
+    t.true(value >= 0 && value < 1);
+  }
+  t.regex(random.hex(16), /^[0-9a-f]{32}$/);
+  t.is(random.hex(0), '');
+  t.regex(random.uuid(), /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+  t.is(new Set(Array.from({ length: 100 }, () => random.uuid())).size, 100);
+});
