@@ -46,7 +46,7 @@ function check<M extends keyof Machines>(
       const after = (moves as Record<string, string | undefined>)[`${state} ${event}`];
       test(`${machine}: ${event} in state ${state} ${after ? `leads to ${after}` : 'cannot happen'}`, t => {
         if (after) {
-          t.is(next(machine, state, event) as string, after);
+          t.is<string, string>(next(machine, state, event), after);
         } else {
           t.throws(() => next(machine, state, event), {
             message: `${machine}: ${event} cannot happen in state ${state}`,
