@@ -6,6 +6,7 @@ import type { Digest } from '../model/ids.ts';
 import type { ArtifactRef } from '../model/records.ts';
 import { literalEnv } from './build-environment.ts';
 import type { ContentStore } from './cas.ts';
+import { goRunTargets } from './toolchains/go.ts';
 
 // Raised when the same input would give another result.
 const RECIPE_VERSION = 1;
@@ -15,7 +16,16 @@ export function cacheKey(source: Digest, spec: AppSpec, platform: string): strin
   const { app, build, processes } = spec;
   const env = Object.entries(literalEnv(spec)).toSorted(([a], [b]) => (a < b ? -1 : 1));
   const kinds = processes.map(process => process.kind).toSorted();
-  const input = { version: RECIPE_VERSION, source, app, build, env, kinds, platform };
+  const input = {
+    version: RECIPE_VERSION,
+    source,
+    app,
+    build,
+    env,
+    kinds,
+    goRun: goRunTargets(spec),
+    platform,
+  };
   return createHash('sha256').update(JSON.stringify(input)).digest('hex');
 }
 

@@ -5,7 +5,9 @@ import type { AppSpec } from '../model/app-spec.ts';
 const PASSED_ON = [
   /^(https?|no|all|ftp)_proxy$/i,
   /^(SSL_CERT_FILE|SSL_CERT_DIR|CURL_CA_BUNDLE|REQUESTS_CA_BUNDLE|NODE_EXTRA_CA_CERTS|GIT_SSL_CAINFO)$/,
-  /^(PIP|npm_config|NPM_CONFIG)_/,
+  /^PIP_/,
+  // Not all of them: npm hands its whole configuration to what it starts, also to an agent started by a script.
+  /^npm_config_(registry|userconfig|globalconfig|ca|cafile|strict_ssl|proxy|https_proxy|noproxy|@.*|\/\/.*)$/i,
   /^(GOPROXY|GOSUMDB|GOPRIVATE|GONOSUMDB|GONOPROXY|GOINSECURE|GOTOOLCHAIN)$/,
   /^(TZ|TMPDIR)$/,
 ];

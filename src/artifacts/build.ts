@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import type { AppSpec } from '../model/app-spec.ts';
 import type { Digest } from '../model/ids.ts';
@@ -119,6 +119,9 @@ async function runBuild(
     PATH: [...recipe.pathPrepend.map(path => join(directory, path)), room.env.PATH].join(delimiter),
   };
   await runAll(recipe.commands, directory, env, task);
+  for (const [path, text] of Object.entries(recipe.executables ?? {})) {
+    await writeFile(join(directory, path), text, { mode: 0o755 });
+  }
   await runAll(afterBuild, directory, env, task);
   return { toolchain, recipe };
 }
@@ -187,16 +190,12 @@ async function describeBuild(
       env_vars: { ...recipe.runtimeEnv, ...(python ? { VIRTUAL_ENV: absolute('venv') } : {}) },
       path_prepend: recipe.pathPrepend.map(absolute),
       working_dir: directory,
-      workers: Object.fromEntries(
-        spec.processes.map(process => [
-          process.type,
-          process.kind === 'static' ? process.directory : process.command,
-        ]),
-      ),
-      before_run: spec.beforeRun,
+      // What builders may say, and ours do not: commands and checks are the manifest's.
+      workers: {},
+      before_run: [],
       static_paths: {},
-      healthcheck_path: spec.healthcheck.path ?? '/',
-      healthcheck_timeout: spec.healthcheck.timeoutSeconds,
+      healthcheck_path: '/',
+      healthcheck_timeout: 60,
     },
   });
 }

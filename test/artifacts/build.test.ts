@@ -3,17 +3,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import type { AppSpec } from '../../src/model/app-spec.ts';
 import { ArtifactError, type Artifacts, type BuildNote } from '../../src/ports/artifacts.ts';
-import {
-  artifactsIn,
-  never,
-  spec,
-  streamOf,
-  tarball,
-  temporaryDirectory,
-  tree,
-  upload,
-  webProcess,
-} from './helpers.ts';
+import { artifactsIn, never, spec, streamOf, tarball, temporaryDirectory, tree, upload } from './helpers.ts';
 
 async function run(artifacts: Artifacts, app: AppSpec, signal = never) {
   const notes: BuildNote[] = [];
@@ -91,7 +81,7 @@ test('a build that fails says which command, with its last lines, and leaves not
     instanceOf: ArtifactError,
     message: /failed with exit code 2/,
   });
-  t.deepEqual((error as ArtifactError).output.toSorted(), ['broken', 'compiling']);
+  t.deepEqual(error.output.toSorted(), ['broken', 'compiling']);
   t.deepEqual(await readdir(join(stateDir, 'builds')), []);
   t.deepEqual(
     (await artifacts.list()).map(stored => stored.digest),
@@ -149,20 +139,19 @@ test("what was built says so in Hop3's BUILD_ARTIFACT.json, at its own place", a
   const digest = await upload(artifacts, await tree(t, { 'run.sh': 'true' }));
   const app = spec({
     source: { kind: 'uploaded', digest },
-    processes: [webProcess({ command: 'sh run.sh' })],
-    beforeRun: ['true'],
     build: { build: ['true'] },
   });
   const { ref } = await run(artifacts, app);
   const { directory } = await artifacts.unpack(ref.digest, 'shop', 3);
-  const written = JSON.parse(await readFile(join(directory, 'BUILD_ARTIFACT.json'), 'utf8'));
+  const text = await readFile(join(directory, 'BUILD_ARTIFACT.json'), 'utf8');
+  const written = JSON.parse(text) as { built_at: string };
   t.like(written, {
     kind: 'generic',
     builder: 'local',
     app_name: 'shop',
     location: directory,
     metadata: { source: digest },
-    runtime: { working_dir: directory, workers: { web: 'sh run.sh' }, before_run: ['true'] },
+    runtime: { working_dir: directory, env_vars: {}, path_prepend: [] },
   });
   t.false(Number.isNaN(Date.parse(written.built_at)));
 });
@@ -239,7 +228,7 @@ test('a damaged stored copy is not unpacked, and makes room for a whole one', as
     instanceOf: ArtifactError,
     message: /damaged/,
   });
-  t.true((error as ArtifactError).retryable);
+  t.true(error.retryable);
   t.false(await artifacts.has(digest));
 });
 
@@ -281,14 +270,15 @@ test('an uploaded tree can be looked into', async t => {
 });
 
 test('hooks see the directory and exactly the environment they are given, and can be aborted', async t => {
-  const { artifacts } = await artifactsIn(t, { limits: { hookSeconds: 0.3 } });
+  const { artifacts } = await artifactsIn(t);
+  const { artifacts: impatient } = await artifactsIn(t, { limits: { hookSeconds: 0.3 } });
   const directory = await temporaryDirectory(t);
   const lines: string[] = [];
   const place = { directory, env: { GREETING: 'hello' } };
   await artifacts.runHooks(['pwd; echo "$GREETING [$HOME]"'], place, note => lines.push(note.text), never);
   t.deepEqual(lines.slice(1), [directory, 'hello []']);
   await t.throwsAsync(
-    artifacts.runHooks(['sleep 60'], place, () => undefined, never),
+    impatient.runHooks(['sleep 60'], place, () => undefined, never),
     { message: /took longer than 0\.3 s/ },
   );
   const controller = new AbortController();

@@ -109,7 +109,7 @@ test('git does not ask anybody for a password', async t => {
     built(t, { kind: 'git', url: url.replace('//', '//me:secret@'), ref: 'main' }),
     { instanceOf: ArtifactError, message: /cannot fetch main/ },
   );
-  t.notRegex(`${error.message} ${(error as ArtifactError).output.join(' ')}`, /secret/);
+  t.notRegex(`${error.message} ${error.output.join(' ')}`, /secret/);
 });
 
 async function served(t: ExecutionContext, body: Buffer, status = 200): Promise<string> {

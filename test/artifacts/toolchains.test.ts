@@ -116,6 +116,21 @@ const rows: Row[] = [
     commands: ['go build -o bin/shop .'],
   },
   {
+    name: 'Go that its processes run from source',
+    files: { 'server.go': '' },
+    app: spec({
+      processes: [
+        webProcess({ command: 'cd . && go run server.go --port $PORT' }),
+        webProcess({ type: 'a', command: 'go run ./cmd/a' }),
+        webProcess({ type: 'b', command: 'go run server.go' }),
+        webProcess({ type: 'c', command: 'go run one.go two.go' }),
+        webProcess({ type: 'd', command: 'go run -race other.go; cargo run x' }),
+      ],
+    }),
+    toolchain: 'go',
+    commands: [`go build -o .hop3/go/run-0 './cmd/a'`, `go build -o .hop3/go/run-1 'server.go'`],
+  },
+  {
     name: 'Go with its programs in folders',
     files: { 'go.mod': 'module x', 'cmd/a/main.go': '' },
     toolchain: 'go',

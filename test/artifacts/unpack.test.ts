@@ -92,7 +92,7 @@ for (const { name, entries, message } of attacks) {
       ),
       { instanceOf: ArtifactError, message },
     );
-    t.false((error as ArtifactError).retryable);
+    t.false(error.retryable);
     t.deepEqual(await readdir(parent), []);
   });
 }

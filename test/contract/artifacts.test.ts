@@ -83,7 +83,7 @@ for (const [name, world] of Object.entries(worlds)) {
       instanceOf: ArtifactError,
       message: /not a whole gzipped tar file/,
     });
-    t.false((error as ArtifactError).retryable);
+    t.false(error.retryable);
     t.deepEqual(await artifacts.list(), []);
   });
 
@@ -108,7 +108,7 @@ for (const [name, world] of Object.entries(worlds)) {
       instanceOf: ArtifactError,
       message: /gone \(.*other \(.*404/,
     });
-    t.true((error as ArtifactError).retryable);
+    t.true(error.retryable);
     await t.throwsAsync(artifacts.fetch(absent, [], never), { message: /no node promises to hold it/ });
   });
 

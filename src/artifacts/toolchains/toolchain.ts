@@ -17,8 +17,10 @@ export interface Recipe {
   /** For these commands. Paths relative to the tree. */
   env: Record<string, string>;
   pathPrepend: string[];
-  /** For the app's processes, beside `env`. */
+  /** For the app's processes. */
   runtimeEnv: Record<string, string>;
+  /** Scripts to add once it is built, by path. */
+  executables?: Record<string, string>;
 }
 
 export async function has(directory: string, path: string): Promise<boolean> {
