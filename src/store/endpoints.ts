@@ -9,7 +9,7 @@ import { toStoreError } from './from-etcd.ts';
 import type { Member } from './member.ts';
 
 /** A lost reply is noticed after this long; longer than an ordinary etcd election. */
-export const CALL_TIMEOUT_MS = 2_000;
+const CALL_TIMEOUT_MS = 2_000;
 const FIRST_PAUSE_MS = 20;
 const LONGEST_PAUSE_MS = 250;
 

@@ -39,7 +39,7 @@ const DEFECTS: Defect[] = [
 ];
 
 const RECOMMENDED: Record<string, number> = { '3.5': 28, '3.6': 9 };
-export const RECOMMENDED_WORDS = '3.5.28 or later, or 3.6.9 or later, is recommended';
+const RECOMMENDED_WORDS = '3.5.28 or later, or 3.6.9 or later, is recommended';
 
 /** In words, as in `etcd 3.4.23: stale linearizable reads after a pause of the process (fixed in 3.4.42)`. */
 export function knownDefects(version: string): string[] {
