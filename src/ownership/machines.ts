@@ -23,8 +23,6 @@ export interface Machines {
   };
 }
 
-export type ClusterState = Machines['cluster']['state'];
-export type RequestState = Machines['request']['state'];
 export type NodeState = Machines['node']['state'];
 
 type Table<M extends keyof Machines> = Readonly<

@@ -40,7 +40,7 @@ export function sortCopies(desired: DesiredInstance, units: Unit[], nowMs: Insta
 }
 
 /** Ready, or failing its health check for less than the threshold: one bad answer takes nothing out of traffic. */
-export function isAnswering(unit: Unit, desired: DesiredInstance): boolean {
+function isAnswering(unit: Unit, desired: DesiredInstance): boolean {
   if (unit.phase.kind === 'ready') return true;
   return unit.phase.kind === 'unhealthy' && unit.phase.failures < desired.spec.healthcheck.failureThreshold;
 }

@@ -14,7 +14,7 @@ export interface SuperviseInput {
   nowMs: InstantMs;
 }
 
-export interface SupervisedEvent {
+interface SupervisedEvent {
   kind: string;
   subject: string;
   message: string;
