@@ -8,7 +8,7 @@ export interface EtcdCommand {
   peerPort: number;
 }
 
-export const MEMBER_NAME = 'hop3';
+const MEMBER_NAME = 'hop3';
 
 export function clientUrlArgument(clientPort: number): string {
   return `--listen-client-urls=http://127.0.0.1:${clientPort}`;

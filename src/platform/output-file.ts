@@ -27,7 +27,7 @@ export async function limitFile(path: string, bytesMax: number): Promise<void> {
   await truncate(path);
 }
 
-export async function sizeOf(path: string): Promise<number> {
+async function sizeOf(path: string): Promise<number> {
   try {
     return (await stat(path)).size;
   } catch (error) {

@@ -10,7 +10,7 @@ export interface CommandOptions {
 }
 
 /** A command that failed; its message has the last lines of what it said. */
-export class CommandError extends Error {
+class CommandError extends Error {
   readonly output: string;
   constructor(message: string, output: string, cause?: unknown) {
     super(message, { cause });

@@ -87,6 +87,8 @@ function frontendSection(settings: Settings): string {
   return section('frontend apps', [
     `bind ${endpointText({ host: host === '*' ? '0.0.0.0' : host, port })}`,
     'no log',
+    // During a reload kept connections end with their next answer, not under a request that is on its way.
+    'option idle-close-on-response',
     'http-request set-var(txn.host) req.hdr(host),field(1,:),lower',
     `http-request set-var(txn.backend) var(txn.host),map_str(${ROUTES_MAP})`,
     `http-request set-var(txn.backend) var(txn.host),regsub(^[^.]+,*),map_str(${ROUTES_MAP}) if ${unknown}`,
@@ -94,7 +96,8 @@ function frontendSection(settings: Settings): string {
     `${answer(503, 'The proxy has just started and does not know the apps yet.')} if ${unknown} !${informed}`,
     `${answer(404, 'No app has the host name %[var(txn.host)].')} if ${unknown}`,
     `http-request set-var(txn.app) ${backend},map_str(${APPS_MAP})`,
-    `${answer(503, 'No instance of %[var(txn.app)] is ready.')} if { ${backend},nbsrv eq 0 }`,
+    // A worker that a reload replaces counts no servers any more, but can still send its last requests to them.
+    `${answer(503, 'No instance of %[var(txn.app)] is ready.')} if { ${backend},nbsrv eq 0 } !{ stopping }`,
     'http-request disable-l7-retry unless { method GET HEAD OPTIONS TRACE PUT DELETE }',
     // Whoever ends TLS before this proxy knows better.
     'http-request set-header X-Forwarded-Proto http unless { req.hdr(X-Forwarded-Proto) -m found }',

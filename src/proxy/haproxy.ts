@@ -168,7 +168,7 @@ class HaproxyRunner {
     running: ProcessInfo,
     reason: string,
   ): Promise<void> {
-    this.options.log.warn('reloading the proxy, which ends connections kept by clients', { reason });
+    this.options.log.info('reloading the proxy', { reason });
     await this.writeConfig(state, settings);
     const master = masterAmong(await processesOf(this.configFile));
     if (master === null) throw new ProxyError('the master process of HAProxy is gone', { retryable: true });

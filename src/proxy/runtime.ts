@@ -15,7 +15,7 @@ export class ProxyError extends Error {
 }
 
 /** HAProxy's runtime API: one command and its answer per connection. @throws ProxyError when nobody answers */
-export async function ask(socket: string, command: string): Promise<string> {
+async function ask(socket: string, command: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const fail = (why: string, cause?: unknown) => {
       connection.destroy();

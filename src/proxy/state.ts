@@ -48,7 +48,7 @@ export type Command = { reason: string } & (
 );
 
 /** The address of slots that never had one. Nothing is sent there. */
-export const NO_ENDPOINT: Endpoint = { host: '127.0.0.1', port: 1 };
+const NO_ENDPOINT: Endpoint = { host: '127.0.0.1', port: 1 };
 
 export function emptyState(backends: number, slots: number): ProxyState {
   return grown({ informed: false, backends: [], routes: new Map() }, backends, slots);

@@ -122,7 +122,7 @@ function pool(app: string, hostnames: string[], ...servers: (Endpoint | [Endpoin
 const worlds = { 'in memory': fakeWorld, HAProxy: realWorld };
 for (const [kind, make] of Object.entries(worlds)) {
   const contract = (title: string, body: (t: ExecutionContext, world: World) => Promise<void>) => {
-    test(`${kind}: ${title}`, async t => body(t, await make(t)));
+    test.serial(`${kind}: ${title}`, async t => body(t, await make(t)));
   };
 
   contract('nobody can apply before it was started', async (t, { proxy }) => {

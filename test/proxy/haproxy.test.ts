@@ -156,6 +156,19 @@ test.serial('an instance SIGKILLed under load with kept connections fails no req
   t.true(requests > 100, said);
 });
 
+test.serial('a reload for more backends under load with kept connections fails no request', async t => {
+  const { proxy, port, instance } = await stage(t);
+  const one = await instance('one');
+  const pools = ['blog', 'a', 'b', 'c', 'd', 'e'].map(app => pool(app, [one]));
+  await proxy.apply(pools.slice(0, 1));
+  const load = underLoad(port, 'blog.test', 4);
+  await clock.sleep(1000);
+  t.true((await proxy.apply(pools)).reloaded);
+  const { requests, failed, said } = await load;
+  t.is(failed, 0, said);
+  t.true(requests > 100, said);
+});
+
 test.serial('a new app is served without a reload, while others keep their connections', async t => {
   const { proxy, port, socket, instance } = await stage(t);
   const blog = await instance('blog');
