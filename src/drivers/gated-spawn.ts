@@ -33,7 +33,7 @@ export function spawnGated(
 ): Gated | Promise<never> {
   let output;
   try {
-    output = openOutput(files);
+    output = openOutput(files, user);
     const child = spawn('/bin/sh', ['-c', GATE, 'hop3', launch.process.command], {
       cwd: launch.directory,
       env: launch.env,

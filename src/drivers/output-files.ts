@@ -1,5 +1,6 @@
 import {
   closeSync,
+  fchownSync,
   fstatSync,
   ftruncateSync,
   mkdirSync,
@@ -51,10 +52,17 @@ export function outputFilesFor(directory: string, unit: string, startedAt: Times
   return { out: `${stem}.out`, err: `${stem}.err` };
 }
 
-/** Opened for appending, so that truncation takes effect on whoever has them open. */
-export function openOutput(files: OutputFiles): { out: number; err: number; close(): void } {
+/**
+ * Opened for appending, so that truncation takes effect on whoever has them open. They belong to the user who writes to
+ * them, since some programs open /dev/stderr anew.
+ */
+export function openOutput(
+  files: OutputFiles,
+  user: { uid: number; gid: number } | undefined,
+): { out: number; err: number; close(): void } {
   const out = openAppending(files.out);
   const err = openAppending(files.err);
+  if (user !== undefined) for (const descriptor of [out, err]) fchownSync(descriptor, user.uid, user.gid);
   return {
     out,
     err,

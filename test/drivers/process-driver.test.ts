@@ -200,7 +200,7 @@ test('a record that can not be read is dropped and told', async t => {
 test('the processes run as the chosen user, or not at all', async t => {
   const nobody = { uid: 65534, gid: 65534 };
   const driver = processDriverIn(t, temporaryDirectory(t), { user: nobody });
-  const wanted = launch({ command: 'echo $(id -u):$(id -g)', directory: '/' });
+  const wanted = launch({ command: 'echo $(id -u):$(id -g) >>/dev/stderr', directory: '/' });
   if (process.getuid?.() === 0) {
     const { unit } = await driver.start(wanted);
     t.deepEqual((await exitOf(driver, unit)).lastOutput, ['65534:65534']);
