@@ -1,11 +1,12 @@
-import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { ApiError, apiClient } from '../../src/api/client.ts';
+import { ApiError, ApiUnreachable, apiClient } from '../../src/api/client.ts';
 import { startAdminApi } from '../../src/api/server.ts';
 import { systemClock } from '../../src/platform/clock.ts';
+import { Authority } from '../support/certificates.ts';
 import { FakeAdmin } from '../support/fake-admin.ts';
 import { FakeLog } from '../support/fake-log.ts';
 import { rawRequest, served, withJson } from './helpers.ts';
@@ -51,6 +52,34 @@ for (const [name, tls, given, message] of exposures) {
     );
   });
 }
+
+test('with TLS and a token it listens beyond loopback, and is asked by any name', async t => {
+  const authority = await Authority.make(await temporary(t));
+  const tls = { ca: authority.ca, ...(await authority.issue('node-1')) };
+  const { api } = await served(t, { listen: { host: '0.0.0.0', port: 0, tls }, tokens });
+  t.regex(api.url, /^https:/);
+  const url = `https://localhost:${new URL(api.url).port}`;
+  const ca = await readFile(authority.ca, 'utf8');
+  t.is((await apiClient({ url, ca, token: 'first-token' }).nodes()).items.length, 3);
+  t.is((await t.throwsAsync(apiClient({ url, ca }).nodes(), { instanceOf: ApiError })).status, 401);
+  const distrusted = apiClient({ url, token: 'first-token' }).nodes();
+  await t.throwsAsync(distrusted, { instanceOf: ApiUnreachable, message: /certificate/ });
+});
+
+test('a certificate that is not there is said in words', async t => {
+  const tls = { ca: '/none', cert: '/none/cert.pem', key: '/none' };
+  const listen = { host: '127.0.0.1', port: 0, tls };
+  await t.throwsAsync(served(t, { listen }), { message: /\/none/ });
+});
+
+test('a request that names no host gets 403 on loopback', async t => {
+  const { api } = await served(t);
+  const socket = net.connect(Number(new URL(api.url).port), '127.0.0.1');
+  socket.setEncoding('utf8').write('GET /v1/nodes HTTP/1.0\r\n\r\n');
+  let text = '';
+  for await (const chunk of socket as AsyncIterable<string>) text += chunk;
+  t.regex(text, /^HTTP\/1\.1 403 /);
+});
 
 const hosts: [host: string, status: number][] = [
   ['127.0.0.1', 200],

@@ -52,7 +52,8 @@ test('what it asks for is done', async t => {
 });
 
 test('logs come from the right instances, then as they are written', async t => {
-  const { client, admin } = await served(t);
+  // So short that heartbeats come in between.
+  const { client, admin } = await served(t, { limits: { heartbeatMs: 1 } });
   const old = await take(9, client.logs('blog/web'));
   t.deepEqual(
     old.map(line => line.text),

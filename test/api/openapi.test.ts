@@ -2,6 +2,8 @@ import { Validator } from '@seriousme/openapi-schema-validator';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
 import test from 'ava';
+import { z } from 'zod';
+import { view } from '../../src/api/route.ts';
 import { allRoutes } from '../../src/api/routes/all.ts';
 import { FakeAdmin } from '../support/fake-admin.ts';
 import { appSpec } from '../support/nouns.ts';
@@ -107,6 +109,23 @@ test('every route is in the document, under an id of its own', async t => {
   t.is(new Set(described).size, routes.length);
   const operations = Object.values(document.paths).flatMap(path => Object.keys(path));
   t.is(operations.length, routes.length);
+});
+
+test('routes of other rooms are served, checked and described like ours', async t => {
+  const extra = view({
+    path: '/v1/echo/{word}',
+    id: 'echo',
+    summary: 'Says it again.',
+    params: z.object({ word: z.string().regex(/^[a-z]+$/) }),
+    answer: z.object({ said: z.string() }),
+    handle: ({ params }) => ({ said: params.word }),
+  });
+  const { ask } = await served(t, { extraRoutes: [extra] });
+  t.deepEqual(await (await ask('/v1/echo/hello')).json(), { said: 'hello' });
+  t.is((await ask('/v1/echo/HELLO')).status, 400);
+  const document = (await (await ask('/openapi.json')).json()) as Document;
+  t.is(document.paths['/v1/echo/{word}']?.['get']?.operationId, 'echo');
+  t.regex(await (await ask('/')).text(), /Says it again\./);
 });
 
 test('every operation answers as the document says', async t => {
