@@ -68,7 +68,7 @@ export function shapeRefusal(status: 400 | 422, what: string, error: z.ZodError)
   return new Refusal(status, 'invalid', detail + others, { extensions: { problems } });
 }
 
-export function problemAt(field: string, message: string, line = 0, column = 0): Problem {
+function problemAt(field: string, message: string, line = 0, column = 0): Problem {
   return { file: '<body>', line, column, field, message, hint: null };
 }
 

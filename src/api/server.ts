@@ -14,7 +14,7 @@ import type { Route } from './route.ts';
 import { allRoutes } from './routes/all.ts';
 import type { StreamLimits } from './stream.ts';
 
-export type ApiLimits = BodyLimits & StreamLimits;
+type ApiLimits = BodyLimits & StreamLimits;
 
 export interface RequestInfo {
   method: string;
