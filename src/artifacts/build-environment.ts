@@ -21,7 +21,7 @@ const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 export function buildEnvironment(
   cacheDirectory: string,
   agentEnv: Record<string, string | undefined>,
-): Record<string, string> & { PATH: string } {
+): Record<string, string> & { PATH: string; HOME: string } {
   const passedOn = Object.entries(agentEnv).filter(([name]) => PASSED_ON.some(pattern => pattern.test(name)));
   return {
     ...(Object.fromEntries(passedOn) as Record<string, string>),

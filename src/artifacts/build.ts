@@ -50,7 +50,7 @@ export async function buildArtifact(
     });
   }
   await mkdir(room.buildsDirectory, { recursive: true });
-  await mkdir(join(room.env['HOME'] ?? room.cacheDirectory), { recursive: true });
+  await mkdir(room.env.HOME, { recursive: true });
   const work = await mkdtemp(join(room.buildsDirectory, `${room.run}-`));
   try {
     const source = await obtainSource(spec.source, room, {
@@ -104,7 +104,8 @@ async function runBuild(
   task: Task,
 ): Promise<{ toolchain: Toolchain; recipe: Recipe } | null> {
   const { spec, room } = task;
-  const plainEnv = { ...literalEnv(spec), ...room.env };
+  const { PATH, HOME } = room.env;
+  const plainEnv = { ...room.env, ...literalEnv(spec), PATH, HOME };
   await runAll(spec.build.beforeBuild, directory, plainEnv, task);
   // Only now: what is built may have been downloaded by a command before.
   const toolchain = await toolchainFor(directory, spec);

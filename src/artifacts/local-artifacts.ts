@@ -36,7 +36,7 @@ export interface ArtifactLimits {
   keepUnusedSeconds: number;
 }
 
-export const DEFAULT_LIMITS: ArtifactLimits = {
+const DEFAULT_LIMITS: ArtifactLimits = {
   maxSourceBytes: DEFAULT_MAX_SOURCE_BYTES,
   maxBytes: 4 * 1024 ** 3,
   maxEntries: 250_000,

@@ -9,7 +9,7 @@ import type { Digest } from '../model/ids.ts';
 import { leavesTree } from './links.ts';
 
 /** Never part of a source tree, wherever they are in it: made again by the build, or nobody else's business. */
-export const ALWAYS_LEFT_OUT = ['.git', 'node_modules', 'venv', '.venv', '__pycache__', '.hop3'];
+const ALWAYS_LEFT_OUT = ['.git', 'node_modules', 'venv', '.venv', '__pycache__', '.hop3'];
 
 export const DEFAULT_MAX_SOURCE_BYTES = 512 * 1024 * 1024;
 

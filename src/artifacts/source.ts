@@ -19,7 +19,7 @@ export interface SourceRoom {
   store: ContentStore;
   clock: Clock;
   limits: ArchiveLimits & { maxSourceBytes: number; commandSeconds: number; stallSeconds: number };
-  env: Record<string, string> & { PATH: string };
+  env: Record<string, string> & { PATH: string; HOME: string };
 }
 
 /**

@@ -40,6 +40,18 @@ test('commands run before, instead of and after the builder, each seen with its 
   t.deepEqual(await readdir(join(stateDir, 'builds')), []);
 });
 
+test("the app's own variables reach its build, but not in place of PATH and HOME", async t => {
+  const { artifacts, stateDir } = await artifactsIn(t);
+  const digest = await upload(artifacts, await tree(t, { a: '1' }));
+  const literal = (value: string) => ({ kind: 'literal', value }) as const;
+  const app = spec({
+    source: { kind: 'uploaded', digest },
+    env: { LANG: literal('de_DE.UTF-8'), PATH: literal('/nowhere'), HOME: literal('/nowhere') },
+    build: { build: ['echo "$LANG $HOME"; ls > /dev/null'] },
+  });
+  t.true((await run(artifacts, app)).texts.includes(`de_DE.UTF-8 ${join(stateDir, 'cache/home')}`));
+});
+
 test('the second build of the same is answered from the cache; another source, command or variable is built', async t => {
   const { artifacts } = await artifactsIn(t);
   const digest = await upload(artifacts, await tree(t, { a: '1' }));

@@ -100,8 +100,8 @@ test('a Python app answers from another place than it was built in', async t => 
       "    return [six.ensure_binary('hello from ' + six.__version__)]",
     ].join('\n'),
   };
-  const process = webProcess({ kind: 'wsgi', command: 'app:app' });
-  const changes = { processes: [process], build: { ...spec().build, pipInstall: ['wheel'] } };
+  const wsgi = webProcess({ kind: 'wsgi', command: 'app:app' });
+  const changes = { processes: [wsgi], build: { ...spec().build, pipInstall: ['wheel'] } };
   const building = builtAndMoved(t, { files, changes });
   if (!works('python3', '-c', 'import venv, ensurepip')) return missing(t, building, /apt install python3/);
   const [unpacked] = (await building) as [Unpacked];
@@ -109,12 +109,13 @@ test('a Python app answers from another place than it was built in', async t => 
   await access(join(unpacked.directory, 'venv/bin/wheel'));
   const port = await freePort();
   // As a Procfile says it: found on PATH, started through its own first line.
-  const server = spawn('gunicorn', ['--bind', `127.0.0.1:${port}`, 'app:app'], {
+  const server = spawn('/bin/sh', ['-c', `exec gunicorn --bind 127.0.0.1:${port} app:app`], {
     cwd: unpacked.directory,
     env: environment(unpacked),
     stdio: 'ignore',
+    detached: true,
   });
-  t.teardown(() => server.kill('SIGKILL'));
+  t.teardown(() => endGroup(server.pid!));
   t.is(await answer(port), 'hello from 1.17.0');
   const { stdout } = await run('pip', ['--version'], { cwd: unpacked.directory, env: environment(unpacked) });
   t.true(stdout.includes(unpacked.directory));
@@ -177,6 +178,20 @@ async function filesMentioning(directory: string, text: string): Promise<string[
   const paths = ['venv/pyvenv.cfg', 'BUILD_ARTIFACT.json', ...names.map(name => `venv/bin/${name}`)];
   const contents = await Promise.all(paths.map(path => readFile(join(directory, path), 'latin1')));
   return paths.filter((path, index) => !path.includes('python') && contents[index]!.includes(text));
+}
+
+/** Its workers, too: they write into the directory that is removed next. */
+async function endGroup(pid: number): Promise<void> {
+  const deadline = Date.now() + 10_000;
+  while (Date.now() < deadline) {
+    try {
+      process.kill(-pid, 'SIGKILL');
+    } catch {
+      return;
+    }
+    await new Promise(resolve => setTimeout(resolve, 20));
+  }
+  throw new Error(`the process group ${pid} cannot be ended`);
 }
 
 async function freePort(): Promise<number> {
