@@ -56,7 +56,7 @@ export default {
       from: { path: `^src/(model|ports|agent|${pureRooms.join('|')})/` },
       to: { dependencyTypes: ['core'] },
     },
-    { name: 'nobody-imports-main', severity: 'error', from: {}, to: { path: '^src/main\\.ts$' } },
+    { name: 'nobody-imports-main', severity: 'error', from: { pathNot: '^src/main' }, to: { path: '^src/main' } },
     {
       name: 'src-never-imports-test',
       severity: 'error',

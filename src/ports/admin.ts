@@ -3,7 +3,6 @@ import type { Assessment } from '../model/node-promise.ts';
 import type { Problem } from '../model/problem.ts';
 import type {
   ApplyRequest,
-  ApplyResult,
   AppPlan,
   AppView,
   DeployProgress,
