@@ -9,3 +9,5 @@ const io = processIo(VERSION, {
   dev: async (options, signal) => (await import('./main/dev-cluster.ts')).devCluster(options, signal),
 });
 process.exitCode = await runCli(process.argv.slice(2), io);
+// What a failed start left open must not keep a finished command alive.
+setTimeout(() => process.exit(), 3000).unref();

@@ -87,13 +87,7 @@ async function start(
     say('stopped');
   });
 
-  const closeProxy = await startProxy(order, stateDir, {
-    clock,
-    log,
-    etcd: etcd.endpoint,
-    binary: haproxyTool.path,
-  });
-  closers.push(closeProxy);
+  await startProxy(order, stateDir, { clock, log, closers, etcd: etcd.endpoint, binary: haproxyTool.path });
 
   const nodes = Array.from({ length: order.nodes }, (_, index) => {
     const firstPort = FIRST_APP_PORT + index * PORTS_PER_NODE;
@@ -147,25 +141,32 @@ async function start(
 async function startProxy(
   order: Start,
   stateDir: string,
-  { clock, log, etcd, binary }: { clock: Clock; log: Log; etcd: string; binary: string },
-): Promise<() => Promise<void>> {
+  {
+    clock,
+    log,
+    closers,
+    etcd,
+    binary,
+  }: { clock: Clock; log: Log; closers: (() => Promise<void>)[]; etcd: string; binary: string },
+): Promise<void> {
   const store = openStore({ endpoints: [etcd], cluster: CLUSTER, clock, log, random: systemRandom() });
+  closers.push(() => store.close());
   const world = {
     apps: store.mirror('apps'),
     promises: store.mirror('promises'),
     sessions: store.mirror('sessions'),
   };
+  closers.push(() => {
+    for (const mirror of Object.values(world)) mirror.close();
+    return Promise.resolve();
+  });
   const config = { host: '127.0.0.1', port: order.proxyPort, backends: 32, slots: 16 };
   const proxy = haproxy({ binary, stateDir, config, clock, log });
   await proxy.start();
+  closers.push(() => proxy.stop());
   const loop = new ProxyLoop({ world, proxy, clock, log });
   loop.start();
-  return async () => {
-    await loop.stop();
-    for (const mirror of Object.values(world)) mirror.close();
-    await store.close();
-    await proxy.stop();
-  };
+  closers.push(() => loop.stop());
 }
 
 async function tell(order: Start, api: string): Promise<void> {

@@ -51,8 +51,10 @@ export async function giveOrder(stateDir: string, order: GivenOrder): Promise<st
         }),
       ),
     );
-    createInterface({ input: socket }).once('line', line => resolve(JSON.parse(line) as Reply));
-    socket.once('connect', () => socket.write(`${JSON.stringify(order)}\n`));
+    socket.once('connect', () => {
+      createInterface({ input: socket }).once('line', line => resolve(JSON.parse(line) as Reply));
+      socket.write(`${JSON.stringify(order)}\n`);
+    });
   });
   if ('error' in reply) throw new Error(reply.error);
   return reply.ok;

@@ -57,11 +57,11 @@ export async function limitOutput(path: string): Promise<void> {
   if (size > OUTPUT_BYTES_MAX) await truncate(path);
 }
 
-/** What the limit on open files allows: two for each connection through the proxy, the rest for itself. */
-export async function connectionsMax(): Promise<number> {
+/** What the limit on open files allows: two for each connection through the proxy, one for each server's check, the rest for itself. */
+export async function connectionsMax(servers: number): Promise<number> {
   const limits = await readFile('/proc/self/limits', 'utf8');
   const hard = Number(/^Max open files\s+\S+\s+(\d+)/m.exec(limits)?.[1] ?? Infinity);
-  return Math.max(FEWEST_CONNECTIONS, Math.min(MOST_CONNECTIONS, Math.floor((hard - 500) / 2)));
+  return Math.max(FEWEST_CONNECTIONS, Math.min(MOST_CONNECTIONS, Math.floor((hard - servers - 500) / 2)));
 }
 
 /** Debian's package has a user for the workers; without root nobody can be changed to. */

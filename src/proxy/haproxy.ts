@@ -80,7 +80,8 @@ class HaproxyRunner {
     const settings: Settings = {
       listen: { host: config.host, port: config.port },
       socket: await socketPath(this.directory),
-      connectionsMax: await connectionsMax(),
+      // Twice what is prepared: a pool that grows later is checked, too.
+      connectionsMax: await connectionsMax(2 * config.backends * config.slots),
       user: await workerUser(),
     };
     this.settings = settings;
