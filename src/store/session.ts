@@ -1,3 +1,4 @@
+import { deadlineMs, renewalMs } from '../model/deadline.ts';
 import type { InstantMs } from '../model/ids.ts';
 import type { SessionRecord } from '../model/records.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -72,7 +73,7 @@ export class WireSession implements Session {
   }
 
   deadlineMs(): InstantMs {
-    return this.provenAtMs + this.ttlSeconds * 1000 - marginMs(this.ttlSeconds);
+    return deadlineMs(this.provenAtMs, this.ttlSeconds);
   }
 
   onLost(listener: (reason: string) => void): void {
@@ -102,7 +103,7 @@ export class WireSession implements Session {
 
   private async renew(): Promise<void> {
     const { clock, log } = this.parts;
-    const everyMs = this.ttlSeconds * 200;
+    const everyMs = renewalMs(this.ttlSeconds);
     const timeoutMs = Math.max(400, this.ttlSeconds * 100);
     const { signal } = this.ending;
     let failures = 0;
@@ -183,9 +184,4 @@ export class WireSession implements Session {
     const silentMs = Math.round(this.parts.clock.now() - this.provenAtMs);
     return `it could not be renewed for ${silentMs} ms, its TTL is ${this.ttlSeconds} s`;
   }
-}
-
-/** For differences between clock rates, and for the time it takes to stop. */
-function marginMs(ttlSeconds: number): number {
-  return Math.max(500, ttlSeconds * 250);
 }

@@ -1,4 +1,4 @@
-import type { InstantMs } from '../model/ids.ts';
+import type { InstantMs } from './ids.ts';
 
 const marginShare = 0.25;
 const leastMarginMs = 500;

@@ -1,6 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { deadlineMs, marginMs, renewalMs } from '../../src/ownership/deadline.ts';
+import { deadlineMs, marginMs, renewalMs } from '../../src/model/deadline.ts';
 
 test('the margin is a quarter of the TTL, and at least half a second', t => {
   t.deepEqual([1, 2, 3, 10, 60].map(marginMs), [500, 500, 750, 2_500, 15_000]);
