@@ -1,3 +1,4 @@
+import type { AppSpec } from '../model/app-spec.ts';
 import type { NodeConfig } from '../model/node-config.ts';
 import type { Capacity, SessionRecord } from '../model/records.ts';
 import type { Digest } from '../model/ids.ts';
@@ -15,9 +16,12 @@ import type { Random } from '../ports/random.ts';
 import type { Store } from '../ports/store.ts';
 import type { Doctor } from '../model/views.ts';
 import { subjectOfInstance } from '../model/ids.ts';
+import { reservation } from '../placement/reservation.ts';
+import { overcommitted } from '../promise/conflicts.ts';
 import { adminService, type AdminServiceOptions } from './admin-service.ts';
 import { assessLoop } from './assess-loop.ts';
 import { claimLoop } from './claim-loop.ts';
+import { collectLoop } from './collect-loop.ts';
 import { Deployments } from './deployments.ts';
 import { recordExpiries } from './expiries.ts';
 import { Holdings } from './holdings.ts';
@@ -30,6 +34,7 @@ import { requestLoop } from './request-loop.ts';
 import { SessionKeeper } from './session-keeper.ts';
 import { Starter } from './starter.ts';
 import { Supervisor } from './supervise-loop.ts';
+import { wantedOrWhyNot, type WantedInstance } from './wanted.ts';
 import { World } from './world.ts';
 
 export interface AgentParts {
@@ -50,6 +55,8 @@ export interface AgentParts {
   prober: Prober;
   artifacts: AdminServiceOptions['artifacts'];
   peers: Peers;
+  /** Why this machine cannot run such an app whatever room it has, as for limits it can't enforce; or null. */
+  unableTo: (spec: AppSpec) => string | null;
   /** null for a node without the `proxy` role. */
   proxy: Proxy | null;
   doctor: () => Promise<Doctor['checks']>;
@@ -171,7 +178,7 @@ export class Agent {
       holdings,
       clock,
       log,
-      refuses: () => null,
+      refuses: wanted => this.#refuses(wanted),
     }));
     const assessments = assessLoop({
       node,
@@ -185,10 +192,11 @@ export class Agent {
       clock,
       log,
     });
+    const collect = collectLoop({ world, store, artifacts, instances, clock, log });
     const requests = requestLoop({ node, world, store, holdings, instances, ledger, clock, log });
     this.#supervisor = new Supervisor({ node, world, store, keeper, ledger, random, clock, log });
     const proxyLoop = parts.proxy ? [new ProxyLoop({ world, proxy: parts.proxy, clock, log })] : [];
-    this.#others = [claims, promises, assessments, requests, this.#supervisor, ...proxyLoop];
+    this.#others = [claims, promises, assessments, requests, this.#supervisor, collect, ...proxyLoop];
     this.#unlisten = [
       world.onChange(['apps', 'sessions', 'owners', 'refusals'], () => claims.wake()),
       world.onChange(['apps', 'owners', 'promises', 'sessions'], () => instances.wake()),
@@ -303,6 +311,21 @@ export class Agent {
         this.#parts.clock.after(500, () => void this.#sessionChanged());
       });
     }
+  }
+
+  /** The authority on itself: what it holds by its own transactions, and what its machine can do. */
+  #refuses({ instance, spec, process }: WantedInstance): string | null {
+    const unable = this.#parts.unableTo(spec);
+    if (unable !== null) return unable;
+    const node = this.#parts.config.name;
+    const held = [...this.#holdings.held().values()].flatMap(holding => {
+      const wanted = wantedOrWhyNot(this.#world, holding.instance);
+      if ('notWanted' in wanted) return [];
+      return [{ instance: holding.instance, node, reserves: reservation(wanted.spec, wanted.process) }];
+    });
+    const asked = { instance, node, reserves: reservation(spec, process) };
+    const late = overcommitted({ node, capacity: this.#capacity }, [...held, asked]);
+    return late.find(problem => problem.message.startsWith(`${instance} `))?.message ?? null;
   }
 
   async #refreshArtifacts(): Promise<void> {

@@ -8,7 +8,7 @@ import type { Store } from '../ports/store.ts';
 import type { Holdings } from './holdings.ts';
 import { Loop } from './loop.ts';
 import type { SessionKeeper } from './session-keeper.ts';
-import { placementInputs } from './wanted.ts';
+import { placementInputs, wantedOrWhyNot, type WantedInstance } from './wanted.ts';
 import type { World } from './world.ts';
 
 /**
@@ -27,8 +27,8 @@ export interface ClaimLoopOptions {
   holdings: Holdings;
   clock: Clock;
   log: Log;
-  /** The node's own last word: why it will not take the subject, or null. */
-  refuses: (ranking: Ranking) => string | null;
+  /** The node's own last word: why it will not take an instance of that app, or null. */
+  refuses: (wanted: WantedInstance) => string | null;
 }
 
 /** Takes what is free and ranks this node first, or whose better candidates have let their turn pass. */
@@ -64,7 +64,9 @@ async function claim(options: ClaimLoopOptions, ranking: Ranking): Promise<void>
   const { world, keeper, holdings, store, node } = options;
   const session = keeper.current();
   if (!session || holdings.held().has(ranking.subject)) return;
-  const refusal = options.refuses(ranking);
+  const wanted = wantedOrWhyNot(world, ranking.instance);
+  if ('notWanted' in wanted) return;
+  const refusal = options.refuses(wanted);
   if (refusal !== null) {
     await store.commit(
       [{ kind: 'sessions', name: `${node}/${session.incarnation}`, lease: session.lease }],
@@ -72,7 +74,13 @@ async function claim(options: ClaimLoopOptions, ranking: Ranking): Promise<void>
         {
           put: 'refusals',
           name: `${ranking.subject}/${node}`,
-          value: { v: 1, subject: ranking.subject, node, reason: refusal },
+          value: {
+            v: 1,
+            subject: ranking.subject,
+            node,
+            reason: refusal,
+            generation: wanted.record.generation,
+          },
           lease: session.lease,
         },
       ],

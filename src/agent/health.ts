@@ -64,7 +64,7 @@ export class HealthChecks {
     let pauseMs = FIRST_MS;
     while (!signal.aborted) {
       const result = await this.#prober.probe(verification, { strict, signal });
-      if (signal.aborted) return;
+      if (aborted(signal)) return;
       const good = result.verdict === 'good';
       this.#tell(unit, { good, evidence: result.evidence });
       if (starting(unit) && !good) {
@@ -87,4 +87,9 @@ function question({ unit, healthcheck }: Watched): Verification | null {
     contains: healthcheck.contains,
     timeoutSeconds: healthcheck.timeoutSeconds,
   };
+}
+
+/** Read afresh: the compiler would take an earlier look for the present. */
+function aborted(signal: AbortSignal): boolean {
+  return signal.aborted;
 }

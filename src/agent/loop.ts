@@ -60,7 +60,7 @@ export class Loop {
         log.warn('a round failed and will be tried again', { loop: name, failures, waitMs, error });
         await this.#options.clock.sleep(Math.min(waitMs, 500), signal);
       }
-      if (!this.#woken) await this.#wait(waitMs);
+      await this.#wait(waitMs);
     }
   }
 

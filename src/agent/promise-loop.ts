@@ -1,4 +1,5 @@
 import { changes } from '../promise/changes.ts';
+import { impossible } from '../promise/conflicts.ts';
 import { ownPromises } from '../promise/own-promises.ts';
 import type { AppName, Digest, NodeName, Timestamp } from '../model/ids.ts';
 import type { NodePromise } from '../model/node-promise.ts';
@@ -88,7 +89,7 @@ export class PromiseLoop {
       this.#lease = session.lease;
     }
     const undertakings = this.#options.undertakings();
-    const next = ownPromises({
+    const all = ownPromises({
       node,
       capacity: this.#options.capacity,
       statuses: [...undertakings.statuses],
@@ -98,10 +99,24 @@ export class PromiseLoop {
       draining: undertakings.draining,
       requests: undertakings.requests,
     });
-    const difference = changes(this.#published, next, clock.timestamp(), undertakings.reasons);
+    const at = clock.timestamp();
+    const next = all.filter(promise => !this.#isImpossible({ ...promise, madeAt: at }));
+    const difference = changes(this.#published, next, at, undertakings.reasons);
     await this.#write(session, difference);
     this.#published = difference.all;
     return null;
+  }
+
+  /** What nobody could keep is not promised; that it came up at all is a defect, and is written down. */
+  #isImpossible(promise: NodePromise): boolean {
+    const problems = impossible(promise);
+    for (const problem of problems) {
+      this.#options.log.error('an impossible promise was not made', {
+        promise: promise.name,
+        reason: problem.message,
+      });
+    }
+    return problems.length > 0;
   }
 
   async #write(

@@ -139,9 +139,15 @@ export class SessionKeeper {
         signal.removeEventListener('abort', done);
         resolve();
       };
-      if (signal.aborted) return done();
+      if (signal.aborted) {
+        done();
+        return;
+      }
       signal.addEventListener('abort', done, { once: true });
-      session.onRenewed(() => this.#move('Renew'));
+      session.onRenewed(() => {
+        // A renewal that comes in after the loss brings nothing back: only a new session does.
+        if (this.#state === 'Active') this.#move('Renew');
+      });
       session.onLost(reason => {
         if (!signal.aborted) {
           this.#lostReason = reason;

@@ -88,7 +88,7 @@ export function placementInputs(world: World): {
       tiedTo: [],
       refusals: world.refusals
         .all()
-        .filter(entry => entry.value.subject === subject)
+        .filter(({ value }) => value.subject === subject && value.generation === record.generation)
         .map(entry => ({ node: entry.value.node, reason: entry.value.reason })),
     });
   }

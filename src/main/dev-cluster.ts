@@ -112,6 +112,7 @@ async function start(
   say(`starting ${nodes.map(node => node.name).join(', ')}`);
   await Promise.all(nodes.map(node => node.start()));
   await Promise.all(nodes.map(node => node.ready(signal)));
+  await allTogether(nodes, clock, signal);
 
   const api = nodes[0]?.url ?? '';
   const stopped = new AbortController();
@@ -167,6 +168,13 @@ async function startProxy(
   const loop = new ProxyLoop({ world, proxy, clock, log });
   loop.start();
   closers.push(() => loop.stop());
+}
+
+/** Each node knows of all of them: the apps are spread over the whole cluster from the first one on. */
+async function allTogether(nodes: DevNode[], clock: Clock, signal: AbortSignal): Promise<void> {
+  for (const node of nodes) {
+    while (!signal.aborted && (await node.knownNodes()) < nodes.length) await clock.sleep(30, signal);
+  }
 }
 
 async function tell(order: Start, api: string): Promise<void> {

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { apiClient } from '../api/client.ts';
 import { processDriver } from '../drivers/process-driver.ts';
 import { lastLines } from '../platform/output-file.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -86,6 +87,11 @@ export class DevNode {
       }
       await clock.sleep(30, signal);
     }
+  }
+
+  /** How many nodes it sees in the cluster. */
+  async knownNodes(): Promise<number> {
+    return (await apiClient({ url: this.url }).nodes()).items.length;
   }
 
   /** As if its power were cut: agent and apps at once. */

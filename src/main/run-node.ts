@@ -11,6 +11,7 @@ import { networkProber } from '../drivers/network-prober.ts';
 import { processDriver } from '../drivers/process-driver.ts';
 import { staticDriver } from '../drivers/static-driver.ts';
 import { readNodeConfig } from '../manifest/node-config.ts';
+import type { AppSpec } from '../model/app-spec.ts';
 import type { NodeConfig } from '../model/node-config.ts';
 import { problemText } from '../model/problem.ts';
 import { systemClock } from '../platform/clock.ts';
@@ -112,6 +113,7 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
         })
       : null;
     if (proxy) closers.push(() => (interrupted() ? proxy.stop() : Promise.resolve()));
+    const enforceable = await processes.limitsEnforceable();
     const left = new AbortController();
     const agent = new Agent({
       config,
@@ -129,6 +131,7 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
       prober: networkProber({ clock }),
       artifacts,
       peers: httpPeers(),
+      unableTo: spec => unenforceable(spec, enforceable),
       proxy,
       doctor: () => nodeDoctor({ config, store, processes, log }),
       metrics: () => metrics.text(),
@@ -156,6 +159,22 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
   } finally {
     for (const close of closers.reverse()) await close();
   }
+}
+
+/** A declared limit is a guarantee: a node that can't hold an app to it does not take it. */
+function unenforceable(
+  spec: AppSpec,
+  can: { memory: boolean; cpu: boolean; processes: boolean },
+): string | null {
+  const { memoryBytes, cpu, processes } = spec.limits;
+  const missing = [
+    ...(memoryBytes !== null && !can.memory ? ['memory'] : []),
+    ...(cpu !== null && !can.cpu ? ['cpu'] : []),
+    ...(processes !== null && !can.processes ? ['processes'] : []),
+  ];
+  return missing.length === 0
+    ? null
+    : `this node can't enforce the limits declared for ${missing.join(', ')}`;
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

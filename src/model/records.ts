@@ -143,6 +143,8 @@ export interface RefusalRecord {
   subject: Subject;
   node: NodeName;
   reason: string;
+  /** Of the app, when it was refused: another one is looked at afresh. */
+  generation: number;
 }
 
 /** A supervisor asks; only the node decides (promise theory: an imposition). */

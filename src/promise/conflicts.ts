@@ -23,34 +23,6 @@ export function hostnameConflicts(spec: AppSpec, holders: ReadonlyMap<string, Ap
   });
 }
 
-/**
- * Fixed ports that this app can have on no node, because others hold them there. `holders` by `<node>/<port>`. One node
- * with all of its ports free is enough.
- */
-export function portConflicts(
-  spec: AppSpec,
-  holders: ReadonlyMap<string, AppName>,
-  nodes: NodeName[],
-): Problem[] {
-  const held = nodes.map(node =>
-    spec.ports.flatMap(({ number }) => {
-      const holder = holders.get(`${node}/${number}`);
-      return holder === undefined || holder === spec.app ? [] : [{ node, number, holder }];
-    }),
-  );
-  if (held.length === 0 || held.some(conflicts => conflicts.length === 0)) return [];
-  return held
-    .flat()
-    .map(({ node, number, holder }) =>
-      problem(
-        spec.app,
-        'ports',
-        `port ${number} on ${node} is held by app "${holder}"`,
-        `choose another port, or remove "${holder}" first`,
-      ),
-    );
-}
-
 /** Instances that do not fit on a node after those before them. Give them oldest first: those keep their place. */
 export function overcommitted(
   node: { node: NodeName; capacity: Capacity },

@@ -1,11 +1,10 @@
 import test from 'ava';
 import { problemText } from '../../src/model/problem.ts';
 import type { NodePromise } from '../../src/model/node-promise.ts';
-import { hostnameConflicts, impossible, overcommitted, portConflicts } from '../../src/promise/conflicts.ts';
+import { hostnameConflicts, impossible, overcommitted } from '../../src/promise/conflicts.ts';
 import { appSpec, runningPromise } from '../support/nouns.ts';
 
 const two = appSpec({ hostnames: ['a.example.com', 'b.example.com'] });
-const mail = appSpec({ app: 'mail', ports: [{ number: 25, protocol: 'tcp', name: null }] });
 const mebibyte = 1024 * 1024;
 
 test('a host name that another app holds is refused with its name', t => {
@@ -19,26 +18,6 @@ test('a host name that another app holds is refused with its name', t => {
 });
 
 test('host names that nobody holds are free', t => t.deepEqual(hostnameConflicts(two, new Map()), []));
-
-test('a fixed port held on every node is refused with the holders', t => {
-  const holders = new Map([
-    ['node-1/25', 'post'],
-    ['node-2/25', 'spam'],
-  ]);
-  t.deepEqual(
-    portConflicts(mail, holders, ['node-1', 'node-2']).map(({ message }) => message),
-    ['port 25 on node-1 is held by app "post"', 'port 25 on node-2 is held by app "spam"'],
-  );
-});
-
-test('one node with the port free, or held by the app itself, is enough', t => {
-  t.deepEqual(portConflicts(mail, new Map([['node-1/25', 'post']]), ['node-1', 'node-2']), []);
-  t.deepEqual(portConflicts(mail, new Map([['node-1/25', 'mail']]), ['node-1']), []);
-});
-
-test('an app without fixed ports conflicts with nobody', t => {
-  t.deepEqual(portConflicts(two, new Map([['node-1/25', 'post']]), ['node-1']), []);
-});
 
 test('what does not fit after the older ones is named with the numbers', t => {
   const node = { node: 'node-1', capacity: { memoryBytes: 300 * mebibyte, cpu: 1 } };

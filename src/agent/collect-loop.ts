@@ -1,0 +1,51 @@
+import type { Artifacts } from '../ports/artifacts.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Log } from '../ports/log.ts';
+import type { Store } from '../ports/store.ts';
+import type { InstanceLoop } from './instance-loop.ts';
+import { parseInstanceId } from '../model/ids.ts';
+import { Loop } from './loop.ts';
+import type { World } from './world.ts';
+
+const EVERY_MS = 60 * 60_000;
+/** Releases of each app whose artifacts are kept, so that going back needs no build. */
+const RELEASES_KEPT = 5;
+
+export interface CollectLoopOptions {
+  world: World;
+  store: Store;
+  artifacts: Artifacts;
+  instances: InstanceLoop;
+  clock: Clock;
+  log: Log;
+}
+
+/** Removes artifacts and unpacked releases that nothing here needs any more. */
+export function collectLoop({ world, store, artifacts, instances, clock, log }: CollectLoopOptions): Loop {
+  return new Loop({
+    name: 'collect',
+    clock,
+    log,
+    everyMs: EVERY_MS,
+    round: async () => {
+      const { entries } = await store.list('releases');
+      const kept = world.apps.all().flatMap(({ name }) =>
+        entries
+          .map(entry => entry.value)
+          .filter(release => release.app === name)
+          .slice(-RELEASES_KEPT),
+      );
+      const wanted = world.apps.all().map(entry => entry.value);
+      const digests = [...wanted, ...kept].flatMap(({ artifact }) => (artifact ? [artifact.digest] : []));
+      const releases = [
+        ...wanted.map(({ app, release }) => ({ app, release })),
+        ...instances
+          .units()
+          .map(({ instance, release }) => ({ app: parseInstanceId(instance).app, release })),
+      ];
+      const { removed } = await artifacts.collect({ digests, releases });
+      if (removed > 0) log.info('removed what nothing needs any more', { removed });
+      return null;
+    },
+  });
+}
