@@ -8,6 +8,7 @@ import type { ArtifactRef } from '../model/records.ts';
 import { ArtifactError, type Artifacts, type BuildNote } from '../ports/artifacts.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
+import type { PeerCredentials } from '../ports/peers.ts';
 import { readArchive } from './archive.ts';
 import { buildArtifact, removeOldBuilds, type BuildRoom } from './build.ts';
 import { forgetLost } from './build-cache.ts';
@@ -15,7 +16,7 @@ import { buildEnvironment } from './build-environment.ts';
 import { ContentStore } from './cas.ts';
 import { runCommand, shellCommand } from './command.ts';
 import { DEFAULT_MAX_SOURCE_BYTES, factsOf, PackError, type SourceFacts } from './pack.ts';
-import { fetchFromPeers, type PeerTls } from './peer-fetch.ts';
+import { fetchFromPeers } from './peer-fetch.ts';
 import { removeReleases, unpackRelease, type ReleaseRoom, type UnpackedRelease } from './releases.ts';
 import { SingleFlight } from './single-flight.ts';
 import { DamagedArtifact } from './unpack.ts';
@@ -60,7 +61,7 @@ export function localArtifacts(options: {
   clock: Clock;
   log: Log;
   limits?: Partial<ArtifactLimits>;
-  peerTls?: PeerTls | null;
+  peerTls?: PeerCredentials | null;
   /** The agent's environment, of which builds get PATH and the package managers' settings. */
   env?: Record<string, string | undefined>;
   platform?: string;
@@ -73,7 +74,7 @@ class DirectoryArtifacts implements LocalArtifacts {
   private readonly clock: Clock;
   private readonly log: Log;
   private readonly limits: ArtifactLimits;
-  private readonly tls: PeerTls | null;
+  private readonly tls: PeerCredentials | null;
   private readonly buildRoom: BuildRoom;
   private readonly releaseRoom: ReleaseRoom;
   private readonly fetches = new SingleFlight<void>();

@@ -4,22 +4,17 @@ import type { Digest } from '../model/ids.ts';
 import type { Endpoint } from '../model/node-promise.ts';
 import { ArtifactError } from '../ports/artifacts.ts';
 import type { Clock } from '../ports/clock.ts';
+import type { PeerCredentials } from '../ports/peers.ts';
 import type { ContentStore } from './cas.ts';
 import { untilStalled } from './stall.ts';
-
-/** PEM texts, for peers that want mutual TLS. */
-export interface PeerTls {
-  ca: string;
-  cert: string;
-  key: string;
-}
 
 export interface PeerRoom {
   store: ContentStore;
   clock: Clock;
   /** A peer that sends nothing for so long is given up. */
   stallSeconds: number;
-  tls: PeerTls | null;
+  /** null = plain HTTP, for peers on loopback. */
+  tls: PeerCredentials | null;
 }
 
 /**
