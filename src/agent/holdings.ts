@@ -117,7 +117,6 @@ export class Holdings {
     const revision = await this.#commitOwner(subject, record, compares);
     // The wait may have outlived the session; what was written then is taken over by whoever comes next.
     if (revision === null || !session.valid()) return false;
-    this.#former.delete(subject);
     this.#hold(subject, String(revision), session.incarnation);
     this.#ledger.note({
       kind: 'subject-acquired',
@@ -170,9 +169,12 @@ export class Holdings {
     }
   }
 
+  /** What is held is not former any more: nothing is looked after twice. */
   #hold(subject: Subject, token: Token, incarnation: string): void {
     const instance = instanceOfSubject(subject);
-    if (instance !== null) this.#held.set(subject, { subject, instance, token, incarnation });
+    if (instance === null) return;
+    this.#former.delete(subject);
+    this.#held.set(subject, { subject, instance, token, incarnation });
   }
 
   #changed(): void {
