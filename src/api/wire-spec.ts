@@ -63,7 +63,11 @@ export const appSpecBody = z
     source: source.nullable(),
     build,
     beforeRun: z.array(text),
-    processes: z.array(process).min(1),
+    // None = the agent finds it in the source.
+    processes: z.array(process),
+    webSettings: process
+      .pick({ scale: true, exclusive: true, startTimeoutSeconds: true, stopTimeoutSeconds: true })
+      .optional(),
     crons: z.array(z.strictObject({ schedule: text, command: text })),
     env: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be a variable name'), envValue),
     hostnames: z.array(z.string().min(1).max(253)),

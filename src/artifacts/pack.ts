@@ -99,11 +99,14 @@ export async function packTree(
   }
 }
 
-/** What the manifest reader wants to see of an app's directory, by path relative to it; what is not there is left out. */
-export async function readAppFiles(directory: string): Promise<Record<string, string>> {
+/** Texts of a directory by path relative to it; what is not there is left out. @throws PackError when one can't be read */
+export async function readAppFiles(
+  directory: string,
+  paths: readonly string[],
+): Promise<Record<string, string>> {
   await requireDirectory(directory);
   const files: Record<string, string> = {};
-  for (const path of ['hop3.toml', 'hop3/hop3.toml', 'hop3.yaml', 'Procfile', 'hop3/Procfile', 'ENV']) {
+  for (const path of paths) {
     const text = await optionalText(join(directory, path));
     if (text !== null) files[path] = text;
   }

@@ -17,12 +17,13 @@ export interface SourceFacts {
 export function completeProcesses(
   spec: AppSpec,
   facts: SourceFacts,
-  settings: ProcessSettings = defaultSettings(spec),
+  settings: ProcessSettings = spec.webSettings ?? defaultSettings(spec),
 ): AppSpec {
   if (spec.processes.length > 0) return spec;
   const web = suggestedWeb(spec, facts);
   if (web === null) return spec;
-  return { ...spec, processes: [{ type: 'web', ...web, routed: true, ...settings }] };
+  const { webSettings: _settings, ...rest } = spec;
+  return { ...rest, processes: [{ type: 'web', ...web, routed: true, ...settings }] };
 }
 
 function defaultSettings(spec: AppSpec): ProcessSettings {

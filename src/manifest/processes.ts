@@ -1,4 +1,4 @@
-import type { CronSpec, ProcessSpec } from '../model/app-spec.ts';
+import type { CronSpec, ProcessSpec, WebSettings } from '../model/app-spec.ts';
 import { cronHint, readCron } from './cron.ts';
 import { shown } from './tree.ts';
 import { processNamePattern } from './words.ts';
@@ -20,10 +20,7 @@ export interface Hooks {
 }
 
 /** What a manifest says of a process besides its command. */
-export type ProcessSettings = Pick<
-  ProcessSpec,
-  'scale' | 'exclusive' | 'startTimeoutSeconds' | 'stopTimeoutSeconds'
->;
+export type ProcessSettings = WebSettings;
 
 /** What one file says is to be run. */
 export interface Declared {

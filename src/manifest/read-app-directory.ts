@@ -16,6 +16,9 @@ export const appFiles = {
   env: ['ENV', 'hop3/ENV'],
 } as const;
 
+/** All of them: what a reader of directories has to look for. */
+export const appFilePaths: readonly string[] = Object.values(appFiles).flat();
+
 export interface ReadDirectory {
   /** null when there is a problem. It may have no process yet: see `completeProcesses`. */
   spec: AppSpec | null;

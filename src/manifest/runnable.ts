@@ -12,7 +12,10 @@ const addonVariables: ReadonlyMap<string, readonly string[]> = new Map([
   ['email', ['EMAIL_HOST', 'EMAIL_URL']],
 ]);
 
-/** Why this agent cannot run an app whose manifest is right. Empty = it can. Apply refuses otherwise. */
+/**
+ * Why this agent cannot run an app whose manifest is right. Empty = it can. Apply refuses otherwise. A spec without
+ * processes passes when its source is not at hand: whoever fetches it completes the spec, and looks again.
+ */
 export function runnable(spec: AppSpec, file: string = spec.app): Problem[] {
   const problem = (field: string, message: string, hint: string | null): Problem => {
     return { file, line: 0, column: 0, field, message, hint };
@@ -22,7 +25,8 @@ export function runnable(spec: AppSpec, file: string = spec.app): Problem[] {
   if (builder === 'docker' || builder === 'nix') {
     problems.push(problem('build.builder', `apps are not built with ${builder} here`, 'auto, local or none'));
   }
-  if (spec.processes.length === 0) {
+  const mayStillBeFound = spec.source !== null && spec.source.kind !== 'path';
+  if (spec.processes.length === 0 && !mayStillBeFound) {
     const hint = 'give run.start, run.workers or build.static-dir';
     problems.push(
       problem('run', 'there is nothing to run: no process is named, and none was recognised', hint),

@@ -10,8 +10,10 @@ export interface AppSpec {
   build: BuildSpec;
   /** Commands run once per release, in order, before any instance of it starts. */
   beforeRun: string[];
-  /** At least one; `web` first when there is one. */
+  /** `web` first when there is one. None = the agent finds it in the source; then `webSettings` are its settings. */
   processes: ProcessSpec[];
+  /** What the manifest says of a web process that only the source will name; gone once the agent has found it. */
+  webSettings?: WebSettings | undefined;
   crons: CronSpec[];
   env: Record<string, EnvValue>;
   /** Names the proxy answers for; empty = no proxy, reachable only on its port. `_` is the catch-all. */
@@ -66,6 +68,12 @@ export interface ProcessSpec {
   startTimeoutSeconds: number;
   stopTimeoutSeconds: number;
 }
+
+/** What a manifest says of a process besides its command. */
+export type WebSettings = Pick<
+  ProcessSpec,
+  'scale' | 'exclusive' | 'startTimeoutSeconds' | 'stopTimeoutSeconds'
+>;
 
 export interface CronSpec {
   /** Five fields. */

@@ -13,6 +13,7 @@ const IMPACTS: Readonly<Record<keyof AppSpec, Impact>> = {
   build: 'rebuild',
   beforeRun: 'restart',
   processes: 'restart',
+  webSettings: 'in-place',
   crons: 'in-place',
   env: 'restart',
   hostnames: 'in-place',

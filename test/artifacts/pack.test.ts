@@ -139,20 +139,28 @@ test('packing can be aborted', async t => {
   t.deepEqual(await readdir(into), []);
 });
 
-test("an app's own files are read from both places, others are not", async t => {
+test('the texts that are asked for are read, others are not', async t => {
   const directory = await tree(t, {
     Procfile: 'web: x',
     'hop3/hop3.toml': '[run]',
     ENV: 'A=1',
     'app.py': '',
   });
-  t.deepEqual(await readAppFiles(directory), { Procfile: 'web: x', 'hop3/hop3.toml': '[run]', ENV: 'A=1' });
+  const paths = ['Procfile', 'hop3/hop3.toml', 'hop3.toml', 'ENV'];
+  t.deepEqual(await readAppFiles(directory, paths), {
+    Procfile: 'web: x',
+    'hop3/hop3.toml': '[run]',
+    ENV: 'A=1',
+  });
 });
 
 test('a directory where a file was expected is named', async t => {
   const directory = await tree(t, {});
   await mkdir(join(directory, 'Procfile'));
-  await t.throwsAsync(readAppFiles(directory), { instanceOf: PackError, message: /cannot read .*Procfile/ });
+  await t.throwsAsync(readAppFiles(directory, ['Procfile']), {
+    instanceOf: PackError,
+    message: /cannot read .*Procfile/,
+  });
 });
 
 const packages: { name: string; json: string; start: boolean }[] = [

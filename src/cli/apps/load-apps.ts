@@ -1,12 +1,12 @@
 import { readFile, stat } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, relative, resolve, sep } from 'node:path';
 import { readAppFiles, sourceFacts } from '../../artifacts/pack.ts';
 import { checkTogether } from '../../manifest/check-together.ts';
 import { completeProcesses } from '../../manifest/complete-processes.ts';
-import { readAppDirectory } from '../../manifest/read-app-directory.ts';
+import { appFilePaths, appFiles, readAppDirectory } from '../../manifest/read-app-directory.ts';
 import { readManifests } from '../../manifest/read-manifest.ts';
 import { runnable } from '../../manifest/runnable.ts';
-import type { AppSpec } from '../../model/app-spec.ts';
+import type { AppSpec, WebSettings } from '../../model/app-spec.ts';
 import type { Problem } from '../../model/problem.ts';
 import type { CommandContext } from '../context.ts';
 import { CliFailure, EXIT } from '../failure.ts';
@@ -30,11 +30,21 @@ export interface LoadedApps {
   sources: Map<string, string>;
 }
 
+/** An app as its manifest has it, before its source was looked at. */
+interface ReadApp extends LoadedApp {
+  webSettings: WebSettings;
+}
+
 /**
  * Reads all that was named on the command line: YAML manifests, `-` for stdin, directories and their hop3.toml; each
- * checked by itself and all together. @throws Error when a file can't be read
+ * checked by itself and all together. `change` has the last word on each spec, once its processes are known.
+ * @throws Error when a file can't be read
  */
-export async function loadApps(context: CommandContext, files: string[]): Promise<LoadedApps> {
+export async function loadApps(
+  context: CommandContext,
+  files: string[],
+  change: (spec: AppSpec) => AppSpec = spec => spec,
+): Promise<LoadedApps> {
   const read = await Promise.all(files.map(file => readNamed(context, file)));
   const manifests = read.filter(one => one.kind === 'manifest');
   const directories = read.filter(one => one.kind === 'directory');
@@ -44,14 +54,16 @@ export async function loadApps(context: CommandContext, files: string[]): Promis
     for (const [name, text] of Object.entries(texts)) sources.set(join(shown, name), text);
     return { path, ...loadDirectory(path, shown, texts) };
   });
-  const located: LoadedApp[] = [
+  const located: ReadApp[] = [
     ...fromManifests.apps.map(app => ({
       ...app,
       directory: sourceDirectory(app.spec, folderOf(context, app.file)),
     })),
     ...fromDirectories.flatMap(({ app }) => app ?? []),
   ];
-  const completed = await Promise.all(located.map(complete));
+  const completed = (await Promise.all(located.map(complete))).map(({ app, problems }) => {
+    return { app: { ...app, spec: change(app.spec) }, problems };
+  });
   return {
     apps: completed.map(({ app }) => app),
     problems: inReadingOrder([
@@ -92,8 +104,8 @@ async function readNamed(context: CommandContext, file: string): Promise<Named> 
   const path = context.path(file);
   const directory = await appDirectory(path);
   if (directory !== null) {
-    const shown = directory === path ? file : join(file, directory === dirname(path) ? '..' : '../..');
-    return { kind: 'directory', path: directory, shown, files: await readAppFiles(directory) };
+    const shown = join(file, relative(path, directory));
+    return { kind: 'directory', path: directory, shown, files: await readAppFiles(directory, appFilePaths) };
   }
   return { kind: 'manifest', file, text: await readFile(path, 'utf8') };
 }
@@ -104,22 +116,24 @@ async function readStdin({ io }: CommandContext): Promise<string> {
   return Buffer.concat(chunks).toString('utf8');
 }
 
-/** A hop3.toml speaks for the directory it is in, and is read with the Procfile and ENV beside it. */
+/** A hop3.toml speaks for the directory of its app, and is read with the Procfile and ENV there. */
 async function appDirectory(path: string): Promise<string | null> {
   if ((await stat(path)).isDirectory()) return path;
-  if (basename(path) !== 'hop3.toml') return null;
-  const folder = dirname(path);
-  return basename(folder) === 'hop3' ? dirname(folder) : folder;
+  const place = appFiles.toml.find(name => path.endsWith(sep + name));
+  return place === undefined ? null : path.slice(0, -place.length - 1) || sep;
 }
 
 function loadDirectory(
   path: string,
   shown: string,
   files: Record<string, string>,
-): { app: LoadedApp | null; problems: Problem[]; unsupported: Problem[] } {
-  const { spec, problems, unsupported } = readAppDirectory(files, { directoryName: basename(path) });
+): { app: ReadApp | null; problems: Problem[]; unsupported: Problem[] } {
+  const { spec, webSettings, problems, unsupported } = readAppDirectory(files, {
+    directoryName: basename(path),
+  });
   const inPlace = (problem: Problem): Problem => ({ ...problem, file: join(shown, problem.file) });
-  const app = spec === null ? null : { spec, file: shown, line: 0, directory: directoryOf(spec, path) };
+  const app =
+    spec === null ? null : { spec, webSettings, file: shown, line: 0, directory: directoryOf(spec, path) };
   return { app, problems: problems.map(inPlace), unsupported: unsupported.map(inPlace) };
 }
 
@@ -136,14 +150,20 @@ function folderOf(context: CommandContext, file: string): string {
   return file === '<stdin>' ? context.io.cwd : dirname(context.path(file));
 }
 
-async function complete(app: LoadedApp): Promise<{ app: LoadedApp; problems: Problem[] }> {
-  if (app.directory === null) return { app, problems: [] };
+async function complete({ webSettings, ...app }: ReadApp): Promise<{ app: LoadedApp; problems: Problem[] }> {
+  if (app.directory === null) return { app: leftToAgent(app, webSettings), problems: [] };
   const found = await stat(app.directory).catch(() => null);
   if (!found?.isDirectory()) {
     return { app, problems: [problemOf(app, 'source.path', `${app.directory} is not a directory`)] };
   }
-  const spec = completeProcesses(app.spec, await sourceFacts(app.directory));
+  const spec = completeProcesses(app.spec, await sourceFacts(app.directory), webSettings);
   return { app: { ...app, spec }, problems: [] };
+}
+
+/** A source that is not on this machine is looked into by the agent that fetches it. */
+function leftToAgent(app: LoadedApp, webSettings: WebSettings): LoadedApp {
+  if (app.spec.processes.length > 0 || app.spec.source === null) return app;
+  return { ...app, spec: { ...app.spec, webSettings } };
 }
 
 /** Files in the order they were named, and each from top to bottom. */

@@ -11,14 +11,14 @@ import { readScales } from './scale.ts';
 export async function deploy(context: CommandContext, call: Invocation): Promise<number> {
   const changes = readChanges(call);
   const directory = call.optionalArgument(0) ?? '.';
-  const loaded = await loadApps(context, [directory]);
+  const loaded = await loadApps(context, [directory], spec => changed(spec, changes));
   const [app, second] = requireSound(loaded);
   if (app === undefined || second !== undefined) {
     throw new CliFailure(EXIT.failed, `${directory} is not one app`, {
       hint: 'hop3-agent apply FILE… takes manifests',
     });
   }
-  const specs = await uploadSources(context, [{ ...app, spec: changed(app.spec, changes) }]);
+  const specs = await uploadSources(context, [app]);
   const applied = await handOver(context, specs, loaded);
   await tellApplied(context, applied, call.number('timeout') ?? 300);
   return EXIT.ok;
@@ -47,10 +47,11 @@ function readChanges(call: Invocation): Changes {
 }
 
 function changed(spec: AppSpec, { app, env, scales, hostnames }: Changes): AppSpec {
-  const types = spec.processes.map(process => process.type);
+  const types = spec.webSettings ? ['web'] : spec.processes.map(process => process.type);
   const unknown = Object.keys(scales).find(type => !types.includes(type));
   if (unknown !== undefined) {
-    throw usageFailure(`${spec.app} has no process type "${unknown}"`, `it has ${types.join(', ')}`);
+    const has = types.length > 0 ? types.join(', ') : 'none';
+    throw usageFailure(`${spec.app} has no process type "${unknown}"`, `it has ${has}`);
   }
   const literals = Object.entries(env).map(([name, value]): [string, EnvValue] => [
     name,
@@ -62,5 +63,8 @@ function changed(spec: AppSpec, { app, env, scales, hostnames }: Changes): AppSp
     env: { ...spec.env, ...Object.fromEntries(literals) },
     hostnames: hostnames.length > 0 ? [...new Set(hostnames)] : spec.hostnames,
     processes: spec.processes.map(process => ({ ...process, scale: scales[process.type] ?? process.scale })),
+    ...(spec.webSettings
+      ? { webSettings: { ...spec.webSettings, scale: scales['web'] ?? spec.webSettings.scale } }
+      : {}),
   };
 }

@@ -3,8 +3,9 @@ import { basename, dirname, join, relative } from 'node:path';
 import { readAppFiles, sourceFacts } from '../../artifacts/pack.ts';
 import { completeProcesses } from '../../manifest/complete-processes.ts';
 import { manifestText } from '../../manifest/manifest-text.ts';
-import { readAppDirectory } from '../../manifest/read-app-directory.ts';
+import { appFilePaths, readAppDirectory } from '../../manifest/read-app-directory.ts';
 import type { AppSpec } from '../../model/app-spec.ts';
+import { problemText, type Problem } from '../../model/problem.ts';
 import type { CommandContext } from '../context.ts';
 import { CliFailure, EXIT } from '../failure.ts';
 import type { Invocation } from '../invocation.ts';
@@ -21,7 +22,7 @@ export async function init(context: CommandContext, call: Invocation): Promise<n
       '--force starts from the other files, as if it was not',
     );
   }
-  const spec = await readSpec(directory, shown, files);
+  const spec = await readSpec(context, directory, shown, files);
   const output = call.text('output');
   const target = output === null ? join(directory, defaultName(spec, files)) : context.path(output);
   const text = manifestText(withSource(spec, output === '-' ? io.cwd : dirname(target), directory));
@@ -40,20 +41,30 @@ export async function init(context: CommandContext, call: Invocation): Promise<n
 
 /** Without a manifest of ours: what is to be written cannot be what it is written from. */
 async function filesOf(directory: string): Promise<{ files: Record<string, string>; hasManifest: boolean }> {
-  const all = Object.entries(await readAppFiles(directory));
+  const all = Object.entries(await readAppFiles(directory, appFilePaths));
   const files = Object.fromEntries(all.filter(([name]) => !name.endsWith('.yaml')));
   return { files, hasManifest: Object.keys(files).length < all.length };
 }
 
-async function readSpec(directory: string, shown: string, files: Record<string, string>): Promise<AppSpec> {
-  const { spec, problems } = readAppDirectory(files, { directoryName: basename(directory) });
+async function readSpec(
+  { out }: CommandContext,
+  directory: string,
+  shown: string,
+  files: Record<string, string>,
+): Promise<AppSpec> {
+  const read = readAppDirectory(files, { directoryName: basename(directory) });
+  const { spec, webSettings } = read;
+  const inPlace = (problem: Problem): Problem => ({ ...problem, file: join(shown, problem.file) });
   if (spec === null) {
     throw new CliFailure(EXIT.failed, `nothing was written: ${shown} has problems to solve first`, {
-      problems: problems.map(problem => ({ ...problem, file: join(shown, problem.file) })),
+      problems: read.problems.map(inPlace),
       sources: new Map(Object.entries(files).map(([name, text]) => [join(shown, name), text])),
     });
   }
-  return completeProcesses(spec, await sourceFacts(directory));
+  for (const problem of read.unsupported) {
+    out.note(`${out.paint.yellow('warning')}: ${problemText(inPlace(problem))}; it is left out`);
+  }
+  return completeProcesses(spec, await sourceFacts(directory), webSettings);
 }
 
 /** A directory has hop3.yaml or hop3.toml, not both; beside the latter, the manifest is named after its app. */
