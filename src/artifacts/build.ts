@@ -42,27 +42,48 @@ export async function buildArtifact(
   note: (note: BuildNote) => void,
   signal: AbortSignal,
 ): Promise<ArtifactRef> {
-  if (spec.source === null)
-    throw new ArtifactError(`${spec.app} has no source to build`, { retryable: false });
   if (spec.build.builder === 'docker' || spec.build.builder === 'nix') {
     throw new ArtifactError(`the builder "${spec.build.builder}" is not supported: use auto, local or none`, {
       retryable: false,
     });
   }
+  return inWorkDirectory(room, async work => {
+    const task = { spec, room, note, signal };
+    const source = await sourceInto(work, task);
+    return buildSource(source, join(work, 'src'), task);
+  });
+}
+
+/** Brings the spec's source into the store. @throws ArtifactError */
+export function obtainArtifactSource(
+  spec: AppSpec,
+  room: BuildRoom,
+  note: (note: BuildNote) => void,
+  signal: AbortSignal,
+): Promise<Digest> {
+  return inWorkDirectory(room, work => sourceInto(work, { spec, room, note, signal }));
+}
+
+async function inWorkDirectory<T>(room: BuildRoom, use: (work: string) => Promise<T>): Promise<T> {
   await mkdir(room.buildsDirectory, { recursive: true });
   await mkdir(room.env.HOME, { recursive: true });
   const work = await mkdtemp(join(room.buildsDirectory, `${room.run}-`));
   try {
-    const source = await obtainSource(spec.source, room, {
-      work,
-      ignore: spec.build.ignore,
-      note: text => note({ step: 'fetch', text }),
-      signal,
-    });
-    return await buildSource(source, join(work, 'src'), { spec, room, note, signal });
+    return await use(work);
   } finally {
     await rm(work, { recursive: true, force: true });
   }
+}
+
+async function sourceInto(work: string, { spec, room, note, signal }: Task): Promise<Digest> {
+  const { app, source, build } = spec;
+  if (source === null) throw new ArtifactError(`${app} has no source to build`, { retryable: false });
+  return obtainSource(source, room, {
+    work,
+    ignore: build.ignore,
+    note: text => note({ step: 'fetch', text }),
+    signal,
+  });
 }
 
 /** Removes what a crash left half-built. */

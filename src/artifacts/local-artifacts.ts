@@ -5,19 +5,19 @@ import type { AppSpec } from '../model/app-spec.ts';
 import type { Digest } from '../model/ids.ts';
 import type { Endpoint } from '../model/node-promise.ts';
 import type { ArtifactRef } from '../model/records.ts';
-import { ArtifactError, type Artifacts, type BuildNote } from '../ports/artifacts.ts';
+import { ArtifactError, type Artifacts, type BuildNote, type UnpackedArtifact } from '../ports/artifacts.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { PeerCredentials } from '../ports/peers.ts';
 import { readArchive } from './archive.ts';
-import { buildArtifact, removeOldBuilds, type BuildRoom } from './build.ts';
+import { buildArtifact, obtainArtifactSource, removeOldBuilds, type BuildRoom } from './build.ts';
 import { forgetLost } from './build-cache.ts';
 import { buildEnvironment } from './build-environment.ts';
 import { ContentStore } from './cas.ts';
 import { runCommand, shellCommand } from './command.ts';
 import { DEFAULT_MAX_SOURCE_BYTES, factsOf, PackError, type SourceFacts } from './pack.ts';
 import { fetchFromPeers } from './peer-fetch.ts';
-import { removeReleases, unpackRelease, type ReleaseRoom, type UnpackedRelease } from './releases.ts';
+import { removeReleases, unpackRelease, type ReleaseRoom } from './releases.ts';
 import { SingleFlight } from './single-flight.ts';
 import { DamagedArtifact } from './unpack.ts';
 
@@ -47,11 +47,6 @@ const DEFAULT_LIMITS: ArtifactLimits = {
   keepUnusedSeconds: 15 * 60,
 };
 
-export interface LocalArtifacts extends Artifacts {
-  /** What an uploaded source tree holds, for completing a spec without processes. @throws ArtifactError */
-  inspect(digest: Digest): Promise<SourceFacts>;
-}
-
 /**
  * The artifacts of one node, below its state directory: `artifacts/` (the store), `apps/<app>/releases/<n>/src`
  * (unpacked), `builds/` (being built), `build-cache/` (what was built from what), `cache/` (of the package managers).
@@ -65,11 +60,11 @@ export function localArtifacts(options: {
   /** The agent's environment, of which builds get PATH and the package managers' settings. */
   env?: Record<string, string | undefined>;
   platform?: string;
-}): LocalArtifacts {
+}): Artifacts {
   return new DirectoryArtifacts(options);
 }
 
-class DirectoryArtifacts implements LocalArtifacts {
+class DirectoryArtifacts implements Artifacts {
   private readonly store: ContentStore;
   private readonly clock: Clock;
   private readonly log: Log;
@@ -78,7 +73,7 @@ class DirectoryArtifacts implements LocalArtifacts {
   private readonly buildRoom: BuildRoom;
   private readonly releaseRoom: ReleaseRoom;
   private readonly fetches = new SingleFlight<void>();
-  private readonly unpacks = new SingleFlight<UnpackedRelease>();
+  private readonly unpacks = new SingleFlight<UnpackedArtifact>();
   private readonly lastUsedMs = new Map<Digest, number>();
 
   constructor(options: Parameters<typeof localArtifacts>[0]) {
@@ -156,6 +151,17 @@ class DirectoryArtifacts implements LocalArtifacts {
     this.log.info('artifact fetched from a peer', { digest });
   }
 
+  async obtain(spec: AppSpec, note: (note: BuildNote) => void, signal: AbortSignal): Promise<Digest> {
+    try {
+      const digest = await obtainArtifactSource(spec, this.buildRoom, note, signal);
+      this.touch(digest);
+      return digest;
+    } catch (error) {
+      signal.throwIfAborted();
+      throw asArtifactError(error, `cannot get the source of ${spec.app}`);
+    }
+  }
+
   async build(spec: AppSpec, note: (note: BuildNote) => void, signal: AbortSignal): Promise<ArtifactRef> {
     try {
       if (spec.source?.kind === 'uploaded') this.touch(spec.source.digest);
@@ -169,7 +175,7 @@ class DirectoryArtifacts implements LocalArtifacts {
     }
   }
 
-  async unpack(digest: Digest, app: string, release: number): Promise<UnpackedRelease> {
+  async unpack(digest: Digest, app: string, release: number): Promise<UnpackedArtifact> {
     this.touch(digest);
     const key = `${app}/${release}/${digest}`;
     return this.unpacks.run(key, new AbortController().signal, async () => {

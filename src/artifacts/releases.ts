@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Digest } from '../model/ids.ts';
-import { ArtifactError } from '../ports/artifacts.ts';
+import { ArtifactError, type UnpackedArtifact } from '../ports/artifacts.ts';
 import type { ArchiveLimits } from './archive.ts';
 import { movedTo, readBuildArtifact, writeBuildArtifact, type BuildArtifact } from './build-artifact.ts';
 import { goCaches } from './build-environment.ts';
@@ -21,23 +21,20 @@ export interface ReleaseRoom {
   run: string;
 }
 
-export interface UnpackedRelease {
-  directory: string;
-  env: Record<string, string>;
-  pathPrepend: string[];
-}
-
 /**
  * The tree of one release in `<app>/releases/<release>/src`, unpacked when it is not there yet or holds another
- * digest. @throws ArtifactError
+ * digest; and the app's own `<app>/data`, which is `../data` for the tree, as in Hop3. @throws ArtifactError
  */
 export async function unpackRelease(
   digest: Digest,
   app: string,
   release: number,
   room: ReleaseRoom,
-): Promise<UnpackedRelease> {
+): Promise<UnpackedArtifact> {
   const releases = join(room.appsDirectory, checkedApp(app), 'releases');
+  const dataDirectory = join(room.appsDirectory, app, 'data');
+  await mkdir(join(room.appsDirectory, app), { recursive: true });
+  await mkdir(dataDirectory, { mode: 0o750 }).catch(unlessThere);
   const final = join(releases, String(release));
   const directory = join(final, 'src');
   if ((await notedDigest(final)) !== digest) {
@@ -51,13 +48,14 @@ export async function unpackRelease(
         digest,
         prepare: tree => settle(tree, directory, room),
       });
+      await symlink(join('..', '..', 'data'), join(temporary, 'data'));
       await writeFile(join(temporary, 'digest'), digest);
       await replace(final, temporary);
     } finally {
       await rm(temporary, { recursive: true, force: true });
     }
   }
-  return described(directory, await readBuildArtifact(directory), room);
+  return { directory, dataDirectory, ...described(await readBuildArtifact(directory), room) };
 }
 
 /** Removes the releases that nobody uses, and what a crash left half-done; gives how many releases went. */
@@ -96,11 +94,13 @@ function pythonOf(artifact: BuildArtifact): VenvPython | null {
   return /^\d+\.\d+$/.test(version) ? { version, executable } : null;
 }
 
-function described(directory: string, artifact: BuildArtifact | null, room: ReleaseRoom): UnpackedRelease {
-  if (artifact === null) return { directory, env: {}, pathPrepend: [] };
+function described(
+  artifact: BuildArtifact | null,
+  room: ReleaseRoom,
+): Pick<UnpackedArtifact, 'env' | 'pathPrepend'> {
+  if (artifact === null) return { env: {}, pathPrepend: [] };
   const { env_vars: env, path_prepend: pathPrepend } = artifact.runtime;
   return {
-    directory,
     env: artifact.kind === 'go' ? { ...goCaches(room.cacheDirectory), ...env } : env,
     pathPrepend,
   };
@@ -114,6 +114,10 @@ async function replace(final: string, temporary: string): Promise<void> {
   });
   await rename(temporary, final);
   await rm(old, { recursive: true, force: true });
+}
+
+function unlessThere(error: unknown): void {
+  if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
 }
 
 function notedDigest(final: string): Promise<string | null> {

@@ -9,6 +9,15 @@ export interface BuildNote {
   text: string;
 }
 
+export interface UnpackedArtifact {
+  /** Absolute. */
+  directory: string;
+  /** Absolute; made if need be, and kept from release to release. */
+  dataDirectory: string;
+  env: Record<string, string>;
+  pathPrepend: string[];
+}
+
 /**
  * The content-addressed store of one node: source trees and built artifacts, as gzipped tar files named by the
  * sha256 of their bytes.
@@ -29,16 +38,19 @@ export interface Artifacts {
    */
   fetch(digest: Digest, holders: { node: string; peer: Endpoint }[], signal: AbortSignal): Promise<void>;
   /**
-   * Gets the spec's source (git, archive, or uploaded), builds it, and keeps the result; built before = answered
+   * Brings the spec's source (git, archive, or uploaded) here as a packed tree, and gives its digest: the same tree
+   * has the same digest wherever it came from. @throws ArtifactError, also for an uploaded one that is not here
+   */
+  obtain(spec: AppSpec, note: (note: BuildNote) => void, signal: AbortSignal): Promise<Digest>;
+  /** What a source tree that is here holds, for completing a spec without processes. @throws ArtifactError */
+  inspect(digest: Digest): Promise<{ packageStart: boolean; files: string[] }>;
+  /**
+   * Gets the spec's source (as `obtain` does), builds it, and keeps the result; built before = answered
    * from the cache. @throws ArtifactError whose `output` has the last lines of what failed
    */
   build(spec: AppSpec, note: (note: BuildNote) => void, signal: AbortSignal): Promise<ArtifactRef>;
-  /** Unpacks into a directory of its own for one release of an app, once; gives its absolute path. */
-  unpack(
-    digest: Digest,
-    app: string,
-    release: number,
-  ): Promise<{ directory: string; env: Record<string, string>; pathPrepend: string[] }>;
+  /** Unpacks into a directory of its own for one release of an app, once. */
+  unpack(digest: Digest, app: string, release: number): Promise<UnpackedArtifact>;
   /** Runs the commands in order in the unpacked directory, 300 s each. @throws ArtifactError */
   runHooks(
     commands: string[],

@@ -218,6 +218,19 @@ test('a release is unpacked once; another digest for it is unpacked anew', async
   t.deepEqual(await readdir(join(stateDir, 'apps/shop/releases')), ['1']);
 });
 
+test("an app's data is kept from release to release, where it also is in Hop3, and only for its user", async t => {
+  const { artifacts, stateDir } = await artifactsIn(t);
+  const digest = await upload(artifacts, await tree(t, { 'index.html': 'one' }));
+  const first = await artifacts.unpack(digest, 'shop', 1);
+  t.is(first.dataDirectory, join(stateDir, 'apps/shop/data'));
+  t.is((await stat(first.dataDirectory)).mode & 0o777, 0o750);
+  await writeFile(join(first.directory, '../data/notes'), 'kept');
+  const second = await artifacts.unpack(digest, 'shop', 2);
+  t.is(await readFile(join(second.directory, '../data/notes'), 'utf8'), 'kept');
+  await artifacts.collect({ digests: [], releases: [] });
+  t.is(await readFile(join(first.dataDirectory, 'notes'), 'utf8'), 'kept');
+});
+
 test('another agent on the same directory finds everything again', async t => {
   const { artifacts, stateDir } = await artifactsIn(t);
   const digest = await upload(artifacts, await tree(t, { 'index.html': 'one' }));

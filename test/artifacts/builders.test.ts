@@ -6,16 +6,15 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import { serveArtifacts } from '../../src/artifacts/serve-artifacts.ts';
-import type { LocalArtifacts } from '../../src/artifacts/local-artifacts.ts';
 import type { AppSpec } from '../../src/model/app-spec.ts';
-import { ArtifactError } from '../../src/ports/artifacts.ts';
+import { ArtifactError, type Artifacts } from '../../src/ports/artifacts.ts';
 import { artifactsIn, never, spec, tree, upload, webProcess } from './helpers.ts';
 
 // These use the real package managers and their registries; everything else about building is tested without them.
 
 const run = promisify(execFile);
 
-type Unpacked = Awaited<ReturnType<LocalArtifacts['unpack']>>;
+type Unpacked = Awaited<ReturnType<Artifacts['unpack']>>;
 
 interface App {
   files: Record<string, string>;

@@ -164,6 +164,29 @@ for (const [name, world] of Object.entries(worlds)) {
     t.not((await artifacts.unpack(digest, 'blog', 1)).directory, first.directory);
   });
 
+  test(`${name}: all releases of an app share one directory of data, which no other app has`, async t => {
+    const { artifacts } = await world(t);
+    await artifacts.receive(streamOf(archive), null);
+    const { dataDirectory } = await artifacts.unpack(digest, 'shop', 1);
+    t.true(dataDirectory.startsWith('/'));
+    t.is((await artifacts.unpack(digest, 'shop', 2)).dataDirectory, dataDirectory);
+    t.not((await artifacts.unpack(digest, 'blog', 1)).dataDirectory, dataDirectory);
+  });
+
+  test(`${name}: an uploaded source is obtained when it is here, and looked into`, async t => {
+    const { artifacts } = await world(t);
+    await artifacts.receive(streamOf(archive), null);
+    const uploaded = spec({ source: { kind: 'uploaded', digest } });
+    t.is(await artifacts.obtain(uploaded, () => undefined, never), digest);
+    t.is(typeof (await artifacts.inspect(digest)).packageStart, 'boolean');
+    const missing = spec({ source: { kind: 'uploaded', digest: absent } });
+    await t.throwsAsync(
+      artifacts.obtain(missing, () => undefined, never),
+      { instanceOf: ArtifactError },
+    );
+    await t.throwsAsync(artifacts.inspect(absent), { instanceOf: ArtifactError });
+  });
+
   test(`${name}: hooks run in order until one fails, with its output`, async t => {
     const { artifacts } = await world(t);
     await artifacts.receive(streamOf(archive), null);

@@ -3,7 +3,12 @@ import type { AppSpec } from '../../src/model/app-spec.ts';
 import type { Digest } from '../../src/model/ids.ts';
 import type { Endpoint } from '../../src/model/node-promise.ts';
 import type { ArtifactRef } from '../../src/model/records.ts';
-import { ArtifactError, type Artifacts, type BuildNote } from '../../src/ports/artifacts.ts';
+import {
+  ArtifactError,
+  type Artifacts,
+  type BuildNote,
+  type UnpackedArtifact,
+} from '../../src/ports/artifacts.ts';
 
 /**
  * One node's artifacts in memory. Other nodes are other fakes, found in `network` by their endpoint (`host:port`);
@@ -23,6 +28,8 @@ export class FakeArtifacts implements Artifacts {
   readonly failingBuilds = new Map<string, ArtifactError>();
   /** What unpacking gives besides the directory, by digest. */
   readonly runtimes = new Map<Digest, { env: Record<string, string>; pathPrepend: string[] }>();
+  /** What is found at an address now. */
+  readonly origins = new Map<string, string>();
   facts = { packageStart: false, files: [] as string[] };
   private readonly network: Map<string, FakeArtifacts>;
 
@@ -97,10 +104,9 @@ export class FakeArtifacts implements Artifacts {
     throw new ArtifactError(`cannot get ${digest} from a peer: ${reasons}`, { retryable: true });
   }
 
-  async build(spec: AppSpec, note: (note: BuildNote) => void, signal: AbortSignal): Promise<ArtifactRef> {
+  /** A git or archive source is what it is called, until a test changes `origins`. */
+  async obtain(spec: AppSpec, note: (note: BuildNote) => void, signal: AbortSignal): Promise<Digest> {
     signal.throwIfAborted();
-    const failure = this.failingBuilds.get(spec.app);
-    if (failure !== undefined) throw failure;
     const { source } = spec;
     if (source === null) throw new ArtifactError(`${spec.app} has no source to build`, { retryable: false });
     if (source.kind === 'path') {
@@ -109,24 +115,37 @@ export class FakeArtifacts implements Artifacts {
       });
     }
     if (source.kind === 'uploaded') {
-      const { bytes } = await this.read(source.digest);
-      return { digest: source.digest, bytes, platform: null };
+      await this.read(source.digest);
+      return source.digest;
     }
     note({ step: 'fetch', text: source.url });
+    return this.hold(this.origins.get(source.url) ?? JSON.stringify(source));
+  }
+
+  async build(spec: AppSpec, note: (note: BuildNote) => void, signal: AbortSignal): Promise<ArtifactRef> {
+    signal.throwIfAborted();
+    const failure = this.failingBuilds.get(spec.app);
+    if (failure !== undefined) throw failure;
+    const source = await this.obtain(spec, note, signal);
+    if (spec.source?.kind === 'uploaded') {
+      const { bytes } = await this.read(source);
+      return { digest: source, bytes, platform: null };
+    }
     this.built.push(spec.app);
     const digest = this.hold(JSON.stringify([source, spec.build]));
     return { digest, bytes: this.stored.get(digest)?.length ?? 0, platform: null };
   }
 
-  async unpack(
-    digest: Digest,
-    app: string,
-    release: number,
-  ): Promise<{ directory: string; env: Record<string, string>; pathPrepend: string[] }> {
+  async unpack(digest: Digest, app: string, release: number): Promise<UnpackedArtifact> {
     await this.read(digest);
     this.releases.set(`${app}/${release}`, digest);
     const { env, pathPrepend } = this.runtimes.get(digest) ?? { env: {}, pathPrepend: [] };
-    return { directory: `/fake/apps/${app}/releases/${release}/src`, env, pathPrepend };
+    return {
+      directory: `/fake/apps/${app}/releases/${release}/src`,
+      dataDirectory: `/fake/apps/${app}/data`,
+      env,
+      pathPrepend,
+    };
   }
 
   /** Knows `echo TEXT`, `exit CODE`, `true` and `false`. */
