@@ -7,8 +7,8 @@ const POLICY_MARK = '# hop3-agent: no service starts while its package is being 
 
 export interface RootInstall {
   package: string;
-  /** Its stock service, kept from starting now and at boot. */
-  service: string;
+  /** Its stock service, kept from starting now and at boot; null when it has none. */
+  service: string | null;
   env: Record<string, string>;
   signal: AbortSignal | undefined;
   /** Debian's hook that may forbid starting services (invoke-rc.d(8)). */
@@ -36,7 +36,8 @@ export async function installAsRoot(options: RootInstall): Promise<void> {
       ...['-o', 'Dpkg::Options::=--force-confold'],
       ...['install', '--yes', '--no-install-recommends', options.package],
     ]);
-    await disableService(options.service, options.initDirectory ?? '/etc/init.d', env);
+    if (options.service !== null)
+      await disableService(options.service, options.initDirectory ?? '/etc/init.d', env);
   } finally {
     await restorePolicy(policyFile);
   }

@@ -4,10 +4,11 @@ import type { Log } from '../ports/log.ts';
 import { isolatedApt, ownMirrors, releaseOf, type Apt } from './apt.ts';
 import { installAsRoot } from './apt-install.ts';
 import { runCommand } from './run-command.ts';
-import { toolVersion, type ToolName } from './tool-version.ts';
+import type { Tool } from './tool.ts';
+import { toolVersion } from './tool-version.ts';
 
 export interface DebianOptions {
-  name: ToolName;
+  tool: Tool;
   /** Packages are unpacked into `<toolsDir>/<name>-<version>`. */
   toolsDir: string;
   log: Log;
@@ -16,23 +17,14 @@ export interface DebianOptions {
   signal?: AbortSignal | undefined;
 }
 
-interface Package {
-  package: string;
-  program: string;
-}
-
-const packages: Readonly<Record<ToolName, Package>> = {
-  etcd: { package: 'etcd-server', program: 'usr/bin/etcd' },
-  haproxy: { package: 'haproxy', program: 'usr/sbin/haproxy' },
-};
 /** Newest first, by the names that stay when a release comes out. */
 const NEWER_SUITES = ['unstable', 'testing', 'stable'];
 const UNPACK_MS = 120_000;
 
 /**
- * Gets the tool from Debian's packages: into the system when root and it is HAProxy, else unpacked under `toolsDir`.
- * etcd is unpacked for root too, because what is wanted is the newest in the archive, which this release's apt would
- * not install; nor is there a stock service to keep still then.
+ * Gets the tool from Debian's packages: into the system when root, else unpacked under `toolsDir`. One that should be
+ * the newest in the archive is unpacked for root too, because this release's apt would not install that; nor is there
+ * a stock service to keep still then.
  *
  * @throws AggregateError with what was tried
  */
@@ -46,7 +38,7 @@ export async function toolFromDebian(options: DebianOptions): Promise<void> {
     } catch (error) {
       options.signal?.throwIfAborted();
       failures.push(error);
-      options.log.info(`${options.name} could not be had this way`, { way: attempt.way, error });
+      options.log.info(`${options.tool.name} could not be had this way`, { way: attempt.way, error });
     }
   }
   throw new AggregateError(failures, failures.map(error => (error as Error).message).join('; '));
@@ -58,12 +50,12 @@ interface Attempt {
 }
 
 async function attemptsFor(options: DebianOptions): Promise<Attempt[]> {
-  const { name, env, signal } = options;
+  const { tool, env, signal } = options;
   const unpackOwn: Attempt = {
     way: 'unpacking this release’s packages',
     run: () => unpack(options, {}),
   };
-  if (name === 'etcd') {
+  if (tool.newest) {
     const mirrors = (await releaseOf()).id === 'debian' ? await ownMirrors(env, signal) : [];
     const newer = mirrors.flatMap(mirror =>
       NEWER_SUITES.map(suite => ({
@@ -76,7 +68,7 @@ async function attemptsFor(options: DebianOptions): Promise<Attempt[]> {
   if (!options.isRoot) return [unpackOwn];
   const install: Attempt = {
     way: 'apt-get install',
-    run: () => installAsRoot({ package: packages[name].package, service: name, env, signal }),
+    run: () => installAsRoot({ package: tool.package, service: tool.service, env, signal }),
   };
   return [install, unpackOwn];
 }
@@ -85,7 +77,7 @@ async function unpack(
   options: DebianOptions,
   from: { suite?: { mirror: string; name: string } },
 ): Promise<void> {
-  const { name, toolsDir, env, signal } = options;
+  const { tool, toolsDir, env, signal } = options;
   const work = await mkdtemp(join(toolsDir, 'unpacking-'));
   try {
     const apt = await isolatedApt({ directory: join(work, 'apt'), env, signal, ...from });
@@ -93,7 +85,7 @@ async function unpack(
     const root = join(work, 'tool');
     await mkdir(root);
     // Packages of another release may ask for newer libraries than they need: run it and see.
-    const wanted = from.suite === undefined ? await closure(apt, name) : [packages[name].package];
+    const wanted = from.suite === undefined ? await closure(apt, tool) : [tool.package];
     await apt.download(wanted);
     for (const file of (await readdir(apt.directory)).filter(entry => entry.endsWith('.deb'))) {
       await runCommand('dpkg-deb', ['--extract', join(apt.directory, file), root], {
@@ -108,28 +100,33 @@ async function unpack(
   }
 }
 
-async function closure(apt: Apt, name: ToolName): Promise<string[]> {
-  const missing = await apt.missingWith(packages[name].package);
-  return missing.length > 0 ? missing : [packages[name].package];
+async function closure(apt: Apt, tool: Tool): Promise<string[]> {
+  const missing = await apt.missingWith(tool.package);
+  return missing.length > 0 ? missing : [tool.package];
 }
 
 /** Proves that the program runs, then puts it where `findTool` looks. */
 async function settle(options: DebianOptions, root: string): Promise<void> {
-  const { name, toolsDir } = options;
-  await writeLauncher(root, root, name);
-  const version = await toolVersion(name, join(root, name));
-  const home = join(toolsDir, `${name}-${version}`);
-  await writeLauncher(root, home, name);
+  const { tool, toolsDir } = options;
+  await writeLauncher(root, root, tool);
+  const version = await toolVersion(tool, join(root, tool.name));
+  const home = join(toolsDir, `${tool.name}-${version}`);
+  await writeLauncher(root, home, tool);
   await rm(home, { recursive: true, force: true });
   await rename(root, home);
 }
 
 /** A program outside the system's directories does not find the libraries unpacked beside it by itself. */
-async function writeLauncher(root: string, home: string, name: ToolName): Promise<void> {
+async function writeLauncher(root: string, home: string, tool: Tool): Promise<void> {
   const libraries = (await libraryDirectories(root)).map(directory => join(home, directory)).join(':');
-  const environment = libraries === '' ? '' : `export LD_LIBRARY_PATH=${quoted(libraries)}\n`;
-  const program = quoted(join(home, packages[name].program));
-  await writeFile(join(root, name), `#!/bin/sh\n${environment}exec ${program} "$@"\n`, { mode: 0o755 });
+  const environment = {
+    ...(libraries === '' ? {} : { LD_LIBRARY_PATH: libraries }),
+    ...tool.environment?.(home),
+  };
+  const exports = Object.entries(environment).map(([name, value]) => `export ${name}=${quoted(value)}\n`);
+  const program = quoted(join(home, tool.program));
+  const script = `#!/bin/sh\n${exports.join('')}exec ${program} "$@"\n`;
+  await writeFile(join(root, tool.name), script, { mode: 0o755 });
 }
 
 async function libraryDirectories(root: string): Promise<string[]> {

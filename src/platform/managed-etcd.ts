@@ -14,6 +14,7 @@ import {
 import { lastLines, limitFile } from './output-file.ts';
 import { portHolder } from './port-holder.ts';
 import { endProcess, findProcess, isAlive, processAt, type ProcessId } from './processes.ts';
+import { tools } from './tool.ts';
 import { toolVersion } from './tool-version.ts';
 
 const HEALTH_DEADLINE_MS = 30_000;
@@ -141,7 +142,7 @@ async function launch(options: ManagedEtcdOptions, dataDir: string, outputFile: 
   await limitFile(outputFile, LOG_BYTES_MAX);
   const output = openSync(outputFile, 'a', 0o600);
   try {
-    const version = await toolVersion('etcd', options.binary);
+    const version = await toolVersion(tools.etcd, options.binary);
     const child = spawn(options.binary, etcdArguments({ ...options, version, dataDir }), {
       detached: true,
       cwd: '/',

@@ -1,25 +1,30 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-
-export type ToolName = 'etcd' | 'haproxy';
+import type { Tool } from './tool.ts';
 
 const ANSWER_MS = 10_000;
-const questions: Readonly<Record<ToolName, { flag: string; answer: RegExp }>> = {
-  etcd: { flag: '--version', answer: /^etcd Version: (\d+\.\d+\.\d+\S*)/m },
-  haproxy: { flag: '-v', answer: /^HAProxy version (\d+\.\d+\.\d+)/m },
-};
 
 /** Asks the program itself. @throws Error when it does not run, or is something else */
-export async function toolVersion(name: ToolName, path: string): Promise<string> {
-  const { flag, answer } = questions[name];
-  const { stdout } = await promisify(execFile)(path, [flag], {
-    timeout: ANSWER_MS,
-    env: { PATH: '/usr/bin:/bin' },
-  });
-  const version = answer.exec(stdout)?.[1];
-  if (version === undefined)
-    throw new Error(`${path} ${flag} does not look like ${name}: ${stdout.slice(0, 80)}`);
+export async function toolVersion(tool: Tool, path: string): Promise<string> {
+  const stdout = await answerOf(path, tool.version.arguments);
+  const version = tool.version.answer.exec(stdout)?.[1];
+  if (version === undefined) {
+    const asked = [path, ...tool.version.arguments].join(' ');
+    throw new Error(`${asked} does not look like ${tool.name}: ${stdout.slice(0, 80)}`);
+  }
   return version;
+}
+
+/** Some tell their version and then fail because there is nothing to do: what was said counts. */
+async function answerOf(path: string, args: string[]): Promise<string> {
+  const options = { timeout: ANSWER_MS, env: { PATH: '/usr/bin:/bin' } };
+  try {
+    return (await promisify(execFile)(path, args, options)).stdout;
+  } catch (error) {
+    const { stdout = '' } = error as { stdout?: string };
+    if (stdout === '') throw error;
+    return stdout;
+  }
 }
 
 /** Pre-release suffixes count as the release itself. */

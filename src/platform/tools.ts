@@ -3,10 +3,11 @@ import { delimiter, isAbsolute, join } from 'node:path';
 import type { Log } from '../ports/log.ts';
 import { toolFromDebian } from './debian-packages.ts';
 import { withFileLock } from './file-lock.ts';
-import { newer, toolVersion, type ToolName } from './tool-version.ts';
+import { tools, type Tool, type ToolName } from './tool.ts';
+import { newer, toolVersion } from './tool-version.ts';
 
-export interface FindToolOptions {
-  name: ToolName;
+export interface ProvideToolOptions {
+  tool: Tool;
   stateDir: string;
   log: Log;
   /** PATH, and the variables that name web proxies, are used. */
@@ -14,6 +15,10 @@ export interface FindToolOptions {
   /** Searched after PATH, which often lacks those for the administrator. */
   systemDirectories?: readonly string[];
   signal?: AbortSignal;
+}
+
+export interface FindToolOptions extends Omit<ProvideToolOptions, 'tool'> {
+  name: ToolName;
 }
 
 export interface FoundTool {
@@ -40,27 +45,30 @@ const SYSTEM_DIRECTORIES = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/
  *
  * @throws ToolError
  */
-export async function findTool(options: FindToolOptions): Promise<FoundTool> {
-  const { name, log } = options;
+export function findTool({ name, ...options }: FindToolOptions): Promise<FoundTool> {
+  return provideTool({ ...options, tool: tools[name] });
+}
+
+/** The same for any tool. @throws ToolError */
+export async function provideTool(options: ProvideToolOptions): Promise<FoundTool> {
+  const { tool, log } = options;
+  const { name } = tool;
   const searchPath = pathOf(options);
   const toolsDir = join(options.stateDir, 'tools');
-  const before = await findInstalled(name, searchPath, toolsDir);
+  const before = await findInstalled(tool, searchPath, toolsDir);
   if (before !== null) return before;
   if ((await findOnPath('apt-get', searchPath)) === null) {
-    throw new ToolError(
-      `${name} is not on PATH, and there is no apt-get to take it from: ${adviceFor[name]}`,
-      {
-        retryable: false,
-      },
-    );
+    throw new ToolError(`${name} is not on PATH, and there is no apt-get to take it from: ${tool.advice}`, {
+      retryable: false,
+    });
   }
   await mkdir(toolsDir, { recursive: true });
   return withFileLock(join(toolsDir, 'lock'), options.signal, async () => {
-    const meanwhile = await findInstalled(name, searchPath, toolsDir);
+    const meanwhile = await findInstalled(tool, searchPath, toolsDir);
     if (meanwhile !== null) return meanwhile;
     log.info(`${name} is not installed: taking it from Debian's packages`, { toolsDir });
     await fetchTool(options, toolsDir, searchPath);
-    const found = await findInstalled(name, searchPath, toolsDir);
+    const found = await findInstalled(tool, searchPath, toolsDir);
     if (found === null)
       throw new ToolError(`${name} was installed but cannot be found`, { retryable: false });
     log.info(`${name} is ready`, { ...found });
@@ -81,22 +89,14 @@ export async function findOnPath(name: string, searchPath: string | undefined): 
   return null;
 }
 
-const adviceFor: Readonly<Record<ToolName, string>> = {
-  etcd: 'install etcd 3.5.28 or newer and put it on PATH, or configure the endpoints of an existing etcd cluster',
-  haproxy: 'install HAProxy 2.6 or newer and put it on PATH, or take the role "proxy" from this node',
-};
-
-function pathOf(options: FindToolOptions): string {
+function pathOf(options: ProvideToolOptions): string {
   return [options.env['PATH'] ?? '', ...(options.systemDirectories ?? SYSTEM_DIRECTORIES)].join(delimiter);
 }
 
-async function findInstalled(
-  name: ToolName,
-  searchPath: string,
-  toolsDir: string,
-): Promise<FoundTool | null> {
+async function findInstalled(tool: Tool, searchPath: string, toolsDir: string): Promise<FoundTool | null> {
+  const { name } = tool;
   const path = await findOnPath(name, searchPath);
-  const onPath = path === null ? [] : [{ path, version: await rememberedVersion(name, path, toolsDir) }];
+  const onPath = path === null ? [] : [{ path, version: await rememberedVersion(tool, path, toolsDir) }];
   const prefix = `${name}-`;
   const unpacked = (await namesIn(toolsDir))
     .filter(entry => entry.startsWith(prefix))
@@ -109,13 +109,13 @@ async function findInstalled(
 }
 
 /** Asking a program costs tens of milliseconds: the answer is kept for as long as the file is the same. */
-async function rememberedVersion(name: ToolName, path: string, toolsDir: string): Promise<string> {
+async function rememberedVersion(tool: Tool, path: string, toolsDir: string): Promise<string> {
   const { mtimeMs, size } = await stat(path);
   const stamp = `${path} ${mtimeMs} ${size}`;
-  const memory = join(toolsDir, `${name}.version`);
+  const memory = join(toolsDir, `${tool.name}.version`);
   const [known, version] = (await readFile(memory, 'utf8').catch(() => '')).split('\n');
   if (known === stamp && version) return version;
-  const asked = await toolVersion(name, path).catch((error: unknown) => {
+  const asked = await toolVersion(tool, path).catch((error: unknown) => {
     const message = `${path} does not run: ${(error as Error).message}. Mend or remove it`;
     throw new ToolError(message, { retryable: false, cause: error });
   });
@@ -125,11 +125,11 @@ async function rememberedVersion(name: ToolName, path: string, toolsDir: string)
   return asked;
 }
 
-async function fetchTool(options: FindToolOptions, toolsDir: string, searchPath: string): Promise<void> {
-  const { name, log, signal } = options;
+async function fetchTool(options: ProvideToolOptions, toolsDir: string, searchPath: string): Promise<void> {
+  const { tool, log, signal } = options;
   try {
     await toolFromDebian({
-      name,
+      tool,
       toolsDir,
       log,
       signal,
@@ -139,8 +139,8 @@ async function fetchTool(options: FindToolOptions, toolsDir: string, searchPath:
   } catch (error) {
     signal?.throwIfAborted();
     throw new ToolError(
-      `${name} is not on PATH and could not be taken from Debian's packages: ${(error as Error).message}. ` +
-        `Mend that, or ${adviceFor[name]}`,
+      `${tool.name} is not on PATH and could not be taken from Debian's packages: ${(error as Error).message}. ` +
+        `Mend that, or ${tool.advice}`,
       { retryable: true, cause: error },
     );
   }

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { installAsRoot } from '../../src/platform/apt-install.ts';
 import { toolFromDebian } from '../../src/platform/debian-packages.ts';
-import { findTool, ToolError, type FindToolOptions } from '../../src/platform/tools.ts';
+import { tools, type Tool } from '../../src/platform/tool.ts';
+import { findTool, provideTool, ToolError, type FindToolOptions } from '../../src/platform/tools.ts';
 import { FakeLog } from '../support/fake-log.ts';
 
 interface Machine {
@@ -62,6 +63,7 @@ case "$*" in
 *indextargets*) echo '${codename}|main|Debian|http://mirror.invalid/debian/';;
 *update) echo "update $suite" >> "$here/calls"; test -e "$here/offers-$suite" || { echo "E: no $suite" >&2; exit 100; };;
 *--simulate*haproxy) printf 'Inst haproxy (2.6.12)\\nInst liblua5.3-0 (5.3)\\nConf haproxy\\n';;
+*--simulate*openssl) ;;
 *--simulate*) echo 'Inst etcd-server (3.4.23)';;
 *download*) for name in \${*##*download}; do cat "$here/offers-$suite" > $name.deb; done
   echo "download$(echo "$*" | sed 's/.*download//') $suite" >> "$here/calls";;
@@ -75,6 +77,7 @@ mkdir -p "$3/usr/bin" "$3/usr/sbin"
 case $2 in
 *etcd-server*) printf '#!/bin/sh\\necho "etcd Version: %s"\\n' "$version" > "$3/usr/bin/etcd";;
 *haproxy*) printf '#!/bin/sh\\necho "HAProxy version %s on $LD_LIBRARY_PATH"\\n' "$version" > "$3/usr/sbin/haproxy";;
+*openssl*) printf '#!/bin/sh\\necho "OpenSSL %s with $OPENSSL_CONF"; exit 1\\n' "$version" > "$3/usr/bin/openssl";;
 *liblua*) mkdir -p "$3/usr/lib/arch"; : > "$3/usr/lib/arch/liblua.so.0";;
 esac
 chmod -R 755 "$3"`,
@@ -179,7 +182,7 @@ test('without root, HAProxy is unpacked with the libraries this machine lacks, a
   await debian(host, { own: '2.6.12' });
   await mkdir(host.toolsDir, { recursive: true });
   await toolFromDebian({
-    name: 'haproxy',
+    tool: tools.haproxy,
     toolsDir: host.toolsDir,
     log: host.log,
     env: { PATH: host.bin },
@@ -191,10 +194,32 @@ test('without root, HAProxy is unpacked with the libraries this machine lacks, a
   t.deepEqual(await host.calls(), ['update own', 'download haproxy liblua5.3-0 own']);
 });
 
+test('a tool that finds its files by a variable is told it, and one that fails after telling its version is taken', async t => {
+  const host = await machine(t);
+  await debian(host, { own: '3.0.15' });
+  await mkdir(host.toolsDir, { recursive: true });
+  const tool: Tool = {
+    name: 'openssl',
+    package: 'openssl',
+    program: 'usr/bin/openssl',
+    version: { arguments: ['version'], answer: /^OpenSSL (\S+)/ },
+    service: null,
+    newest: false,
+    environment: home => ({ OPENSSL_CONF: join(home, 'etc/openssl.cnf') }),
+    advice: 'install openssl',
+  };
+  const { log, toolsDir } = host;
+  await toolFromDebian({ tool, toolsDir, log, env: { PATH: host.bin }, isRoot: false });
+  const { path, version } = await provideTool({ ...host.options, tool });
+  t.is(version, '3.0.15');
+  const { stdout } = await promisify(execFile)(path).catch((error: unknown) => error as { stdout: string });
+  t.is(stdout, `OpenSSL 3.0.15 with ${join(host.toolsDir, 'openssl-3.0.15', 'etc/openssl.cnf')}\n`);
+});
+
 interface Root {
   host: Machine;
   policyFile: string;
-  install: () => Promise<void>;
+  install: (service?: null) => Promise<void>;
 }
 
 async function asRoot(t: ExecutionContext, aptInstall: string): Promise<Root> {
@@ -210,10 +235,10 @@ esac`,
   await command(join(host.bin, 'update-rc.d'), 'echo "update-rc.d $*" >> "$here/calls"');
   await mkdir(join(host.bin, 'init.d'));
   await writeFile(join(host.bin, 'init.d', 'haproxy'), '');
-  const install = () =>
+  const install = (service?: null) =>
     installAsRoot({
       package: 'haproxy',
-      service: 'haproxy',
+      service: service === null ? null : 'haproxy',
       env: { PATH: host.bin },
       signal: undefined,
       policyFile,
@@ -230,6 +255,12 @@ test('with root, services are forbidden to start while apt installs, and the sto
     (await readdir(host.bin)).some(entry => entry.startsWith('policy-rc.d')),
     policyFile,
   );
+});
+
+test('a package without a service has none disabled', async t => {
+  const { host, install } = await asRoot(t, 'exit 0');
+  await install(null);
+  t.deepEqual(await host.calls(), ['policy says 101']);
 });
 
 test('the machine’s own policy is back afterwards, also when the installation failed', async t => {
