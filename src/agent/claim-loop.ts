@@ -44,6 +44,7 @@ export function claimLoop(options: ClaimLoopOptions): Loop {
     round: async () => {
       const session = keeper.current();
       if (!session || !world.synced() || world.staleMs() > TOO_STALE_MS) return 500;
+      await options.holdings.discover(session, world.owners.all());
       const { free, nodes, placed } = placementInputs(world);
       keepTime(freeSinceMs, new Set(free.map(instance => instance.subject)), clock.now());
       const { now, wakeInMs } = dueClaims(

@@ -61,10 +61,24 @@ export class Holdings {
   async resume(session: Session): Promise<void> {
     const { entries } = await this.#store.list('owners');
     for (const entry of entries) {
-      const mine = entry.value.node === this.#node && entry.value.incarnation === session.incarnation;
-      if (mine && entry.value.released === null) this.#hold(entry.name, tokenOf(entry), session.incarnation);
+      if (isOf(entry.value, this.#node, session.incarnation))
+        this.#hold(entry.name, tokenOf(entry), session.incarnation);
     }
     this.#changed();
+  }
+
+  /**
+   * Finds what the store says this session owns though this node does not know it: a claim whose reply was lost, and
+   * which could not be looked up either. `seen` only says where to look. @throws StoreError
+   */
+  async discover(session: Session, seen: readonly Entry<'owners'>[]): Promise<void> {
+    for (const { name, value } of seen) {
+      if (!isOf(value, this.#node, session.incarnation) || this.#held.has(name)) continue;
+      const entry = await this.#store.get('owners', name);
+      if (!entry || !isOf(entry.value, this.#node, session.incarnation) || !session.valid()) continue;
+      this.#hold(name, tokenOf(entry), session.incarnation);
+      this.#changed();
+    }
   }
 
   /** Remembers what runs here without being owned, as after a restart with a new session. */
@@ -133,10 +147,16 @@ export class Holdings {
     const entry = await this.#store.get('owners', subject);
     if (entry?.value.node === this.#node && entry.value.released === null && tokenOf(entry) === token) {
       const record = releasedRecord(entry.value, token, this.#clock.timestamp(), reason);
-      await this.#store.commit(
+      const result = await this.#store.commit(
         [{ kind: 'owners', name: subject, revision: entry.revision }],
         [{ put: 'owners', name: subject, value: record }],
       );
+      if (result.kind === 'refused') {
+        throw new StoreError(`${subject} was written by somebody else meanwhile: it is not released yet`, {
+          outcome: 'refused',
+          retryable: true,
+        });
+      }
       this.#ledger.note({
         kind: 'subject-released',
         subject,
@@ -180,4 +200,8 @@ export class Holdings {
   #changed(): void {
     for (const listener of this.#listeners) listener();
   }
+}
+
+function isOf(owner: OwnerRecord, node: NodeName, incarnation: string): boolean {
+  return owner.node === node && owner.incarnation === incarnation && owner.released === null;
 }

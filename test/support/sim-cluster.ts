@@ -1,0 +1,341 @@
+import { Agent } from '../../src/agent/agent.ts';
+import type { AppSpec } from '../../src/model/app-spec.ts';
+import { subjectOfInstance, type InstanceId, type NodeName } from '../../src/model/ids.ts';
+import type { NodeConfig } from '../../src/model/node-config.ts';
+import type { RunningBody } from '../../src/model/node-promise.ts';
+import type { AssessmentRecord, Capacity, EventRecord, OwnerRecord } from '../../src/model/records.ts';
+import type { DeployProgress } from '../../src/model/views.ts';
+import type { DriverUnit, Launch } from '../../src/ports/driver.ts';
+import type { Host } from '../../src/ports/host.ts';
+import { FakeArtifacts } from './fake-artifacts.ts';
+import { FakeClock } from './fake-clock.ts';
+import { FakeDriver, fakeWorld, type Behaviour, type FakeWorld } from './fake-driver.ts';
+import { FakeLocalState } from './fake-local-state.ts';
+import { FakeLog } from './fake-log.ts';
+import { FakeProber, type Reply } from './fake-prober.ts';
+import { FakeProxy } from './fake-proxy.ts';
+import { FakeRandom } from './fake-random.ts';
+import { FakeEtcd, type FakeStore } from './fake-store.ts';
+import { appSpec } from './nouns.ts';
+
+/** How a copy behaves once started: ready at once and for ever, unless said otherwise. */
+export interface SimBehaviour extends Behaviour {
+  /** Accepts no connection before this much time has passed since its start. */
+  readyAfterMs?: number;
+}
+
+export interface SimSettings {
+  ttlSeconds?: number;
+  roles?: ('apps' | 'proxy')[];
+  labels?: Record<string, string>;
+  capacity?: Capacity;
+  bootId?: string;
+}
+
+/** Whole agents on one fake clock and one FakeEtcd: no real time, no I/O. */
+export class SimCluster {
+  readonly clock = new FakeClock();
+  readonly etcd = new FakeEtcd(this.clock);
+  readonly nodes = new Map<NodeName, SimNode>();
+  readonly network = new Map<string, FakeArtifacts>();
+  /** Read when a copy starts. */
+  behaviour: (launch: Launch) => SimBehaviour = () => ({});
+  /** By unit: what a copy answers from now on instead of 200. */
+  readonly replies = new Map<string, Reply>();
+
+  constructor(names: NodeName[] = ['node-1', 'node-2', 'node-3'], settings: SimSettings = {}) {
+    for (const name of names) this.add(name, settings);
+  }
+
+  add(name: NodeName, settings: SimSettings = {}): SimNode {
+    const node = new SimNode(this, name, this.nodes.size + 1, settings);
+    this.nodes.set(name, node);
+    this.network.set(`${node.address}:7400`, node.artifacts);
+    return node;
+  }
+
+  node(name: NodeName): SimNode {
+    const found = this.nodes.get(name);
+    if (!found) throw new Error(`there is no ${name}`);
+    return found;
+  }
+
+  /** Starts the agents of these nodes, all when none is named, and waits until they are members. */
+  async start(...names: NodeName[]): Promise<void> {
+    const starting = names.length > 0 ? names : [...this.nodes.keys()];
+    for (const name of starting) await this.node(name).start();
+    await this.until(() => {
+      const there = Object.values(this.etcd.contents('sessions')).map(session => session.node);
+      return starting.every(name => there.includes(name));
+    });
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([...this.nodes.values()].map(node => this.whileTimePasses(node.stop())));
+  }
+
+  advance(durationMs: number): Promise<void> {
+    return this.clock.advance(durationMs);
+  }
+
+  until(condition: () => boolean, limitMs = 60_000, stepMs = 10): Promise<void> {
+    return this.clock.advanceUntil(condition, limitMs, stepMs);
+  }
+
+  /** For work that waits for time to pass. */
+  async whileTimePasses<T>(work: Promise<T>, limitMs = 120_000): Promise<T> {
+    let done = false;
+    const ended = work.finally(() => (done = true));
+    ended.catch(() => undefined);
+    await this.until(() => done, limitMs);
+    return ended;
+  }
+
+  /** Deploys through one node's admin API, as an uploaded source tree whose content is `content`. */
+  async apply(spec: AppSpec, options: { on?: NodeName; content?: string } = {}): Promise<DeployProgress[]> {
+    const node = this.node(options.on ?? 'node-1');
+    const digest = node.artifacts.hold(options.content ?? `${spec.app} 1`);
+    return this.applyAsItIs({ ...spec, source: spec.source ?? { kind: 'uploaded', digest } }, node.name);
+  }
+
+  async applyAsItIs(spec: AppSpec, on: NodeName): Promise<DeployProgress[]> {
+    const said: DeployProgress[] = [];
+    const request = { specs: [spec], ifGeneration: null };
+    const telling = this.node(on).agent.admin.apply(request, new AbortController().signal);
+    await this.whileTimePasses(
+      (async () => {
+        for await (const progress of telling) said.push(progress);
+      })(),
+    );
+    return said;
+  }
+
+  /** Deploys, and waits until every instance is ready by the word of its owner. */
+  async run(spec: AppSpec, options: { on?: NodeName; content?: string } = {}): Promise<void> {
+    await this.apply(spec, options);
+    await this.until(() => this.settled(spec.app));
+  }
+
+  /** Whether all wanted instances of the app are owned, ready, and at the version wanted. */
+  settled(app: string, by?: NodeName): boolean {
+    const node = by === undefined ? this.anyRunning() : this.node(by);
+    const known = node.agent.admin.apps().items.find(view => view.app === app);
+    return known?.conditions.some(({ reason }) => reason === 'AllReady') === true;
+  }
+
+  owner(instance: InstanceId): OwnerRecord | undefined {
+    return this.etcd.contents('owners')[subjectOfInstance(instance)];
+  }
+
+  /** What a node says of an instance, as it stands in the store. */
+  said(node: NodeName, instance: InstanceId): RunningBody | null {
+    const body = this.etcd.contents('promises')[`${node}/running:${instance}`]?.promise.body;
+    return body?.kind === 'running' ? body : null;
+  }
+
+  assessments(promise: string): AssessmentRecord['assessment'][] {
+    return Object.values(this.etcd.contents('assessments'))
+      .map(({ assessment }) => assessment)
+      .filter(assessment => `${assessment.promiser}/${assessment.promise}` === promise);
+  }
+
+  /** The ledger, oldest first. */
+  events(kind?: string): EventRecord[] {
+    return Object.entries(this.etcd.contents('events'))
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([, event]) => event)
+      .filter(event => kind === undefined || event.kind === kind);
+  }
+
+  /** The living copies of an instance, wherever they are. */
+  copies(instance: InstanceId): { node: SimNode; unit: DriverUnit }[] {
+    return [...this.nodes.values()].flatMap(node =>
+      node.driver.running(instance).map(unit => ({ node, unit })),
+    );
+  }
+
+  /** What is found at an address by somebody who reaches it. */
+  reply(host: string, port: number): Reply {
+    for (const node of this.nodes.values()) {
+      if (node.address !== host) continue;
+      const reply = node.reply(port);
+      if (reply !== null) return reply;
+    }
+    return { kind: 'refuses' };
+  }
+
+  private anyRunning(): SimNode {
+    const found = [...this.nodes.values()].find(node => node.running);
+    if (!found) throw new Error('no agent is running');
+    return found;
+  }
+}
+
+/** One machine: what outlives its agent, and the agent that runs now. */
+export class SimNode {
+  readonly name: NodeName;
+  readonly address: string;
+  readonly log = new FakeLog();
+  readonly artifacts: FakeArtifacts;
+  readonly state = new FakeLocalState();
+  readonly proxy: FakeProxy;
+  settings: SimSettings;
+  agent!: Agent;
+  store!: FakeStore;
+  driver: FakeDriver;
+  running = false;
+  left = false;
+  /** True = its own network is gone: every question it asks is refused. */
+  offline = false;
+  private readonly cluster: SimCluster;
+  private readonly units: FakeWorld = fakeWorld();
+  private readonly startedMs = new Map<string, { atMs: number; readyAfterMs: number }>();
+  private starts = 0;
+
+  constructor(cluster: SimCluster, name: NodeName, number: number, settings: SimSettings) {
+    this.cluster = cluster;
+    this.name = name;
+    this.address = `10.0.0.${number}`;
+    this.settings = settings;
+    this.artifacts = new FakeArtifacts(cluster.network);
+    this.proxy = new FakeProxy();
+    this.driver = this.newDriver();
+  }
+
+  /** A new agent on what the machine has. */
+  async start(): Promise<void> {
+    const { clock, etcd } = this.cluster;
+    this.store = etcd.client(this.name, { log: this.log });
+    this.driver = this.newDriver();
+    const withProxy = (this.settings.roles ?? ['apps', 'proxy']).includes('proxy');
+    this.agent = new Agent({
+      config: this.config(),
+      version: '0.1.0',
+      user: 'hop3',
+      adminUrl: `http://${this.address}:7300`,
+      peer: { host: this.address, port: 7400 },
+      clock,
+      random: new FakeRandom(this.starts++ * 1000 + Number(this.address.split('.').at(-1))),
+      log: this.log,
+      store: this.store,
+      state: this.state,
+      host: this.host(),
+      driver: this.driver,
+      prober: new FakeProber({
+        clock,
+        otherwise: (host, port) => (this.offline ? { kind: 'refuses' } : this.cluster.reply(host, port)),
+      }),
+      artifacts: this.artifacts,
+      peers: {
+        output: (peer, instance, options) => {
+          const other = [...this.cluster.nodes.values()].find(node => node.address === peer.host);
+          if (!other?.running) throw new Error(`${peer.host} does not answer`);
+          return other.driver.output(instance, options);
+        },
+      },
+      unableTo: () => null,
+      proxy: withProxy ? this.proxy : null,
+      doctor: async () => [],
+      metrics: async () => '',
+      onLeft: () => (this.left = true),
+    });
+    this.running = true;
+    await this.agent.start();
+  }
+
+  /** Hands over: what runs goes on. */
+  async stop(): Promise<void> {
+    if (!this.running) return;
+    this.running = false;
+    await this.agent.stop();
+  }
+
+  async leave(): Promise<void> {
+    await this.agent.admin.leave();
+    this.running = false;
+  }
+
+  /** A new agent in place of the old one, which goes in good order. */
+  async restart(settings: Partial<SimSettings> = {}): Promise<void> {
+    await this.cluster.whileTimePasses(this.stop());
+    this.settings = { ...this.settings, ...settings };
+    await this.start();
+  }
+
+  /** The machine is gone, and everything that ran on it; its session is found dead when its lease runs out. */
+  async crash(): Promise<void> {
+    this.store.setLink('refused');
+    await this.cluster.whileTimePasses(this.stop());
+    this.units.units.clear();
+  }
+
+  reply(port: number): Reply | null {
+    for (const { described } of this.units.units.values()) {
+      if (described.endpoint?.port !== port || described.exit !== null) continue;
+      const started = this.startedMs.get(described.unit);
+      if (started && this.cluster.clock.now() < started.atMs + started.readyAfterMs)
+        return { kind: 'refuses' };
+      return this.cluster.replies.get(described.unit) ?? { kind: 'http', status: 200 };
+    }
+    return null;
+  }
+
+  private newDriver(): FakeDriver {
+    return new FakeDriver({
+      clock: this.cluster.clock,
+      world: this.units,
+      behaviour: launch => {
+        const behaviour = this.cluster.behaviour(launch);
+        const atMs = this.cluster.clock.now();
+        this.startedMs.set(launch.unit, { atMs, readyAfterMs: behaviour.readyAfterMs ?? 0 });
+        return behaviour;
+      },
+    });
+  }
+
+  private host(): Host {
+    const used = (): Set<number> =>
+      new Set(
+        [...this.units.units.values()].flatMap(({ described }) =>
+          described.endpoint && described.exit === null ? [described.endpoint.port] : [],
+        ),
+      );
+    return {
+      name: this.name,
+      bootId: this.settings.bootId ?? 'boot-1',
+      pid: 100 + this.starts,
+      platform: 'linux-x64-node20',
+      capacity: () => this.settings.capacity ?? { memoryBytes: 8 * 1024 ** 3, cpu: 8 },
+      freePort: async (_host, [first, last], taken) => {
+        for (let port = first; port <= last; port++) if (!taken.has(port) && !used().has(port)) return port;
+        throw new Error(`no port from ${first} to ${last} is free`);
+      },
+    };
+  }
+
+  private config(): NodeConfig {
+    return {
+      name: this.name,
+      cluster: 'test',
+      labels: this.settings.labels ?? {},
+      roles: this.settings.roles ?? ['apps', 'proxy'],
+      stateDir: `/fake/${this.name}`,
+      etcd: { kind: 'endpoints', endpoints: ['fake://etcd'], tls: null, username: null, password: null },
+      leaseTtlSeconds: this.settings.ttlSeconds ?? 10,
+      admin: { host: this.address, port: 7300, tls: null, socket: null, tokens: [] },
+      peer: { host: this.address, port: 7400, tls: null },
+      driver: 'process',
+      proxy: { host: this.address, port: 8080, backends: 8, slots: 8 },
+      capacity: { memoryBytes: null, cpu: null },
+      portRange: [4000, 4999],
+      probeIntervalSeconds: 5,
+      logLevel: 'debug',
+    };
+  }
+}
+
+/** An app with `scale` instances of `web`. */
+export function webApp(scale: number, parts: Partial<AppSpec> = {}): AppSpec {
+  const spec = appSpec(parts);
+  return { ...spec, processes: spec.processes.map(process => ({ ...process, scale })) };
+}
