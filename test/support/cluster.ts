@@ -182,7 +182,7 @@ export class TestCluster {
     const manifest = {
       metadata: { id: app },
       source: { path: FIXTURE_APP },
-      run: { start: 'exec node server.js' },
+      run: { start: 'exec node server.cjs' },
       healthcheck: { path: '/', interval: 1, timeout: 1, 'failure-threshold': 2 },
       ...more,
     };
