@@ -57,6 +57,19 @@ export default {
       to: { dependencyTypes: ['core'] },
     },
     {
+      name: 'only-rooms-that-run-programs-start-processes',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/(drivers|artifacts|proxy|platform|cli|main)/' },
+      to: { path: '^(node:)?child_process$' },
+    },
+    {
+      name: 'every-room-has-its-rules',
+      comment: 'A new folder below src/ needs a line in mayImport, or nothing would hold it.',
+      severity: 'error',
+      from: { path: '^src/', pathNot: `^src/((${Object.keys(mayImport).join('|')}|main)/|main\\.ts$)` },
+      to: {},
+    },
+    {
       name: 'nobody-imports-main',
       severity: 'error',
       from: { pathNot: '^src/main' },
