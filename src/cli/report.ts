@@ -46,7 +46,7 @@ async function asFailure(error: unknown): Promise<CliFailure> {
 }
 
 /** Errors whose message was written for people. */
-const knownKinds = new Set(['PackError', 'CliFailure']);
+const knownKinds = new Set(['PackError', 'CliFailure', 'ToolError', 'ManagedEtcdError', 'ProxyError']);
 
 const exitOfStatus: Record<number, ExitCode> = {
   401: EXIT.notAuthenticated,

@@ -1,6 +1,7 @@
 import { mkdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DevOptions, DevOrder } from '../cli/daemon.ts';
+import { CliFailure, EXIT } from '../cli/failure.ts';
 import { processIo } from '../cli/process-io.ts';
 import { runCli } from '../cli/program.ts';
 import { ProxyLoop } from '../agent/proxy-loop.ts';
@@ -9,12 +10,13 @@ import { systemHost } from '../platform/host.ts';
 import { winstonLog } from '../platform/log.ts';
 import { startManagedEtcd } from '../platform/managed-etcd.ts';
 import { systemRandom } from '../platform/random.ts';
-import { lockStateDir } from '../platform/state-lock.ts';
+import { lockStateDir, type StateLock } from '../platform/state-lock.ts';
 import { findTool } from '../platform/tools.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import { haproxy } from '../proxy/haproxy.ts';
 import { openStore } from '../store/open-store.ts';
+import { endLeftovers, requireApiPorts, runnableHere } from './dev-machine.ts';
 import { giveOrder, listenForOrders } from './dev-orders.ts';
 import { DevNode } from './dev-node.ts';
 import { VERSION } from './version.ts';
@@ -55,8 +57,11 @@ async function start(
   const clock = systemClock();
   if (order.fresh) await forget(stateDir);
   await mkdir(join(stateDir, MARKER), { recursive: true });
-  const lock = await lockStateDir(stateDir);
+  const lock = await lockCluster(stateDir);
   closers.push(() => lock.release());
+  const names = Array.from({ length: order.nodes }, (_, index) => `node-${index + 1}`);
+  await endLeftovers(stateDir, names, clock);
+  await requireApiPorts(names, order.apiPort);
 
   say('looking for etcd and HAProxy');
   const etcdTool = await findTool({ name: 'etcd', stateDir, log: spoken(log), env: process.env, signal });
@@ -89,12 +94,12 @@ async function start(
 
   await startProxy(order, stateDir, { clock, log, closers, etcd: etcd.endpoint, binary: haproxyTool.path });
 
-  const nodes = Array.from({ length: order.nodes }, (_, index) => {
+  const nodes = names.map((name, index) => {
     const firstPort = FIRST_APP_PORT + index * PORTS_PER_NODE;
     return new DevNode({
-      name: `node-${index + 1}`,
+      name,
       cluster: CLUSTER,
-      stateDir: join(stateDir, `node-${index + 1}`),
+      stateDir: join(stateDir, name),
       etcd: etcd.endpoint,
       apiPort: order.apiPort + index,
       portRange: [firstPort, firstPort + PORTS_PER_NODE - 1],
@@ -128,8 +133,10 @@ async function start(
   });
   closers.push(orders);
 
-  if (order.files.length > 0) {
-    const code = await command(['apply', '--wait', ...order.files], api);
+  const { files, leftOut } = await runnableHere(order.files, process.env['PATH']);
+  leftOut.forEach(say);
+  if (files.length > 0) {
+    const code = await command(['apply', '--wait', ...files], api);
     if (code !== 0 && !signal.aborted)
       say(`the apps are not all up (exit code ${code}); the cluster goes on`);
   }
@@ -200,6 +207,19 @@ Ctrl-C stops everything.
 function command(argv: string[], api: string): Promise<number> {
   const unavailable = (): Promise<number> => Promise.resolve(2);
   return runCli([...argv, '--api', api], processIo(VERSION, { run: unavailable, dev: unavailable }));
+}
+
+async function lockCluster(stateDir: string): Promise<StateLock> {
+  try {
+    return await lockStateDir(stateDir);
+  } catch (error) {
+    throw new CliFailure(EXIT.conflict, (error as Error).message, {
+      hint:
+        '"hop3-agent dev --stop" ends a development cluster; ' +
+        'a second one needs a --state-dir, --api-port and --proxy-port of its own',
+      cause: error,
+    });
+  }
 }
 
 /** Only what an earlier `dev` made is ever removed. */

@@ -12,7 +12,7 @@ import type { Log } from '../ports/log.ts';
 const READY_WITHIN_MS = 30_000;
 const LEAVE_WITHIN_MS = 30_000;
 /** From a node's API port to its peer port. */
-const PEER_PORT_ABOVE = 100;
+export const PEER_PORT_ABOVE = 100;
 
 export interface DevNodeOptions {
   name: string;
@@ -26,6 +26,10 @@ export interface DevNodeOptions {
   clock: Clock;
   log: Log;
   say: (text: string) => void;
+}
+
+export function configFile(stateDir: string): string {
+  return join(stateDir, 'agent.yaml');
 }
 
 /** One node of a development cluster: a real agent in a process and a folder of its own. */
@@ -45,7 +49,7 @@ export class DevNode {
   async start(): Promise<void> {
     const { stateDir, say } = this.#options;
     await mkdir(stateDir, { recursive: true });
-    const config = join(stateDir, 'agent.yaml');
+    const config = configFile(stateDir);
     await writeFile(config, this.#configuration());
     const output = openSync(this.#logFile(), 'a');
     // Detached: Ctrl-C in this terminal is ours to pass on, once.
