@@ -105,6 +105,9 @@ export function adminService(options: AdminServiceOptions): Admin {
       const staleMs = world.staleMs();
       if (staleMs > TOO_STALE_MS)
         return { ready: false, reason: `the store has not been heard for ${Math.round(staleMs / 1000)} s` };
+      // Without a session it is a node that the others do not see.
+      if (keeper.state !== 'Active' || keeper.current() === null)
+        return { ready: false, reason: keeper.lostReason ?? 'this node has no session yet' };
       return { ready: true, reason: 'in step with the store' };
     },
     node: ownView,

@@ -256,6 +256,11 @@ export class Agent {
     );
   }
 
+  /** Events of this node that are not in the ledger. */
+  eventBacklog(): { waiting: number; dropped: number } {
+    return this.#ledger.backlog();
+  }
+
   /** Hands over to the next agent of this node: what runs goes on running, the session is there to be resumed. */
   async stop(): Promise<void> {
     await this.#stopLoops();

@@ -37,6 +37,11 @@ export class Ledger {
     this.#log = options.log;
   }
 
+  /** How many notes wait to be written, and how many never will be: too many came while the store was away. */
+  backlog(): { waiting: number; dropped: number } {
+    return { waiting: this.#pending.length, dropped: this.#dropped };
+  }
+
   note(note: LedgerNote): void {
     this.#log.info(note.message, { event: note.kind, subject: note.subject, ...note.details });
     const at = this.#clock.timestamp();

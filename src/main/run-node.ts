@@ -1,36 +1,40 @@
-import { mkdir, readFile } from 'node:fs/promises';
-import { hostname, userInfo } from 'node:os';
-import { join } from 'node:path';
+import { mkdir } from 'node:fs/promises';
+import { userInfo } from 'node:os';
 import { Agent } from '../agent/agent.ts';
 import { startAdminApi } from '../api/server.ts';
 import { localArtifacts } from '../artifacts/local-artifacts.ts';
 import { serveArtifacts } from '../artifacts/serve-artifacts.ts';
 import type { RunOptions } from '../cli/daemon.ts';
+import { CliFailure, EXIT } from '../cli/failure.ts';
 import { drivers } from '../drivers/combined-driver.ts';
 import { networkProber } from '../drivers/network-prober.ts';
 import { processDriver } from '../drivers/process-driver.ts';
 import { staticDriver } from '../drivers/static-driver.ts';
-import { readNodeConfig } from '../manifest/node-config.ts';
 import type { AppSpec } from '../model/app-spec.ts';
 import type { NodeConfig } from '../model/node-config.ts';
-import { problemText } from '../model/problem.ts';
 import { systemClock } from '../platform/clock.ts';
 import { systemHost } from '../platform/host.ts';
 import { fileState } from '../platform/local-state.ts';
 import { defaultLogFormat, winstonLog } from '../platform/log.ts';
 import { createMetrics } from '../platform/metrics.ts';
-import { httpPeers, listenForPeers } from '../platform/peers.ts';
+import { httpPeers, listenForPeers, readPeerCredentials } from '../platform/peers.ts';
+import { portHolder } from '../platform/port-holder.ts';
 import { systemRandom } from '../platform/random.ts';
 import { lockStateDir } from '../platform/state-lock.ts';
 import { findTool } from '../platform/tools.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Log } from '../ports/log.ts';
+import type { Store } from '../ports/store.ts';
 import { haproxy } from '../proxy/haproxy.ts';
 import { openStore } from '../store/open-store.ts';
-import { etcdOf } from './node-etcd.ts';
+import { meteredDriver, meteredProber, meteredStore, requestMeter } from './metered.ts';
+import { nodeConfiguration } from './node-configuration.ts';
 import { nodeDoctor } from './node-doctor.ts';
+import { etcdOf } from './node-etcd.ts';
 import { nodeMetrics } from './node-metrics.ts';
 import { VERSION } from './version.ts';
 
-const DEFAULT_CONFIG = '/etc/hop3/agent.yaml';
+const ETCD_ASKED_AGAIN_MS = 5000;
 
 /**
  * One node, until the signal aborts. SIGTERM hands over: apps run on, the next agent resumes the session (an
@@ -42,28 +46,12 @@ export async function runNode(options: RunOptions, signal: AbortSignal): Promise
     interrupted = true;
   };
   process.on('SIGINT', onInterrupt);
-  const config = await configuration(options);
-  if (!config) return 1;
   try {
-    await serve(config, signal, () => interrupted);
+    await serve(await nodeConfiguration(options, process.env), signal, () => interrupted);
     return 0;
   } finally {
     process.off('SIGINT', onInterrupt);
   }
-}
-
-async function configuration({ configFile, flags }: RunOptions): Promise<NodeConfig | null> {
-  const file = configFile ?? DEFAULT_CONFIG;
-  const text = await readFile(file, 'utf8').catch((error: unknown) => {
-    if (configFile === null && (error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw new Error(`can't read the configuration ${file}: ${(error as Error).message}`, { cause: error });
-  });
-  const root = process.getuid?.() === 0;
-  const stateDir = root ? '/var/lib/hop3-agent' : join(userInfo().homedir, '.local/state/hop3-agent');
-  const facts = { hostname: hostname(), stateDir };
-  const { config, problems } = readNodeConfig(text === null ? null : file, text, process.env, flags, facts);
-  for (const problem of problems) process.stderr.write(`error: ${problemText(problem)}\n`);
-  return config;
 }
 
 async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () => boolean): Promise<void> {
@@ -84,23 +72,36 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
     const etcd = await etcdOf(config, { clock, log, signal });
     closers.push(() => (interrupted() ? etcd.stop() : etcd.leave()));
     const metrics = createMetrics();
-    const store = openStore({
-      endpoints: etcd.endpoints,
-      cluster: config.cluster,
-      tls: etcd.tls,
-      ...(etcd.username === null ? {} : { username: etcd.username }),
-      ...(etcd.password === null ? {} : { password: etcd.password }),
+    const store = meteredStore(
+      openStore({
+        endpoints: etcd.endpoints,
+        cluster: config.cluster,
+        tls: etcd.tls,
+        ...(etcd.username === null ? {} : { username: etcd.username }),
+        ...(etcd.password === null ? {} : { password: etcd.password }),
+        clock,
+        log,
+        random,
+      }),
+      metrics,
       clock,
-      log,
-      random,
-    });
+    );
     const processes = processDriver({ stateDir, clock, log });
-    const driver = drivers({
-      process: processes,
-      static: await staticDriver({ stateDir, clock, log }),
-    });
-    const artifacts = localArtifacts({ stateDir, clock, log });
-    const peer = await listenForPeers({ ...config.peer, driver, artifacts: serveArtifacts(artifacts) });
+    const driver = meteredDriver(
+      drivers({ process: processes, static: await staticDriver({ stateDir, clock, log }) }),
+      metrics,
+    );
+    const peerTls = config.peer.tls === null ? null : await readPeerCredentials(config.peer.tls);
+    const artifacts = localArtifacts({ stateDir, clock, log, peerTls });
+    const peer = await orWhoHasThePort(config.peer.port, 'peer', () =>
+      listenForPeers({
+        host: config.peer.host,
+        port: config.peer.port,
+        tls: peerTls,
+        driver,
+        artifacts: serveArtifacts(artifacts),
+      }),
+    );
     closers.push(() => peer.close());
     const withProxy = config.roles.includes('proxy');
     const proxy = withProxy
@@ -119,7 +120,7 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
       config,
       version: VERSION,
       user: userInfo().username,
-      adminUrl: `http://${config.admin.host}:${config.admin.port}`,
+      adminUrl: urlOf(config.admin),
       peer: { host: peer.host, port: peer.port },
       clock,
       random,
@@ -128,34 +129,37 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
       state: fileState({ stateDir, log }),
       host: systemHost({ name: config.name }),
       driver,
-      prober: networkProber({ clock }),
+      prober: meteredProber(networkProber({ clock }), metrics),
       artifacts,
-      peers: httpPeers(),
+      peers: httpPeers({ tls: peerTls }),
       unableTo: spec => unenforceable(spec, enforceable),
       proxy,
       doctor: () => nodeDoctor({ config, store, processes, log }),
       metrics: () => metrics.text(),
       onLeft: () => left.abort(new Error('asked to leave')),
     });
-    nodeMetrics(metrics, agent.admin);
+    nodeMetrics(metrics, { admin: agent.admin, eventBacklog: () => agent.eventBacklog() });
+    // Before the agent takes anything on: a node that can't be asked must not run apps.
+    const api = await orWhoHasThePort(config.admin.port, 'admin', () =>
+      startAdminApi({
+        admin: agent.admin,
+        listen: config.admin,
+        socket: config.admin.socket,
+        tokens: config.admin.tokens,
+        log,
+        clock,
+        onRequest: requestMeter(metrics),
+      }),
+    );
+    closers.push(() => api.close());
     await agent.start();
-    const api = await startAdminApi({
-      admin: agent.admin,
-      listen: config.admin,
-      socket: config.admin.socket,
-      tokens: config.admin.tokens,
-      log,
-      clock,
-    });
+    const ending = AbortSignal.any([signal, left.signal]);
+    const telling = tellOfEtcd(store, { log, clock, signal: ending });
     log.info('the agent is up', { version: VERSION, admin: api.url, etcd: etcd.endpoints });
-    await aborted(AbortSignal.any([signal, left.signal]));
+    await aborted(ending);
     log.info(interrupted() ? 'leaving the cluster' : 'handing over to the next agent');
-    if (left.signal.aborted) await api.close();
-    else {
-      if (interrupted()) await agent.leave();
-      else await agent.stop();
-      await api.close();
-    }
+    if (!left.signal.aborted) await (interrupted() ? agent.leave() : agent.stop());
+    await telling;
   } finally {
     for (const close of closers.reverse()) await close();
   }
@@ -175,6 +179,45 @@ function unenforceable(
   return missing.length === 0
     ? null
     : `this node can't enforce the limits declared for ${missing.join(', ')}`;
+}
+
+function urlOf({ host, port, tls }: NodeConfig['admin']): string {
+  return `${tls === null ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
+/** @throws CliFailure naming the process that listens there already */
+async function orWhoHasThePort<T>(
+  port: number,
+  listener: 'admin' | 'peer',
+  listen: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await listen();
+  } catch (error) {
+    const cause = error instanceof Error ? (error.cause as NodeJS.ErrnoException | undefined) : undefined;
+    if (cause?.code !== 'EADDRINUSE') throw error;
+    const holder = (await portHolder(port)) ?? 'another program';
+    throw new CliFailure(EXIT.failed, `port ${port} (${listener}.listen) is taken by ${holder}`, {
+      hint: `end that, or choose another with --${listener} HOST:PORT`,
+      cause: error,
+    });
+  }
+}
+
+/** Once, as soon as etcd answers: which known defects of it this cluster has to live with. */
+async function tellOfEtcd(
+  store: Pick<Store, 'describe'>,
+  { log, clock, signal }: { log: Log; clock: Clock; signal: AbortSignal },
+): Promise<void> {
+  for (let told = false; !signal.aborted; told = true) {
+    const { endpoints, knownDefects } = await store.describe();
+    if (endpoints.some(({ reachable }) => reachable)) {
+      for (const defect of knownDefects) log.warn('known defect of the etcd in use', { defect });
+      return;
+    }
+    if (!told) log.warn('etcd does not answer yet; waiting for it', { endpoints });
+    await clock.sleep(ETCD_ASKED_AGAIN_MS, signal);
+  }
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

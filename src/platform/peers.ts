@@ -1,19 +1,27 @@
-import { createServer, request, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { readFile } from 'node:fs/promises';
+import * as http from 'node:http';
+import * as https from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { createInterface } from 'node:readline';
-import type { Driver, OutputLine } from '../ports/driver.ts';
-import type { Peers } from '../ports/peers.ts';
+import type { TlsFiles } from '../model/node-config.ts';
+import type { Driver, OutputLine, OutputOptions } from '../ports/driver.ts';
+import type { PeerCredentials, Peers } from '../ports/peers.ts';
 
-const OUTPUT = /^\/output\/(.+)$/;
+const OUTPUT = /^\/output\/([^/]+)$/;
+/** The safest reading of `APP/TYPE/N`: what it names becomes part of a path. */
+const INSTANCE = /^[a-z][a-z0-9-]*\/[A-Za-z0-9][A-Za-z0-9_-]*\/\d{1,9}$/;
 const ANSWER_WITHIN_MS = 5000;
+const MOST_LINES = 100_000;
 
 export interface PeerListenerOptions {
   host: string;
   /** 0 = any free one. */
   port: number;
+  /** null = plain HTTP, for loopback only; else whoever asks must show a certificate of the same authority. */
+  tls: PeerCredentials | null;
   driver: Pick<Driver, 'output'>;
   /** Answers what is not the listener's own. */
-  artifacts: (request: IncomingMessage, response: ServerResponse) => void;
+  artifacts: (request: http.IncomingMessage, response: http.ServerResponse) => void;
 }
 
 export interface PeerListener {
@@ -22,19 +30,22 @@ export interface PeerListener {
   close(): Promise<void>;
 }
 
+/** As they are at the start: renewed files are taken up by the next start of the agent. @throws Error naming the file */
+export async function readPeerCredentials(files: TlsFiles): Promise<PeerCredentials> {
+  const [ca, cert, key] = await Promise.all(
+    (['ca', 'cert', 'key'] as const).map(name =>
+      readFile(files[name], 'utf8').catch((error: unknown) => {
+        throw new Error(`can't read peer.tls.${name}: ${(error as Error).message}`, { cause: error });
+      }),
+    ),
+  );
+  return { ca: ca ?? '', cert: cert ?? '', key: key ?? '' };
+}
+
 /** Where other agents reach this one: artifacts, and the output of instances. @throws Error when the port is taken */
 export async function listenForPeers(options: PeerListenerOptions): Promise<PeerListener> {
-  const { host, port, driver, artifacts } = options;
-  const server = createServer((incoming, response) => {
-    const { pathname, searchParams } = new URL(incoming.url ?? '/', 'http://peer');
-    const instance = OUTPUT.exec(decodeURIComponent(pathname))?.[1];
-    if (instance === undefined || incoming.method !== 'GET') {
-      artifacts(incoming, response);
-      return;
-    }
-    const lines = Number(searchParams.get('lines') ?? '100');
-    void sendOutput(driver, instance, { lines, follow: searchParams.has('follow') }, response);
-  });
+  const { host, port, tls } = options;
+  const server = makeServer(tls, (request, response) => answer(options, request, response));
   await new Promise<void>((resolve, reject) => {
     server.once('error', error =>
       reject(
@@ -46,33 +57,88 @@ export async function listenForPeers(options: PeerListenerOptions): Promise<Peer
   return { host, port: (server.address() as AddressInfo).port, close: () => closed(server) };
 }
 
-/** Asks the listeners of other nodes. */
-export function httpPeers(): Peers {
+/** Asks the listeners of other nodes, with the certificate that this one's listener shows. */
+export function httpPeers({ tls }: { tls: PeerCredentials | null }): Peers {
   return {
-    async *output(peer, instance, { lines, follow, signal }) {
-      const path = `/output/${encodeURIComponent(instance)}?lines=${lines}${follow ? '&follow' : ''}`;
-      const response = await ask({ ...peer, path, signal });
+    async *output(peer, instance, { lines, follow, signal, after, onStart }) {
+      const query = new URLSearchParams({
+        lines: String(lines),
+        ...(follow && { follow: '' }),
+        ...(after !== undefined && { after }),
+      });
+      const path = `/output/${encodeURIComponent(instance)}?${query.toString()}`;
+      const response = await ask({ ...peer, path, signal, tls });
       for await (const line of createInterface({ input: response, crlfDelay: Infinity })) {
-        if (line !== '') yield JSON.parse(line) as OutputLine;
+        if (line === '') continue;
+        const item = JSON.parse(line) as OutputLine | { start: string };
+        if ('start' in item) onStart?.(item.start);
+        else yield item;
       }
     },
   };
 }
 
+function makeServer(tls: PeerCredentials | null, listener: http.RequestListener): http.Server {
+  if (tls === null) return http.createServer(listener);
+  try {
+    return https.createServer(
+      { ...tls, requestCert: true, rejectUnauthorized: true, minVersion: 'TLSv1.2' },
+      listener,
+    );
+  } catch (error) {
+    throw new Error(`the peer listener's certificate can't be used: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+}
+
+function answer(
+  { driver, artifacts, tls }: PeerListenerOptions,
+  request: http.IncomingMessage,
+  response: http.ServerResponse,
+): void {
+  // Without certificates a web page could ask through the browser here, under a name that it points at 127.0.0.1.
+  if (tls === null && !isLoopback(request.headers.host ?? '')) {
+    response.writeHead(403).end();
+    return;
+  }
+  const asked = outputAsked(request);
+  if (asked === null) artifacts(request, response);
+  else void sendOutput(driver, asked.instance, asked.options, response);
+}
+
+/** null when something else is asked for, or nothing that makes sense. */
+function outputAsked(
+  request: http.IncomingMessage,
+): { instance: string; options: Omit<OutputOptions, 'signal'> } | null {
+  const url = URL.parse(request.url ?? '', 'http://peer');
+  const name = OUTPUT.exec(url?.pathname ?? '')?.[1];
+  if (url === null || name === undefined || request.method !== 'GET') return null;
+  const instance = decoded(name);
+  const lines = Number(url.searchParams.get('lines') ?? '100');
+  if (!INSTANCE.test(instance) || !Number.isInteger(lines) || lines < 0 || lines > MOST_LINES) return null;
+  const after = url.searchParams.get('after');
+  const follow = url.searchParams.has('follow');
+  return { instance, options: { lines, follow, ...(after !== null && { after }) } };
+}
+
 async function sendOutput(
   driver: Pick<Driver, 'output'>,
   instance: string,
-  options: { lines: number; follow: boolean },
-  response: ServerResponse,
+  options: Omit<OutputOptions, 'signal'>,
+  response: http.ServerResponse,
 ): Promise<void> {
   const gone = new AbortController();
   response.on('close', () => gone.abort());
   response.writeHead(200, { 'content-type': 'application/x-ndjson' });
   response.flushHeaders();
+  const write = (item: OutputLine | { start: string }): boolean =>
+    response.write(`${JSON.stringify(item)}\n`);
   try {
-    for await (const line of driver.output(instance, { ...options, signal: gone.signal })) {
+    const onStart = (start: string): void => void write({ start });
+    for await (const line of driver.output(instance, { ...options, onStart, signal: gone.signal })) {
       if (gone.signal.aborted) return;
-      if (!response.write(`${JSON.stringify(line)}\n`)) await drained(response);
+      if (!write(line)) await drained(response);
     }
     response.end();
   } catch (error) {
@@ -81,7 +147,7 @@ async function sendOutput(
   }
 }
 
-function drained(response: ServerResponse): Promise<void> {
+function drained(response: http.ServerResponse): Promise<void> {
   return new Promise(resolve => {
     const done = (): void => {
       response.off('drain', done);
@@ -98,24 +164,46 @@ function ask(options: {
   port: number;
   path: string;
   signal: AbortSignal;
-}): Promise<IncomingMessage> {
+  tls: PeerCredentials | null;
+}): Promise<http.IncomingMessage> {
+  const { tls, ...where } = options;
+  const place = `${where.host}:${where.port}`;
   return new Promise((resolve, reject) => {
-    const asking = request({ ...options, agent: false }, response => {
+    const answered = (response: http.IncomingMessage): void => {
       asking.setTimeout(0);
-      if (response.statusCode === 200) resolve(response);
-      else reject(new Error(`HTTP ${response.statusCode ?? 0} from ${options.host}:${options.port}`));
-    });
+      if (response.statusCode === 200) {
+        resolve(response);
+        return;
+      }
+      response.destroy();
+      reject(new Error(`HTTP ${response.statusCode ?? 0} from ${place}`));
+    };
+    const asking =
+      tls === null
+        ? http.request({ ...where, agent: false }, answered)
+        : https.request({ ...where, ...tls, agent: false }, answered);
     asking.setTimeout(ANSWER_WITHIN_MS, () => {
-      asking.destroy(
-        new Error(`no answer from ${options.host}:${options.port} within ${ANSWER_WITHIN_MS / 1000} s`),
-      );
+      asking.destroy(new Error(`no answer from ${place} within ${ANSWER_WITHIN_MS / 1000} s`));
     });
     asking.on('error', reject);
     asking.end();
   });
 }
 
-function closed(server: Server): Promise<void> {
+function isLoopback(hostHeader: string): boolean {
+  const name = URL.parse(`http://${hostHeader}`)?.hostname ?? '';
+  return name === 'localhost' || name === '[::1]' || /^127(\.\d{1,3}){3}$/.test(name);
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return '';
+  }
+}
+
+function closed(server: http.Server): Promise<void> {
   return new Promise(resolve => {
     server.close(() => resolve());
     server.closeAllConnections();

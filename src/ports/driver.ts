@@ -60,15 +60,22 @@ export interface Driver {
 }
 
 export interface OutputOptions {
+  /** Of the past; not asked for when there is an `after`. */
   lines: number;
   follow: boolean;
   signal: AbortSignal;
+  /** A line's cursor: goes on right after that line. What has been thrown away since then is passed over. */
+  after?: string;
+  /** Told at most once, before the first line, of the cursor that this reading begins at. */
+  onStart?: (cursor: string) => void;
 }
 
 export interface OutputLine {
   unit: string;
   stream: 'stdout' | 'stderr';
   text: string;
+  /** Where in the instance's whole output on this node the line ends: letters, digits and `.-_~` only. Absent = can't be resumed. */
+  cursor?: string;
 }
 
 export class DriverError extends Error {

@@ -1,6 +1,6 @@
 import type { InstanceId } from '../model/ids.ts';
 import type { Endpoint } from '../model/node-promise.ts';
-import type { OutputLine } from './driver.ts';
+import type { OutputLine, OutputOptions } from './driver.ts';
 
 /**
  * PEM texts. An agent shows the same certificate whether it asks or answers, so it needs both usages (serverAuth and
@@ -14,8 +14,8 @@ export interface PeerCredentials {
   key: string;
 }
 
-/** What one agent asks another for directly; everything else goes through the store. */
+/** What one agent asks another directly; everything else goes through the store. */
 export interface Peers {
   /** The output of an instance that runs there. @throws Error when the peer does not answer or refuses */
-  output(peer: Endpoint, instance: InstanceId, options: { lines: number; follow: boolean; signal: AbortSignal }): AsyncIterable<OutputLine>;
+  output(peer: Endpoint, instance: InstanceId, options: OutputOptions): AsyncIterable<OutputLine>;
 }

@@ -1,17 +1,25 @@
 import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { createServer, type RequestListener } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
 import { serveArtifacts } from '../../src/artifacts/serve-artifacts.ts';
 import { ArtifactError } from '../../src/ports/artifacts.ts';
+import type { PeerCredentials } from '../../src/ports/peers.ts';
+import { Authority } from '../support/certificates.ts';
 import { FakeArtifacts } from '../support/fake-artifacts.ts';
-import { artifactsIn, never, tarball } from './helpers.ts';
+import { artifactsIn, never, tarball, temporaryDirectory } from './helpers.ts';
 
 const bytes = tarball([{ path: 'a', content: 'hello' }]);
 const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 
-async function serve(t: ExecutionContext, listener: RequestListener) {
-  const server = createServer(listener).listen(0, '127.0.0.1');
+async function serve(t: ExecutionContext, listener: RequestListener, tls: PeerCredentials | null = null) {
+  const server =
+    tls === null
+      ? createServer(listener)
+      : createTlsServer({ ...tls, requestCert: true, rejectUnauthorized: true }, listener);
+  server.listen(0, '127.0.0.1');
   await new Promise(resolve => server.once('listening', resolve));
   t.teardown(() => {
     server.closeAllConnections();
@@ -145,4 +153,20 @@ test('peers are answered for what is here, and for nothing else', async t => {
   ] as const) {
     t.is((await ask(path, method)).status, 404, `${method} ${path}`);
   }
+});
+
+test('over mutual TLS an artifact is had only with a certificate of the same authority', async t => {
+  const authority = await Authority.make(await temporaryDirectory(t));
+  const { cert, key } = await authority.issue('node');
+  const text = (file: string) => readFile(file, 'utf8');
+  const tls = { ca: await text(authority.ca), cert: await text(cert), key: await text(key) };
+  const held = new FakeArtifacts();
+  held.stored.set(digest, bytes);
+  const peer = await serve(t, serveArtifacts(held), tls);
+
+  const { artifacts: trusted } = await artifactsIn(t, { peerTls: tls });
+  await trusted.fetch(digest, [peer], never);
+  t.true(await trusted.has(digest));
+  const { artifacts: plain } = await artifactsIn(t);
+  await t.throwsAsync(plain.fetch(digest, [peer], never), { message: /hang up|reset/i });
 });

@@ -1,0 +1,138 @@
+import type { RequestInfo } from '../api/server.ts';
+import type { Metrics } from '../platform/metrics.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Driver } from '../ports/driver.ts';
+import type { Prober } from '../ports/prober.ts';
+import { StoreError, type Store, type Write } from '../ports/store.ts';
+
+/** Ports that count what goes through them, so that nobody behind or before them has to. */
+
+/** Counts the requests of the admin API, for its `onRequest`. */
+export function requestMeter(metrics: Metrics): (info: RequestInfo) => void {
+  const requests = metrics.counter(
+    'hop3_http_requests_total',
+    'Requests answered by the admin API, by method, route (as in /openapi.json, or "unmatched") and status',
+    ['method', 'route', 'status'],
+  );
+  const durations = metrics.histogram(
+    'hop3_http_request_duration_seconds',
+    "Until the head of the admin API's answer; what a stream sends later is not counted",
+    ['method', 'route'],
+  );
+  return ({ method, route, status, durationMs }) => {
+    requests.add(1, { method, route, status });
+    durations.observe(durationMs / 1000, { method, route });
+  };
+}
+
+export function meteredStore(store: Store, metrics: Metrics, clock: Clock): Store {
+  const commits = metrics.counter(
+    'hop3_store_commits_total',
+    'Transactions of this agent: committed, refused (a guard did not hold), rejected (by etcd), not-sent, or unknown (may have been applied)',
+    ['outcome'],
+  );
+  const durations = metrics.histogram(
+    'hop3_store_commit_duration_seconds',
+    'Until a transaction was answered',
+  );
+  const events = metrics.counter(
+    'hop3_events_written_total',
+    'Events this node wrote to the ledger, by kind',
+    ['kind'],
+  );
+  const renewals = metrics.counter('hop3_session_renewals_total', "Renewals of this node's session");
+  const opened = metrics.counter('hop3_session_opened_total', 'Sessions opened or resumed by this agent', [
+    'resumed',
+  ]);
+  let renewedMs: number | null = null;
+  metrics.gauge(
+    'hop3_session_renewal_age_seconds',
+    "Since this node's session was last renewed or opened; absent before the first",
+    [],
+    set => {
+      if (renewedMs !== null) set((clock.now() - renewedMs) / 1000);
+    },
+  );
+
+  return {
+    mirror: (kind, prefix) => store.mirror(kind, prefix),
+    get: (kind, name) => store.get(kind, name),
+    list: (kind, options) => store.list(kind, options),
+    describe: () => store.describe(),
+    close: () => store.close(),
+    async commit(compares, writes) {
+      const startedMs = clock.now();
+      try {
+        const result = await store.commit(compares, writes);
+        commits.add(1, { outcome: result.kind });
+        if (result.kind === 'committed') for (const kind of kindsOfEvents(writes)) events.add(1, { kind });
+        return result;
+      } catch (error) {
+        const outcome = error instanceof StoreError ? error.outcome : 'unknown';
+        commits.add(1, { outcome: outcome === 'refused' ? 'rejected' : outcome });
+        throw error;
+      } finally {
+        durations.observe((clock.now() - startedMs) / 1000);
+      }
+    },
+    async openSession(options) {
+      const session = await store.openSession(options);
+      opened.add(1, { resumed: String(session.resumed) });
+      renewedMs = clock.now();
+      session.onRenewed(() => {
+        renewedMs = clock.now();
+        renewals.add();
+      });
+      return session;
+    },
+  };
+}
+
+function kindsOfEvents(writes: Write[]): string[] {
+  return writes.flatMap(write => ('put' in write && write.put === 'events' ? [write.value.kind] : []));
+}
+
+export function meteredProber(prober: Prober, metrics: Metrics): Prober {
+  const probes = metrics.counter(
+    'hop3_probes_total',
+    'Questions asked of instances, for health checks and for the assessment of promises, by verdict',
+    ['method', 'verdict'],
+  );
+  return {
+    async probe(verification, options) {
+      const result = await prober.probe(verification, options);
+      // A lease is not asked for: it stands or it does not.
+      if (verification.method !== 'lease') {
+        probes.add(1, { method: verification.method, verdict: result.verdict });
+      }
+      return result;
+    },
+  };
+}
+
+export function meteredDriver(driver: Driver, metrics: Metrics): Driver {
+  const starts = metrics.counter(
+    'hop3_instance_starts_total',
+    'Copies of instances started on this node, by app; restarts and replacements are starts, too',
+    ['app', 'outcome'],
+  );
+  return {
+    async start(launch) {
+      const app = launch.instance.slice(0, launch.instance.indexOf('/'));
+      try {
+        const unit = await driver.start(launch);
+        starts.add(1, { app, outcome: 'started' });
+        return unit;
+      } catch (error) {
+        starts.add(1, { app, outcome: 'failed' });
+        throw error;
+      }
+    },
+    observe: () => driver.observe(),
+    stop: (unit, graceSeconds) => driver.stop(unit, graceSeconds),
+    forget: unit => driver.forget(unit),
+    onExit: listener => driver.onExit(listener),
+    output: (instance, options) => driver.output(instance, options),
+    close: () => driver.close(),
+  };
+}
