@@ -5,14 +5,12 @@ import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import type { ExecutionContext } from 'ava';
 import { Header } from 'tar';
-import {
-  localArtifacts,
-  type ArtifactLimits,
-  type LocalArtifacts,
-} from '../../src/artifacts/local-artifacts.ts';
+import { localArtifacts, type ArtifactLimits } from '../../src/artifacts/local-artifacts.ts';
 import { packDirectory } from '../../src/artifacts/pack.ts';
 import type { AppSpec, BuildSpec, ProcessSpec } from '../../src/model/app-spec.ts';
+import type { Artifacts } from '../../src/ports/artifacts.ts';
 import type { Clock } from '../../src/ports/clock.ts';
+import type { PeerCredentials } from '../../src/ports/peers.ts';
 import { FakeLog } from '../support/fake-log.ts';
 
 export const never = new AbortController().signal;
@@ -56,8 +54,13 @@ export async function tree(
 
 export async function artifactsIn(
   t: ExecutionContext,
-  options: { limits?: Partial<ArtifactLimits>; env?: Record<string, string>; stateDir?: string } = {},
-): Promise<{ artifacts: LocalArtifacts; stateDir: string; log: FakeLog }> {
+  options: {
+    limits?: Partial<ArtifactLimits>;
+    env?: Record<string, string>;
+    stateDir?: string;
+    peerTls?: PeerCredentials;
+  } = {},
+): Promise<{ artifacts: Artifacts; stateDir: string; log: FakeLog }> {
   const stateDir = options.stateDir ?? (await temporaryDirectory(t));
   const log = new FakeLog();
   const artifacts = localArtifacts({
@@ -66,11 +69,12 @@ export async function artifactsIn(
     log,
     limits: { keepUnusedSeconds: 0, ...options.limits },
     ...(options.env ? { env: options.env } : {}),
+    ...(options.peerTls ? { peerTls: options.peerTls } : {}),
   });
   return { artifacts, stateDir, log };
 }
 
-export async function upload(artifacts: LocalArtifacts, directory: string): Promise<string> {
+export async function upload(artifacts: Artifacts, directory: string): Promise<string> {
   const packed = await packDirectory(directory, { ignore: [] });
   try {
     return (
