@@ -139,7 +139,7 @@ test.before('a small house in which every rule is broken', async () => {
   for (const { file, imports } of [...Object.values(breaches), ...Object.values(lawful)]) {
     await write(file, `import type {} from '${imports}';\nexport type Own = string;\n`);
   }
-  await write('src/prox./cycle-partner.ts', "import type { Own } from './breach-cycle.ts';\n");
+  await write('src/proxy/cycle-partner.ts', "import type { Own } from './breach-cycle.ts';\n");
   for (const name of ['package.json', 'tsconfig.json']) await cp(join(root, name), join(house, name));
   await cp(join(root, 'test/import-rules.js'), join(house, 'test/import-rules.js'));
   await symlink(join(root, 'node_modules'), join(house, 'node_modules'));
