@@ -22,6 +22,7 @@ import { adminService, type AdminServiceOptions } from './admin-service.ts';
 import { assessLoop } from './assess-loop.ts';
 import { claimLoop } from './claim-loop.ts';
 import { collectLoop } from './collect-loop.ts';
+import { copiesLoop } from './copies-loop.ts';
 import { Deployments } from './deployments.ts';
 import { recordExpiries } from './expiries.ts';
 import { Holdings } from './holdings.ts';
@@ -33,6 +34,7 @@ import { ProxyLoop } from './proxy-loop.ts';
 import { requestLoop } from './request-loop.ts';
 import { SessionKeeper } from './session-keeper.ts';
 import { Starter } from './starter.ts';
+import { Supplies } from './supplies.ts';
 import { Supervisor } from './supervise-loop.ts';
 import { wantedOrWhyNot, type WantedInstance } from './wanted.ts';
 import { World } from './world.ts';
@@ -108,15 +110,15 @@ export class Agent {
       record: () => this.#sessionRecord(),
     }));
     const holdings = (this.#holdings = new Holdings({ node, store, clock, random, ledger }));
-    const dataRoot = `${config.stateDir}/apps`;
+    const supplies = new Supplies({ node, world, artifacts });
     const starter = new Starter({
       node,
       bindAddress: config.peer.host,
       portRange: config.portRange,
-      dataRoot,
       user: parts.user,
       world,
       artifacts,
+      supplies,
       driver,
       host,
       random,
@@ -132,25 +134,19 @@ export class Agent {
       ledger,
       clock,
       log,
-      onStatuses: () => {
-        void this.#refreshArtifacts();
-        promises.wake();
-      },
+      onStatuses: () => this.#undertakingsChanged(),
     }));
     this.#deployments = new Deployments({
       node,
-      dataRoot,
       user: parts.user,
       store,
       artifacts,
+      supplies,
       ledger,
       clock,
       random,
       log,
-      onChange: () => {
-        void this.#refreshArtifacts();
-        promises.wake();
-      },
+      onChange: () => this.#undertakingsChanged(),
     });
     const promises = (this.#promises = new PromiseLoop({
       node,
@@ -192,16 +188,26 @@ export class Agent {
       clock,
       log,
     });
-    const collect = collectLoop({ world, store, artifacts, instances, clock, log });
+    const deployments = this.#deployments;
+    const collect = collectLoop({ world, store, artifacts, instances, deployments, clock, log });
+    const copies = copiesLoop({
+      node,
+      world,
+      artifacts,
+      clock,
+      log,
+      onFetched: () => this.#undertakingsChanged(),
+    });
     const requests = requestLoop({ node, world, store, holdings, instances, ledger, clock, log });
     this.#supervisor = new Supervisor({ node, world, store, keeper, ledger, random, clock, log });
     const proxyLoop = parts.proxy ? [new ProxyLoop({ world, proxy: parts.proxy, clock, log })] : [];
-    this.#others = [claims, promises, assessments, requests, this.#supervisor, collect, ...proxyLoop];
+    this.#others = [claims, promises, assessments, requests, this.#supervisor, collect, copies, ...proxyLoop];
     this.#unlisten = [
       world.onChange(['apps', 'sessions', 'owners', 'refusals'], () => claims.wake()),
       world.onChange(['apps', 'owners', 'promises', 'sessions'], () => instances.wake()),
       world.onChange(['promises', 'sessions'], () => assessments.wake()),
       world.onChange(['apps'], () => promises.wake()),
+      world.onChange(['apps', 'sessions', 'promises'], () => copies.wake()),
       world.onChange(['requests'], () => requests.wake()),
       world.onChange(['supervisor', 'sessions'], () => this.#supervisor.wake()),
       holdings.onChange(() => instances.wake()),
@@ -333,9 +339,22 @@ export class Agent {
     return late.find(problem => problem.message.startsWith(`${instance} `))?.message ?? null;
   }
 
-  async #refreshArtifacts(): Promise<void> {
+  /** Statuses and steps are promised at once; artifacts as soon as they have been looked at. */
+  #undertakingsChanged(): void {
+    this.#promises.wake();
+    this.#refreshArtifacts().then(
+      changed => {
+        if (changed) this.#promises.wake();
+      },
+      (error: unknown) => this.#parts.log.error('the artifacts of this node cannot be listed', { error }),
+    );
+  }
+
+  async #refreshArtifacts(): Promise<boolean> {
     const artifacts: Artifacts = this.#parts.artifacts;
+    const before = JSON.stringify(this.#artifacts);
     this.#artifacts = await artifacts.list();
+    return JSON.stringify(this.#artifacts) !== before;
   }
 
   #sessionRecord(): Omit<SessionRecord, 'incarnation'> {

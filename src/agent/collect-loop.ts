@@ -2,6 +2,7 @@ import type { Artifacts } from '../ports/artifacts.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Store } from '../ports/store.ts';
+import type { Deployments } from './deployments.ts';
 import type { InstanceLoop } from './instance-loop.ts';
 import { parseInstanceId } from '../model/ids.ts';
 import { Loop } from './loop.ts';
@@ -16,12 +17,14 @@ export interface CollectLoopOptions {
   store: Store;
   artifacts: Artifacts;
   instances: InstanceLoop;
+  deployments: Deployments;
   clock: Clock;
   log: Log;
 }
 
 /** Removes artifacts and unpacked releases that nothing here needs any more. */
-export function collectLoop({ world, store, artifacts, instances, clock, log }: CollectLoopOptions): Loop {
+export function collectLoop(options: CollectLoopOptions): Loop {
+  const { world, store, artifacts, instances, deployments, clock, log } = options;
   return new Loop({
     name: 'collect',
     clock,
@@ -36,12 +39,16 @@ export function collectLoop({ world, store, artifacts, instances, clock, log }: 
           .slice(-RELEASES_KEPT),
       );
       const wanted = world.apps.all().map(entry => entry.value);
-      const digests = [...wanted, ...kept].flatMap(({ artifact }) => (artifact ? [artifact.digest] : []));
+      const digests = [
+        ...[...wanted, ...kept].flatMap(({ artifact }) => (artifact ? [artifact.digest] : [])),
+        ...wanted.flatMap(({ source }) => source ?? []),
+      ];
       const releases = [
         ...wanted.map(({ app, release }) => ({ app, release })),
         ...instances
           .units()
           .map(({ instance, release }) => ({ app: parseInstanceId(instance).app, release })),
+        ...deployments.deploying().map(({ app, release }) => ({ app, release })),
       ];
       const { removed } = await artifacts.collect({ digests, releases });
       if (removed > 0) log.info('removed what nothing needs any more', { removed });

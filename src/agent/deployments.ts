@@ -1,5 +1,5 @@
-import type { AppSpec } from '../model/app-spec.ts';
-import type { AppName, NodeName, Timestamp } from '../model/ids.ts';
+import { processOf, type AppSpec } from '../model/app-spec.ts';
+import type { AppName, Digest, NodeName, Timestamp } from '../model/ids.ts';
 import type { Problem } from '../model/problem.ts';
 import type { AppRecord, ArtifactRef } from '../model/records.ts';
 import type { ApplyRequest, ApplyResult, AppPlan, DeployProgress } from '../model/views.ts';
@@ -13,22 +13,42 @@ import type { Random } from '../ports/random.ts';
 import { StoreError, type Compare, type Entry, type Store, type Write } from '../ports/store.ts';
 import { Channel } from './channel.ts';
 import { hookEnvironment } from './launch.ts';
+import { generatedValue } from './generated-value.ts';
 import type { Ledger } from './ledger.ts';
+import type { Supplies } from './supplies.ts';
 
 /** What the node promises for a deployment it has begun. */
 const DEPLOY_WITHIN_MS = 20 * 60_000;
 
 export interface DeploymentsOptions {
   node: NodeName;
-  dataRoot: string;
   user: string;
   store: Store;
   artifacts: Artifacts;
+  supplies: Supplies;
   ledger: Ledger;
   clock: Clock;
   random: Random;
   log: Log;
   onChange: () => void;
+}
+
+type Tell = (app: AppName, step: string, message: string) => void;
+
+/** Where a deployment tells how it goes, and what ends it. */
+interface Progress {
+  tell: Tell;
+  note: (note: BuildNote) => void;
+  signal: AbortSignal;
+}
+
+/** Everything of a release but its place in the store. */
+interface Made {
+  spec: AppSpec;
+  release: number;
+  artifact: ArtifactRef;
+  source: Digest | undefined;
+  secrets: Record<string, string>;
 }
 
 interface Deploying {
@@ -71,8 +91,8 @@ export class Deployments {
           ),
         );
       }
-      const before = current && !current.value.removing ? current.value.spec : null;
-      const { impact, differences } = classify(before, spec);
+      const before = wantedSpec(current);
+      const { impact, differences } = classify(before, asFoundBefore(spec, before));
       const change = before === null ? 'create' : impact === 'none' ? 'none' : 'update';
       plans.push({ app: spec.app, change, impact, differences });
     }
@@ -88,7 +108,7 @@ export class Deployments {
 
   async #apply(request: ApplyRequest, channel: Channel<DeployProgress>, signal: AbortSignal): Promise<void> {
     let step = { app: request.specs[0]?.app ?? '', name: 'plan' };
-    const tell = (app: AppName, name: string, message: string): void => {
+    const tell: Tell = (app, name, message) => {
       step = { app, name };
       const deploying = this.#deploying.get(app);
       if (deploying) {
@@ -99,6 +119,7 @@ export class Deployments {
     };
     try {
       const { plans, problems } = await this.plan(request);
+      problems.push(...(await this.#missingSources(request.specs)));
       if (problems.length > 0) {
         channel.send({ kind: 'done', result: { kind: 'refused', problems } });
         return;
@@ -130,14 +151,17 @@ export class Deployments {
   }
 
   async #deploy(
-    spec: AppSpec,
-    tell: (app: AppName, step: string, message: string) => void,
+    asked: AppSpec,
+    tell: Tell,
     output: (step: string, text: string) => void,
     signal: AbortSignal,
   ): Promise<AppRecord> {
     const { store, clock, ledger } = this.#options;
-    const current = await store.get('apps', spec.app);
-    const { impact } = classify(current && !current.value.removing ? current.value.spec : null, spec);
+    const note = (line: BuildNote): void => output(line.step, line.text);
+    const progress = { tell, note, signal };
+    const current = await store.get('apps', asked.app);
+    const { spec, source } = await this.#resolved(asked, current, progress);
+    const { impact, differences } = impactOf(spec, source, current);
     if (current && impact === 'none') {
       tell(
         spec.app,
@@ -156,14 +180,17 @@ export class Deployments {
     });
     this.#options.onChange();
     try {
-      const note = (line: BuildNote): void => output(line.step, line.text);
-      const artifact = await this.#artifact(spec, impact, current, tell, note, signal);
+      const kept = current?.value.artifact;
+      const mustBuild = impact === 'rebuild' || differences.some(({ field }) => isBuiltFrom(field));
+      const built =
+        kept && !mustBuild ? { artifact: kept, source } : await this.#build(spec, source, progress);
       const secrets = { ...current?.value.secrets, ...this.#newSecrets(spec, current?.value.secrets ?? {}) };
+      const made: Made = { spec, release, secrets, ...built };
       if (spec.beforeRun.length > 0 && impact !== 'in-place') {
         tell(spec.app, 'before-run', `running ${spec.beforeRun.length} command(s) of release ${release}`);
-        await this.#beforeRun(spec, artifact, release, secrets, note, signal);
+        await this.#beforeRun(made, progress);
       }
-      const record = await this.#commit(spec, current, { release, artifact, secrets });
+      const record = await this.#commit(made, current);
       tell(spec.app, 'settle', `release ${record.release} of "${spec.app}" is what the cluster wants now`);
       ledger.note({
         kind: 'app-applied',
@@ -178,51 +205,52 @@ export class Deployments {
     }
   }
 
-  async #artifact(
-    spec: AppSpec,
-    impact: AppPlan['impact'],
+  /** The spec with all its processes, and the source tree it means where that is known without building. */
+  async #resolved(
+    asked: AppSpec,
     current: Entry<'apps'> | null,
-    tell: (app: AppName, step: string, message: string) => void,
-    note: (note: BuildNote) => void,
-    signal: AbortSignal,
-  ): Promise<ArtifactRef> {
-    if (impact !== 'rebuild' && current?.value.artifact) return current.value.artifact;
-    tell(spec.app, 'build', 'fetching and building');
-    const artifact = await this.#options.artifacts.build(spec, note, signal);
-    tell(spec.app, 'publish', `artifact ${artifact.digest} (${Math.ceil(artifact.bytes / 1024)} KiB)`);
-    return artifact;
+    { tell, note, signal }: Progress,
+  ): Promise<{ spec: AppSpec; source: Digest | undefined }> {
+    const { supplies } = this.#options;
+    const before = wantedSpec(current);
+    const spec = asFoundBefore(asked, before);
+    // What a git ref names may have moved, whatever the manifest says.
+    if (spec.processes.length > 0 && spec.source?.kind !== 'git') {
+      return { spec, source: sameSource(spec, before) ? current?.value.source : undefined };
+    }
+    tell(spec.app, 'fetch', 'looking into the source');
+    const source = await supplies.source(asked, undefined, note, signal);
+    return { spec: await supplies.complete(asked, source), source };
   }
 
-  async #beforeRun(
+  async #build(
     spec: AppSpec,
-    artifact: ArtifactRef,
-    release: number,
-    secrets: Record<string, string>,
-    note: (note: BuildNote) => void,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { artifacts, node, dataRoot, user } = this.#options;
-    const { directory, env, pathPrepend } = await artifacts.unpack(artifact.digest, spec.app, release);
-    const place = {
-      directory,
-      dataDirectory: `${dataRoot}/${spec.app}/data`,
-      env,
-      pathPrepend,
-      node,
-      user,
-      secrets,
-    };
-    await artifacts.runHooks(spec.beforeRun, { directory, env: hookEnvironment(spec, place) }, note, signal);
+    known: Digest | undefined,
+    { tell, note, signal }: Progress,
+  ): Promise<{ artifact: ArtifactRef; source: Digest | undefined }> {
+    tell(spec.app, 'build', 'fetching and building');
+    const { artifacts, supplies } = this.#options;
+    const source = await supplies.source(spec, known, note, signal);
+    const artifact = await artifacts.build(
+      { ...spec, source: { kind: 'uploaded', digest: source } },
+      note,
+      signal,
+    );
+    tell(spec.app, 'publish', `artifact ${artifact.digest} (${Math.ceil(artifact.bytes / 1024)} KiB)`);
+    return { artifact, source };
+  }
+
+  async #beforeRun({ spec, artifact, release, secrets }: Made, { note, signal }: Progress): Promise<void> {
+    const { artifacts, supplies, node, user } = this.#options;
+    await supplies.bring(artifact.digest, signal);
+    const unpacked = await artifacts.unpack(artifact.digest, spec.app, release);
+    const env = hookEnvironment(spec, { ...unpacked, node, user, secrets });
+    await artifacts.runHooks(spec.beforeRun, { directory: unpacked.directory, env }, note, signal);
   }
 
   async #commit(
-    spec: AppSpec,
+    { spec, release, artifact, source, secrets }: Made,
     current: Entry<'apps'> | null,
-    {
-      release,
-      artifact,
-      secrets,
-    }: { release: number; artifact: ArtifactRef; secrets: Record<string, string> },
   ): Promise<AppRecord> {
     const { store, clock } = this.#options;
     const at = clock.timestamp();
@@ -233,6 +261,7 @@ export class Deployments {
       generation: (current?.value.generation ?? 0) + 1,
       spec,
       artifact,
+      ...(source === undefined ? {} : { source }),
       restarts: current?.value.release === release ? current.value.restarts : {},
       secrets,
       removing: false,
@@ -286,8 +315,35 @@ export class Deployments {
     return new Map(entries.map(entry => [entry.name, entry.value.app]));
   }
 
+  /** Asked only when it is to be deployed: a plan is made before anything is uploaded. @throws StoreError */
+  async #missingSources(specs: AppSpec[]): Promise<Problem[]> {
+    const problems: Problem[] = [];
+    for (const { app, source } of specs) {
+      if (source?.kind !== 'uploaded' || (await this.#options.supplies.canBeHad(source.digest))) continue;
+      problems.push(
+        problem(
+          app,
+          'source.uploaded',
+          `no node holds the source tree ${source.digest}`,
+          'upload it again, as `hop3-agent apply` and `deploy` do',
+        ),
+      );
+    }
+    return problems;
+  }
+
   #problems(spec: AppSpec, holders: ReadonlyMap<string, AppName>): Problem[] {
     const problems = [...runnable(spec), ...hostnameConflicts(spec, holders)];
+    if (spec.source === null) {
+      problems.push(
+        problem(
+          spec.app,
+          'source',
+          'nothing says where the app is',
+          'source.path, source.git or source.archive',
+        ),
+      );
+    }
     if (spec.source?.kind === 'path') {
       problems.push(
         problem(
@@ -305,7 +361,7 @@ export class Deployments {
     const made: Record<string, string> = {};
     for (const [name, value] of Object.entries(spec.env)) {
       if (value.kind !== 'generated' || known[name] !== undefined) continue;
-      made[name] = value.prefix + generate(value.format, value.length, this.#options.random);
+      made[name] = generatedValue(value, this.#options.random);
     }
     return made;
   }
@@ -315,24 +371,35 @@ export function releaseName(app: AppName, release: number): string {
   return `${app}/${String(release).padStart(6, '0')}`;
 }
 
-const PASSWORD_LETTERS = 'abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789';
+function wantedSpec(current: Entry<'apps'> | null): AppSpec | null {
+  return current && !current.value.removing ? current.value.spec : null;
+}
 
-function generate(
-  format: 'hex' | 'base64' | 'urlsafe' | 'password' | 'uuid',
-  length: number,
-  random: Random,
-): string {
-  if (format === 'uuid') return random.uuid();
-  if (format === 'hex') return random.hex(Math.ceil(length / 2)).slice(0, length);
-  const letters =
-    format === 'password'
-      ? PASSWORD_LETTERS
-      : `ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789${format === 'base64' ? '+/' : '-_'}`;
-  // Two bytes a letter make the modulo's bias less than one in a thousand.
-  return Array.from(
-    { length },
-    () => letters[Number.parseInt(random.hex(2), 16) % letters.length] ?? '',
-  ).join('');
+function sameSource(a: AppSpec, b: AppSpec | null): boolean {
+  return b !== null && JSON.stringify([a.source, a.build]) === JSON.stringify([b.source, b.build]);
+}
+
+/** A spec whose process was found in the same source before has that process, as far as one can tell without looking. */
+function asFoundBefore(spec: AppSpec, before: AppSpec | null): AppSpec {
+  const web = before === null || !sameSource(spec, before) ? null : processOf(before, 'web');
+  if (spec.processes.length > 0 || web === null) return spec;
+  const { webSettings, ...rest } = spec;
+  return { ...rest, processes: [{ ...web, ...webSettings }] };
+}
+
+function impactOf(
+  spec: AppSpec,
+  source: Digest | undefined,
+  current: Entry<'apps'> | null,
+): Pick<AppPlan, 'impact' | 'differences'> {
+  const found = classify(wantedSpec(current), spec);
+  const moved = source !== undefined && source !== current?.value.source;
+  return moved ? { ...found, impact: 'rebuild' } : found;
+}
+
+/** Builders look at variables and commands, too; what they make of the same again is remembered. */
+function isBuiltFrom(field: string): boolean {
+  return /^(env\.|processes\.[^.]+(\.(kind|command))?$)/.test(field);
 }
 
 /** Apps that others in the same request depend on come first. Cycles have been refused before. */

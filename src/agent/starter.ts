@@ -6,7 +6,7 @@ import type { Driver, DriverUnit } from '../ports/driver.ts';
 import type { Host } from '../ports/host.ts';
 import type { Random } from '../ports/random.ts';
 import { launchOf } from './launch.ts';
-import { holdersOf } from './wanted.ts';
+import type { Supplies } from './supplies.ts';
 import type { World } from './world.ts';
 
 export interface StarterOptions {
@@ -14,11 +14,10 @@ export interface StarterOptions {
   /** The address instances listen on. */
   bindAddress: string;
   portRange: [number, number];
-  /** Absolute: `<dir>/<app>` keeps an app's data from release to release. */
-  dataRoot: string;
   user: string;
   world: World;
   artifacts: Artifacts;
+  supplies: Supplies;
   driver: Driver;
   host: Host;
   random: Random;
@@ -41,17 +40,14 @@ export class Starter {
     desired: DesiredInstance,
     ports: { takenPorts: ReadonlySet<number>; preferPort: number | null },
   ): Promise<DriverUnit> {
-    const { driver, random, node, dataRoot, user, world } = this.#options;
-    const { directory, env, pathPrepend } = await this.#unpacked(desired);
+    const { driver, random, node, user, world } = this.#options;
+    const unpacked = await this.#unpacked(desired);
     const endpoint = desired.process.routed ? await this.#endpoint(ports) : null;
     try {
       return await driver.start(
         launchOf(desired, {
           unit: `${desired.app}.${desired.process.type}.${desired.index}.${desired.version}.${random.hex(3)}`,
-          directory,
-          dataDirectory: `${dataRoot}/${desired.app}/data`,
-          env,
-          pathPrepend,
+          ...unpacked,
           endpoint,
           node,
           user,
@@ -65,15 +61,14 @@ export class Starter {
 
   /** Several instances of one release on one node unpack it once. */
   async #unpacked(desired: DesiredInstance): ReturnType<Artifacts['unpack']> {
-    const { artifacts, world, node, signal } = this.#options;
+    const { artifacts, supplies, signal } = this.#options;
     if (!desired.artifact) throw new Error(`release ${desired.release} of ${desired.app} has no artifact`);
     const { digest } = desired.artifact;
     const key = `${desired.app}/${desired.release}/${digest}`;
     let unpacking = this.#unpacking.get(key);
     if (!unpacking) {
       unpacking = (async () => {
-        if (!(await artifacts.has(digest)))
-          await artifacts.fetch(digest, holdersOf(world, digest, node), signal);
+        await supplies.bring(digest, signal);
         return artifacts.unpack(digest, desired.app, desired.release);
       })();
       this.#unpacking.set(key, unpacking);

@@ -22,8 +22,9 @@ export function completeProcesses(
   if (spec.processes.length > 0) return spec;
   const web = suggestedWeb(spec, facts);
   if (web === null) return spec;
-  const { webSettings: _settings, ...rest } = spec;
-  return { ...rest, processes: [{ type: 'web', ...web, routed: true, ...settings }] };
+  const completed: AppSpec = { ...spec, processes: [{ type: 'web', ...web, routed: true, ...settings }] };
+  delete completed.webSettings;
+  return completed;
 }
 
 function defaultSettings(spec: AppSpec): ProcessSettings {

@@ -48,6 +48,8 @@ export interface AppRecord {
   spec: AppSpec;
   /** What instances run; null for an app without source. */
   artifact: ArtifactRef | null;
+  /** The source tree it was built from; a branch of a git source may have moved since. */
+  source?: Digest;
   /** Raised by `restart`: part of the version an instance must run. */
   restarts: Record<ProcessType, number>;
   /** Values of generated variables: made once, kept for the app's life. */

@@ -1,0 +1,62 @@
+import type { AppSpec } from '../model/app-spec.ts';
+import type { Digest, NodeName } from '../model/ids.ts';
+import { completeProcesses } from '../manifest/complete-processes.ts';
+import { ArtifactError, type Artifacts, type BuildNote } from '../ports/artifacts.ts';
+import { holdersOf } from './wanted.ts';
+import type { World } from './world.ts';
+
+export interface SuppliesOptions {
+  node: NodeName;
+  world: World;
+  artifacts: Artifacts;
+}
+
+/** Gets source trees and artifacts to this node, from wherever in the cluster or outside they are. */
+export class Supplies {
+  readonly #options: SuppliesOptions;
+
+  constructor(options: SuppliesOptions) {
+    this.#options = options;
+  }
+
+  /** Whether it is here, or a node that can be asked says it has it. */
+  async canBeHad(digest: Digest): Promise<boolean> {
+    const { artifacts, world, node } = this.#options;
+    return (await artifacts.has(digest)) || holdersOf(world, digest, node).length > 0;
+  }
+
+  /** Fetches it from a peer if need be. @throws ArtifactError when nobody has it, or nobody who has it answers */
+  async bring(digest: Digest, signal: AbortSignal): Promise<void> {
+    const { artifacts, world, node } = this.#options;
+    if (!(await artifacts.has(digest))) await artifacts.fetch(digest, holdersOf(world, digest, node), signal);
+  }
+
+  /**
+   * The source tree of a spec, here: `known`, if that is what it was last time and somebody still has it; else as the
+   * spec says. @throws ArtifactError
+   */
+  async source(
+    spec: AppSpec,
+    known: Digest | undefined,
+    note: (note: BuildNote) => void,
+    signal: AbortSignal,
+  ): Promise<Digest> {
+    const digest = spec.source?.kind === 'uploaded' ? spec.source.digest : known;
+    if (digest === undefined || !(await this.canBeHad(digest))) {
+      return this.#options.artifacts.obtain(spec, note, signal);
+    }
+    await this.bring(digest, signal);
+    return digest;
+  }
+
+  /** The spec with the process its source suggests. @throws ArtifactError when it suggests none */
+  async complete(spec: AppSpec, source: Digest): Promise<AppSpec> {
+    if (spec.processes.length > 0) return spec;
+    const completed = completeProcesses(spec, await this.#options.artifacts.inspect(source));
+    if (completed.processes.length > 0) return completed;
+    const message =
+      'there is nothing to run: the manifest names no process, and none is recognised in the source; ' +
+      'give run.start, run.workers or build.static-dir';
+    throw new ArtifactError(message, { retryable: false });
+  }
+}
