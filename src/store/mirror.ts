@@ -32,6 +32,8 @@ export class WireMirror<K extends Kind> implements Mirror<K> {
   private readonly listeners = new Set<(changes: Change<K>[]) => void>();
   private readonly syncedListeners = new Set<() => void>();
   private readonly closing = new AbortController();
+  /** Whether the last list got no answer. */
+  private unanswered = false;
   private sorted: Entry<K>[] | null = null;
   private head: Head | null = null;
   private heardAtMs: InstantMs;
@@ -122,9 +124,15 @@ export class WireMirror<K extends Kind> implements Mirror<K> {
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
       if (this.closing.signal.aborted) return false;
-      log.warn('a mirror cannot be listed and is tried again', { prefix: this.prefix, error });
+      // Once an outage: it may last for hours, and there are many mirrors.
+      log[this.unanswered ? 'debug' : 'warn']('a mirror cannot be listed and is tried again', {
+        prefix: this.prefix,
+        error,
+      });
+      this.unanswered = true;
       return false;
     }
+    this.unanswered = false;
     if (!this.closing.signal.aborted) this.replace(found);
     return true;
   }
