@@ -45,6 +45,7 @@ export function meteredStore(store: Store, metrics: Metrics, clock: Clock): Stor
     'resumed',
   ]);
   let renewedMs: number | null = null;
+  let closing: Promise<void> | null = null;
   metrics.gauge(
     'hop3_session_renewal_age_seconds',
     "Since this node's session was last renewed or opened; absent before the first",
@@ -59,7 +60,7 @@ export function meteredStore(store: Store, metrics: Metrics, clock: Clock): Stor
     get: (kind, name) => store.get(kind, name),
     list: (kind, options) => store.list(kind, options),
     describe: () => store.describe(),
-    close: () => store.close(),
+    close: () => (closing ??= store.close()),
     async commit(compares, writes) {
       const startedMs = clock.now();
       try {

@@ -86,6 +86,7 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
       metrics,
       clock,
     );
+    closers.push(() => store.close());
     const processes = processDriver({ stateDir, clock, log });
     const driver = meteredDriver(
       drivers({ process: processes, static: await staticDriver({ stateDir, clock, log }) }),
@@ -212,7 +213,7 @@ async function tellOfEtcd(
   for (let told = false; !signal.aborted; told = true) {
     const { endpoints, knownDefects } = await store.describe();
     if (endpoints.some(({ reachable }) => reachable)) {
-      for (const defect of knownDefects) log.warn('known defect of the etcd in use', { defect });
+      if (knownDefects.length > 0) log.warn('the etcd in use has known defects', { knownDefects });
       return;
     }
     if (!told) log.warn('etcd does not answer yet; waiting for it', { endpoints });
