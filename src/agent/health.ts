@@ -47,6 +47,16 @@ export class HealthChecks {
     }
   }
 
+  /** Asks one copy once; what has no endpoint is well as long as it lives. */
+  async once(watched: Watched): Promise<{ good: boolean; evidence: string }> {
+    const verification = question(watched);
+    if (!verification) return { good: true, evidence: 'it lives; it has no endpoint to ask' };
+    const { verdict, evidence } = await this.#prober.probe(verification, {
+      strict: watched.healthcheck.path !== null,
+    });
+    return { good: verdict === 'good', evidence };
+  }
+
   stop(): void {
     for (const abort of this.#watching.values()) abort.abort();
     this.#watching.clear();

@@ -10,6 +10,8 @@ import type {
   Unit,
   UnwantedInstance,
 } from '../model/reconciliation.ts';
+import { surplusCopies, type SurplusCopy } from '../ownership/overlap.ts';
+import { standing } from '../ownership/standing.ts';
 import { afterProbe } from '../reconcile/health.ts';
 import { afterExit, afterReady, forVersion } from '../reconcile/histories.ts';
 import { reconcile } from '../reconcile/reconcile.ts';
@@ -29,6 +31,9 @@ import type { World } from './world.ts';
 /** How long a copy that was taken out of traffic finishes what it has, before it is asked to stop. */
 const DRAIN_MS = 1000;
 const DEFAULT_GRACE_SECONDS = 10;
+/** Before an action that failed is tried again; starts have a backoff of their own. */
+const RETRY_MS = 500;
+const NOBODY = { node: '', incarnation: '' };
 
 export interface InstanceLoopOptions {
   node: string;
@@ -56,7 +61,11 @@ export class InstanceLoop {
   readonly #reasons = new Map<string, string>();
   /** Actions under way, by unit or instance: each is done once. */
   readonly #busy = new Set<string>();
-  readonly #noted = new Set<string>();
+  /** Owner keys in which this node's stop is being confirmed. */
+  readonly #confirming = new Set<string>();
+  /** The version at which an instance was given up, as people have been told. */
+  readonly #givenUp = new Map<InstanceId, string>();
+  readonly #ending = new AbortController();
   readonly #health: HealthChecks;
   readonly #loop: Loop;
   #statuses: InstanceStatus[] = [];
@@ -104,10 +113,9 @@ export class InstanceLoop {
   /** Stops every copy, and releases what was held, before it resolves. */
   async stopEverything(signal: AbortSignal): Promise<void> {
     this.#leaving = true;
-    while (
-      !signal.aborted &&
-      (this.#options.holdings.held().size > 0 || [...this.#units.values()].some(alive))
-    ) {
+    const unfinished = (): boolean =>
+      this.#options.holdings.held().size > 0 || this.#busy.size > 0 || this.units().some(alive);
+    while (!signal.aborted && unfinished()) {
       this.#loop.wake();
       await this.#options.clock.sleep(50, signal);
     }
@@ -116,6 +124,7 @@ export class InstanceLoop {
   /** Ends the looking after; what runs goes on running. */
   async stop(): Promise<void> {
     this.#stopListening?.();
+    this.#ending.abort(new Error('the instance loop is stopping'));
     await this.#loop.stop();
     this.#health.stop();
   }
@@ -130,8 +139,9 @@ export class InstanceLoop {
   async #round(): Promise<number | null> {
     const { clock } = this.#options;
     await this.#observe();
-    this.#rememberUnowned();
-    const { desired, unwanted } = this.#targets();
+    const surplus = this.#surplus();
+    this.#rememberUnowned(surplus);
+    const { desired, unwanted } = this.#targets(surplus);
     const { actions, statuses, histories, wakeInMs } = reconcile({
       desired,
       unwanted,
@@ -142,32 +152,45 @@ export class InstanceLoop {
     });
     this.#histories = new Map(histories.map(history => [history.instance, history]));
     for (const action of actions) this.#begin(action, desired);
-    await this.#confirmStopped();
+    this.#confirmStopped();
     this.#watchHealth(desired);
     this.#tellStatuses(statuses);
     return wakeInMs;
   }
 
   async #observe(): Promise<void> {
-    const { driver, clock, ledger } = this.#options;
+    const { driver, clock } = this.#options;
     const seen = new Set<string>();
+    const found: Unit[] = [];
     for (const observed of await driver.observe()) {
       seen.add(observed.unit);
       const known = this.#units.get(observed.unit);
       const unit = known ?? adopted(observed, clock.now());
-      if (!known && !this.#busy.has(observed.unit) && observed.exit === null) {
-        ledger.note({
-          kind: 'instance-adopted',
-          subject: observed.instance,
-          message: `${observed.instance} runs on as pid ${observed.pid ?? 'none'}`,
-          details: { unit: observed.unit, pid: observed.pid },
-        });
-      }
-      if (observed.exit !== null && unit.phase.kind !== 'exited') this.#exited(unit, observed.exit);
-      else if (!known) this.#units.set(observed.unit, unit);
+      if (observed.exit !== null) {
+        if (unit.phase.kind !== 'exited') this.#exited(unit, observed.exit);
+      } else if (!known && !this.#busy.has(observed.instance)) found.push(unit);
     }
+    await Promise.all(found.map(unit => this.#adopt(unit)));
     for (const unit of this.#units.keys())
       if (!seen.has(unit) && !this.#busy.has(unit)) this.#units.delete(unit);
+  }
+
+  /** What was found running is asked before anything is said of it: nobody shall take it out of traffic meanwhile. */
+  async #adopt(unit: Unit): Promise<void> {
+    const { clock, ledger, world } = this.#options;
+    const spec = world.apps.get(parseInstanceId(unit.instance).app)?.value.spec;
+    const answer = spec ? await this.#health.once({ unit, healthcheck: spec.healthcheck }) : null;
+    const ready = answer?.good === true;
+    if (ready) {
+      this.#histories.set(unit.instance, afterReady(this.#histories.get(unit.instance), unit, clock.now()));
+    }
+    this.#units.set(unit.unit, ready ? { ...unit, phase: { kind: 'ready', sinceMs: clock.now() } } : unit);
+    ledger.note({
+      kind: 'instance-adopted',
+      subject: unit.instance,
+      message: `${unit.instance} runs on as pid ${unit.pid ?? 'none'}`,
+      details: { unit: unit.unit, pid: unit.pid },
+    });
   }
 
   #exited(unit: Unit, exit: NonNullable<DriverUnit['exit']>): void {
@@ -194,18 +217,45 @@ export class InstanceLoop {
     });
   }
 
-  /** What runs here without being owned, as after a restart: it goes on until somebody else is seen to be ready. */
-  #rememberUnowned(): void {
-    const { holdings, world } = this.#options;
-    for (const unit of this.#units.values()) {
-      if (!alive(unit) || unit.phase.kind === 'stopping' || unit.phase.kind === 'draining') continue;
-      const wanted = !('notWanted' in wantedOrWhyNot(world, unit.instance));
-      if (wanted && !this.#elsewhereReady(unit.instance))
-        holdings.remember(unit.instance, subjectOfInstance(unit.instance));
+  /** What becomes of the copies that run here unowned (ownership rule 8). */
+  #surplus(): ReadonlyMap<InstanceId, SurplusCopy> {
+    const { holdings, world, node } = this.#options;
+    const unowned = new Set(
+      [
+        ...this.units()
+          .filter(alive)
+          .map(unit => unit.instance),
+        ...[...holdings.former().values()].map(holding => holding.instance),
+      ].filter(instance => !holdings.held().has(subjectOfInstance(instance))),
+    );
+    const live = world.liveIncarnations();
+    const copies = surplusCopies({
+      self: node,
+      runningHere: [...unowned],
+      standings: new Map(
+        [...unowned].map(subjectOfInstance).map(subject => {
+          return [subject, standing(world.owners.get(subject), live, NOBODY)];
+        }),
+      ),
+      elsewhere: runningElsewhere(world),
+      wanted: new Set([...unowned].filter(instance => !('notWanted' in wantedOrWhyNot(world, instance)))),
+    });
+    return new Map(copies.map(copy => [copy.instance, copy]));
+  }
+
+  /** What runs here without being owned, as after a restart, goes on for as long as it may. */
+  #rememberUnowned(surplus: ReadonlyMap<InstanceId, SurplusCopy>): void {
+    for (const { instance, phase } of this.#units.values()) {
+      if (phase.kind === 'exited' || phase.kind === 'stopping' || phase.kind === 'draining') continue;
+      if (surplus.get(instance)?.stopNow === false)
+        this.#options.holdings.remember(instance, subjectOfInstance(instance));
     }
   }
 
-  #targets(): { desired: DesiredInstance[]; unwanted: UnwantedInstance[] } {
+  #targets(surplus: ReadonlyMap<InstanceId, SurplusCopy>): {
+    desired: DesiredInstance[];
+    unwanted: UnwantedInstance[];
+  } {
     const { holdings, world } = this.#options;
     const desired: DesiredInstance[] = [];
     const unwanted: UnwantedInstance[] = [];
@@ -220,9 +270,17 @@ export class InstanceLoop {
       }
     }
     for (const holding of [...holdings.former().values()]) {
-      const target = this.#leaving ? { notWanted: 'this node is leaving' } : this.#target(holding, false);
-      if ('notWanted' in target || this.#elsewhereReady(holding.instance)) holdings.forget(holding.subject);
-      else if (world.synced()) desired.push(target);
+      const copy = surplus.get(holding.instance);
+      const target =
+        copy?.stopNow === true
+          ? { notWanted: copy.reason }
+          : this.#leaving
+            ? { notWanted: 'this node is leaving' }
+            : this.#target(holding, false);
+      if ('notWanted' in target) {
+        this.#reasons.set(`running:${holding.instance}`, target.notWanted);
+        holdings.forget(holding.subject);
+      } else if (world.synced()) desired.push(target);
     }
     return { desired, unwanted };
   }
@@ -291,24 +349,24 @@ export class InstanceLoop {
     return world.sessions.get(`${owner.node}/${owner.incarnation}`) !== undefined;
   }
 
-  /** Ownership rule 8: the own copy goes only after the new owner's is ready. */
-  #elsewhereReady(instance: InstanceId): boolean {
-    const { world, node } = this.#options;
-    if (!this.#ownedByAnother(instance)) return false;
-    return runningElsewhere(world).some(
-      other => other.instance === instance && other.node !== node && other.ready,
-    );
-  }
-
   /** Nodes that took something from this one are told when its own copy is dead. */
-  async #confirmStopped(): Promise<void> {
-    const { world, holdings, node } = this.#options;
+  #confirmStopped(): void {
+    const { world, holdings, node, log, clock } = this.#options;
     for (const entry of world.owners.all()) {
-      if (!entry.value.mayStillRun.includes(node)) continue;
+      if (!entry.value.mayStillRun.includes(node) || this.#confirming.has(entry.name)) continue;
       const running = this.units().some(
         unit => subjectOfInstance(unit.instance) === entry.name && alive(unit),
       );
-      if (!running && !holdings.former().has(entry.name)) await holdings.confirmStopped(entry);
+      if (running || holdings.former().has(entry.name)) continue;
+      this.#confirming.add(entry.name);
+      void holdings
+        .confirmStopped(entry)
+        .catch(async (error: unknown) => {
+          log.warn('a stop could not be confirmed and will be told again', { subject: entry.name, error });
+          await clock.sleep(RETRY_MS, this.#ending.signal);
+          this.#loop.wake();
+        })
+        .finally(() => this.#confirming.delete(entry.name));
     }
   }
 
@@ -317,7 +375,10 @@ export class InstanceLoop {
     if (this.#busy.has(key)) return;
     this.#busy.add(key);
     void this.#perform(action, desired)
-      .catch((error: unknown) => this.#failed(action, error))
+      .catch(async (error: unknown) => {
+        this.#failed(action, error);
+        if (action.kind !== 'start') await this.#options.clock.sleep(RETRY_MS, this.#ending.signal);
+      })
       .finally(() => {
         this.#busy.delete(key);
         this.#loop.wake();
@@ -379,7 +440,13 @@ export class InstanceLoop {
   async #stopUnit(unit: Unit, graceSeconds: number, reason: string): Promise<void> {
     this.#units.set(unit.unit, { ...unit, phase: { kind: 'stopping', sinceMs: this.#options.clock.now() } });
     this.#options.log.info('stopping', { unit: unit.unit, graceSeconds, reason });
-    await this.#options.driver.stop(unit.unit, graceSeconds);
+    try {
+      await this.#options.driver.stop(unit.unit, graceSeconds);
+    } catch (error) {
+      // What could not be stopped is as it was, so that it is stopped again.
+      if (this.#units.get(unit.unit)?.phase.kind === 'stopping') this.#units.set(unit.unit, unit);
+      throw error;
+    }
   }
 
   /** A start that could not even be tried counts like a crash: the same backoff, and the words where a person looks. */
@@ -448,16 +515,20 @@ export class InstanceLoop {
   }
 
   #tellStatuses(statuses: InstanceStatus[]): void {
+    const known = new Map(statuses.map(status => [status.instance, status]));
+    for (const [instance, version] of this.#givenUp) {
+      const status = known.get(instance);
+      if (status?.version !== version || status.state === 'running') this.#givenUp.delete(instance);
+    }
     for (const status of statuses) {
-      const given = `${status.instance}@${status.version}`;
-      if (status.state === 'failed' && !this.#noted.has(given)) {
-        this.#noted.add(given);
+      if (status.state === 'failed' && !this.#givenUp.has(status.instance)) {
+        this.#givenUp.set(status.instance, status.version);
         this.#options.ledger.note({
           kind: 'instance-given-up',
           subject: status.instance,
           message: `${status.instance} is given up: ${status.trouble ?? 'it failed too often'}`,
         });
-      } else if (status.state === 'running') this.#noted.delete(given);
+      }
     }
     const changed = JSON.stringify(statuses) !== JSON.stringify(this.#statuses);
     this.#statuses = statuses;
