@@ -15,7 +15,7 @@ import { FakeLog } from './fake-log.ts';
 import { FakeProber, type Reply } from './fake-prober.ts';
 import { FakeProxy } from './fake-proxy.ts';
 import { FakeRandom } from './fake-random.ts';
-import { FakeEtcd, type FakeStore } from './fake-store.ts';
+import { FakeEtcd, type FakeStore, type Link } from './fake-store.ts';
 import { appSpec } from './nouns.ts';
 
 /** How a copy behaves once started: ready at once and for ever, unless said otherwise. */
@@ -203,9 +203,10 @@ export class SimNode {
   }
 
   /** A new agent on what the machine has. */
-  async start(): Promise<void> {
+  async start(link: Link = 'up'): Promise<void> {
     const { clock, etcd } = this.cluster;
     this.store = etcd.client(this.name, { log: this.log });
+    this.store.setLink(link);
     this.driver = this.newDriver();
     const withProxy = (this.settings.roles ?? ['apps', 'proxy']).includes('proxy');
     this.agent = new Agent({
