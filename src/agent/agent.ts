@@ -20,6 +20,7 @@ import { reservation } from '../placement/reservation.ts';
 import { overcommitted } from '../promise/conflicts.ts';
 import { adminService, type AdminServiceOptions } from './admin-service.ts';
 import { assessLoop } from './assess-loop.ts';
+import { Beats } from './beats.ts';
 import { claimLoop } from './claim-loop.ts';
 import { collectLoop } from './collect-loop.ts';
 import { copiesLoop } from './copies-loop.ts';
@@ -78,6 +79,7 @@ export class Agent {
   readonly #instances: InstanceLoop;
   readonly #promises: PromiseLoop;
   readonly #claims: Loop;
+  readonly #beats: Beats;
   readonly #supervisor: Supervisor;
   readonly #deployments: Deployments;
   readonly #others: { start(): void; stop(): Promise<void> }[];
@@ -176,6 +178,7 @@ export class Agent {
       log,
       refuses: wanted => this.#refuses(wanted),
     }));
+    this.#beats = new Beats({ peers: parts.peers, clock, onSilence: () => assessments.wake() });
     const assessments = assessLoop({
       node,
       intervalMs: config.probeIntervalSeconds * 1000,
@@ -183,6 +186,7 @@ export class Agent {
       store,
       keeper,
       prober,
+      beats: this.#beats,
       ledger,
       random,
       clock,
@@ -203,7 +207,8 @@ export class Agent {
     const proxyLoop = parts.proxy ? [new ProxyLoop({ world, proxy: parts.proxy, clock, log })] : [];
     this.#others = [claims, promises, assessments, requests, this.#supervisor, collect, copies, ...proxyLoop];
     this.#unlisten = [
-      world.onChange(['apps', 'sessions', 'owners', 'refusals'], () => claims.wake()),
+      world.onChange(['apps', 'sessions', 'owners', 'refusals', 'assessments'], () => claims.wake()),
+      world.onChange(['owners'], () => holdings.noticeTaken(subject => world.owners.get(subject))),
       world.onChange(['apps', 'owners', 'promises', 'sessions'], () => instances.wake()),
       world.onChange(['promises', 'sessions'], () => assessments.wake()),
       world.onChange(['apps'], () => promises.wake()),
@@ -300,6 +305,7 @@ export class Agent {
     this.#stop.abort(new Error('the agent is stopping'));
     for (const loop of [...this.#others].reverse()) await loop.stop();
     await this.#instances.stop();
+    this.#beats.stop();
   }
 
   async #close(): Promise<void> {

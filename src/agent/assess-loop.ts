@@ -2,13 +2,14 @@ import { judge } from '../assess/judge.ts';
 import { observersOf } from '../assess/observers.ts';
 import { probeIntervalMs, trustOf } from '../assess/trust.ts';
 import type { InstantMs, NodeName } from '../model/ids.ts';
-import type { Assessment, NodePromise } from '../model/node-promise.ts';
+import type { Assessment, Endpoint, NodePromise } from '../model/node-promise.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Prober } from '../ports/prober.ts';
 import type { Random } from '../ports/random.ts';
 import type { Store, Write } from '../ports/store.ts';
 import type { Ledger } from './ledger.ts';
+import type { Beats } from './beats.ts';
 import { Loop } from './loop.ts';
 import type { SessionKeeper } from './session-keeper.ts';
 import type { World } from './world.ts';
@@ -31,6 +32,7 @@ export interface AssessLoopOptions {
   store: Store;
   keeper: SessionKeeper;
   prober: Prober;
+  beats: Beats;
   ledger: Ledger;
   random: Random;
   clock: Clock;
@@ -50,12 +52,14 @@ export function assessLoop(options: AssessLoopOptions): Loop {
     round: async signal => {
       const session = keeper.current();
       if (!session || !world.synced()) return 500;
+      options.beats.listenTo(peersToHear(options));
       const promises = promisesToObserve(options);
       const names = new Set(promises.map(entry => entry.name));
       for (const name of observed.keys()) if (!names.has(name)) observed.delete(name);
       const due = promises.filter(entry => {
         const plan = observed.get(entry.name);
-        return !plan || plan.revision !== entry.revision || plan.nextMs <= clock.now();
+        const planned = !plan || plan.revision !== entry.revision || plan.nextMs <= clock.now();
+        return planned || isNewlySilent(options, entry);
       });
       const judged = await Promise.all(due.map(entry => check(options, entry, observed, signal)));
       if (signal.aborted) return null;
@@ -87,8 +91,26 @@ function promisesToObserve({ world, node }: AssessLoopOptions): PromiseEntry[] {
     .map(entry => ({ name: entry.name, revision: entry.revision, promise: entry.value.promise }));
 }
 
+/** The agents of the nodes this one observes, by where they are reached. */
+function peersToHear({ world, node }: AssessLoopOptions): Map<NodeName, Endpoint> {
+  const nodes = world.nodes();
+  const names = [...nodes.keys()];
+  return new Map(
+    [...nodes].flatMap(([name, { value }]) =>
+      value.peer && observersOf(name, names).includes(node) ? [[name, value.peer] as const] : [],
+    ),
+  );
+}
+
+/** Silence is looked into at once: what was promised by a silent node is asked before its turn. */
+function isNewlySilent({ beats, world, node }: AssessLoopOptions, { promise, name }: PromiseEntry): boolean {
+  if (promise.body.kind !== 'capacity' && promise.body.kind !== 'running') return false;
+  const said = world.assessments.get(`${name}/${node}`)?.value.assessment;
+  return (beats.silentMs(promise.promiser) !== null) !== (said?.unreachable ?? false);
+}
+
 async function check(
-  { prober, world, clock, random, node, intervalMs, keeper }: AssessLoopOptions,
+  { prober, beats, world, clock, random, node, intervalMs, keeper }: AssessLoopOptions,
   entry: PromiseEntry,
   observed: Map<string, Observed>,
   signal: AbortSignal,
@@ -112,7 +134,8 @@ async function check(
   const waitMs = bad && consecutiveBad < 2 ? Math.min(1000, plainMs) : plainMs;
   observed.set(entry.name, { revision: entry.revision, nextMs: clock.now() + waitMs, consecutiveBad });
   const silenceMs = world.staleMs();
-  const sure = keeper.current() !== null && silenceMs < DOUBT_AFTER_MS;
+  const heard = keeper.current() !== null && silenceMs < DOUBT_AFTER_MS;
+  const sure = heard && !beats.alone();
   return judge({
     assessor: node,
     promise,
@@ -120,9 +143,12 @@ async function check(
     previous,
     footing: {
       sure,
-      reason: sure ? '' : `this observer has not heard from the store for ${Math.round(silenceMs / 1000)} s`,
+      reason: heard
+        ? 'this observer hears none of the nodes it observes'
+        : `this observer has not heard from the store for ${Math.round(silenceMs / 1000)} s`,
     },
     consecutiveBad,
+    silentMs: beats.silentMs(promise.promiser),
     at: clock.timestamp(),
   });
 }

@@ -5,6 +5,7 @@ import { rank } from '../placement/rank.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Store } from '../ports/store.ts';
+import { evidenceAgainst } from './evidence.ts';
 import type { Holdings } from './holdings.ts';
 import { Loop } from './loop.ts';
 import type { SessionKeeper } from './session-keeper.ts';
@@ -93,7 +94,11 @@ async function claim(options: ClaimLoopOptions, ranking: Ranking): Promise<void>
   const reason = candidate
     ? `ranked ${place + 1} of ${ranking.candidates.length} (${candidate.reasons.join('; ')})`
     : 'ranked';
-  await holdings.acquire(ranking.subject, session, world.owners.get(ranking.subject), reason);
+  const known = world.owners.get(ranking.subject);
+  const holder = known?.value.released === null ? known.value : null;
+  const lives = holder !== null && world.sessions.get(`${holder.node}/${holder.incarnation}`) !== undefined;
+  const evidence = lives ? evidenceAgainst(world, holder.node, ranking.instance) : null;
+  await holdings.acquire(ranking.subject, session, known, reason, evidence);
 }
 
 /** Remembers since when each subject has been free, as this node saw it. */

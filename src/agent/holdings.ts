@@ -50,6 +50,23 @@ export class Holdings {
     return () => this.#listeners.delete(listener);
   }
 
+  /** Others may take a redundant subject on evidence while this session lives: what the store says is then so. */
+  noticeTaken(owner: (subject: Subject) => Entry<'owners'> | undefined): void {
+    for (const [subject, holding] of this.#held) {
+      const entry = owner(subject);
+      if (!entry || entry.value.node === this.#node || entry.revision <= BigInt(holding.token)) continue;
+      this.#held.delete(subject);
+      this.#former.set(subject, holding);
+      this.#ledger.note({
+        kind: 'subject-taken',
+        subject,
+        message: `${entry.value.node} took ${subject} from ${this.#node} on evidence`,
+        details: { token: holding.token },
+      });
+      this.#changed();
+    }
+  }
+
   /** The session is gone: nothing is owned any more, everything is remembered. */
   lose(): void {
     for (const [subject, holding] of this.#held) this.#former.set(subject, holding);
@@ -95,13 +112,15 @@ export class Holdings {
 
   /**
    * Ownership rule 1: one transaction over the owner key as last read, the own session key on its own lease, and the
-   * former owner's session key absent. False = somebody was faster, or the world has moved on. @throws StoreError
+   * former owner's session key absent or, by rule 12, the evidence against it still standing. False = somebody was
+   * faster, or the world has moved on. @throws StoreError
    */
   async acquire(
     subject: Subject,
     session: Session,
     known: Entry<'owners'> | undefined,
     reason: string,
+    evidence: Entry<'assessments'>[] | null = null,
   ): Promise<boolean> {
     const previous = known?.value ?? null;
     const operation = this.#random.hex(8);
@@ -124,7 +143,11 @@ export class Holdings {
         : { kind: 'owners', name: subject, is: 'absent' },
       { kind: 'sessions', name: `${this.#node}/${session.incarnation}`, lease: session.lease },
     ];
-    if (previous !== null && previous.released === null) {
+    if (evidence !== null) {
+      compares.push(
+        ...evidence.map(({ name, revision }) => ({ kind: 'assessments' as const, name, revision })),
+      );
+    } else if (previous !== null && previous.released === null) {
       compares.push({ kind: 'sessions', name: `${previous.node}/${previous.incarnation}`, is: 'absent' });
     }
     if (!session.valid()) return false;

@@ -12,6 +12,7 @@ import type { RunningElsewhere } from '../model/reconciliation.ts';
 import { trustOf } from '../assess/trust.ts';
 import { standing } from '../ownership/standing.ts';
 import { reservation } from '../placement/reservation.ts';
+import { evidenceAgainst, unreachableNodes } from './evidence.ts';
 import type { World } from './world.ts';
 
 export interface WantedInstance {
@@ -58,12 +59,14 @@ export function placementInputs(world: World): {
 } {
   const live = world.liveIncarnations();
   const assessments = world.assessments.all().map(entry => entry.value.assessment);
+  const unreachable = unreachableNodes(world);
   const nodes = [...world.nodes().values()].map(({ value: session }) => ({
     node: session.node,
     labels: session.labels,
     roles: session.roles,
     capacity: session.capacity,
     draining: session.draining,
+    unreachable: unreachable.has(session.node),
     platform: session.platform,
     trust: trustOf(session.node, assessments),
   }));
@@ -73,8 +76,10 @@ export function placementInputs(world: World): {
     const subject = subjectOfInstance(instance);
     const owner = world.owners.get(subject);
     const stand = standing(owner, live, { node: '', incarnation: '' });
-    if (!stand.free && stand.lastNode !== null) {
-      placed.push({ instance, node: stand.lastNode, reserves: reservation(spec, process) });
+    const holder = stand.free ? null : stand.lastNode;
+    const lost = holder !== null && !process.exclusive && evidenceAgainst(world, holder, instance) !== null;
+    if (holder !== null && !lost) {
+      placed.push({ instance, node: holder, reserves: reservation(spec, process) });
       continue;
     }
     free.push({

@@ -160,6 +160,7 @@ export const assessment = z
     outcome,
     evidence: z.string(),
     at: timestamp,
+    unreachable: z.literal(true).optional(),
     trust: z.number(),
   })
   .meta({ id: 'Assessment' }) satisfies z.ZodType<Assessment>;

@@ -20,6 +20,8 @@ export interface JudgeInput {
   footing: { sure: boolean; reason: string };
   /** Bad probes in a row, this one included. */
   consecutiveBad: number;
+  /** How long the promiser's agent has sent no beat; null or absent = it was heard lately. */
+  silentMs?: number | null;
   at: Timestamp;
 }
 
@@ -27,7 +29,9 @@ export interface JudgeInput {
 export function judge(input: JudgeInput): Assessment | null {
   const { assessor, promise, previous, at } = input;
   const finding = find(input);
-  if (finding === null || finding.outcome === previous?.outcome) return null;
+  if (finding === null) return null;
+  const unreachable = finding.unreachable ?? false;
+  if (finding.outcome === previous?.outcome && unreachable === (previous.unreachable ?? false)) return null;
   return {
     assessor,
     promiser: promise.promiser,
@@ -35,6 +39,7 @@ export function judge(input: JudgeInput): Assessment | null {
     outcome: finding.outcome,
     evidence: finding.evidence,
     at,
+    ...(unreachable ? { unreachable } : {}),
     trust: trustAfter(previous?.trust ?? 1, finding.outcome),
   };
 }
@@ -42,11 +47,15 @@ export function judge(input: JudgeInput): Assessment | null {
 interface Finding {
   outcome: Outcome;
   evidence: string;
+  unreachable?: true;
 }
 
-function find({ promise, probe, previous, footing, consecutiveBad }: JudgeInput): Finding | null {
+function find(input: JudgeInput): Finding | null {
+  const { promise, probe, previous, footing, consecutiveBad } = input;
   if (!footing.sure && probe?.verdict !== 'good')
     return { outcome: 'indeterminate', evidence: footing.reason };
+  const unreachable = unreachableFinding(input);
+  if (unreachable !== null) return unreachable;
   if (promise.body.kind === 'running' && !promise.body.ready) return unready(promise.body, previous);
   if (probe === null) {
     return promise.verify.method === 'lease'
@@ -56,6 +65,18 @@ function find({ promise, probe, previous, footing, consecutiveBad }: JudgeInput)
   if (probe.verdict === 'good') return good(probe.evidence, previous);
   if (consecutiveBad < badProbesToBreak) return null;
   return { outcome: 'broken', evidence: `${probe.evidence} (${consecutiveBad} bad checks in a row)` };
+}
+
+/**
+ * Neither a beat from the agent nor an answer from what was promised (design 5, rule 12). An instance that still answers
+ * is not gone, whatever became of its agent; one that has nothing to be asked is never said to be.
+ */
+function unreachableFinding({ promise, probe, silentMs }: JudgeInput): Finding | null {
+  if (silentMs === null || silentMs === undefined) return null;
+  const silence = `no beat from ${promise.promiser} for ${(silentMs / 1000).toFixed(1)} s`;
+  if (promise.body.kind === 'capacity') return { outcome: 'broken', evidence: silence, unreachable: true };
+  if (promise.body.kind !== 'running' || probe?.verdict !== 'unreachable') return null;
+  return { outcome: 'broken', evidence: `${silence}, and ${probe.evidence}`, unreachable: true };
 }
 
 /** After a break, the first good check is the repair; only the next one makes it kept again. */

@@ -83,6 +83,8 @@ export interface Assessment {
   /** In words and numbers: `HTTP 200 from 127.0.0.1:4001/health in 3 ms`. */
   evidence: string;
   at: Timestamp;
+  /** Present when neither the promiser's agent nor what was promised answers: the evidence for taking it over. */
+  unreachable?: true | undefined;
   /** This assessor's running share of kept checks of this promiser, 0–1, recent ones weighing more. */
   trust: number;
 }

@@ -9,6 +9,8 @@ export interface PlaceableNode {
   roles: string[];
   capacity: Capacity;
   draining: boolean;
+  /** In the eyes of its observers; it takes nothing, though its session lives. */
+  unreachable?: boolean;
   platform: string;
   /** 0–1; 1 when nobody has judged it yet. */
   trust: number;

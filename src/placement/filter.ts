@@ -13,6 +13,7 @@ export function exclusion(
     return `runs no apps (its roles: ${node.roles.length > 0 ? node.roles.join(', ') : 'none'})`;
   }
   if (node.draining) return 'is draining';
+  if (node.unreachable === true) return 'is unreachable in the eyes of its observers';
   return (
     labelExclusion(free, node) ??
     platformExclusion(free, node) ??

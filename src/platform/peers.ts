@@ -7,6 +7,8 @@ import type { TlsFiles } from '../model/node-config.ts';
 import type { Driver, OutputLine, OutputOptions } from '../ports/driver.ts';
 import type { PeerCredentials, Peers } from '../ports/peers.ts';
 
+const BEATS = '/beats';
+const BEAT_EVERY_MS = 500;
 const OUTPUT = /^\/output\/([^/]+)$/;
 /** The safest reading of `APP/TYPE/N`: what it names becomes part of a path. */
 const INSTANCE = /^[a-z][a-z0-9-]*\/[A-Za-z0-9][A-Za-z0-9_-]*\/\d{1,9}$/;
@@ -75,6 +77,15 @@ export function httpPeers({ tls }: { tls: PeerCredentials | null }): Peers {
         else yield item;
       }
     },
+    async beats(peer, onBeat, signal) {
+      try {
+        const response = await ask({ ...peer, path: BEATS, signal, tls });
+        response.on('data', onBeat);
+        await new Promise(resolve => response.on('close', resolve).on('error', resolve));
+      } catch {
+        // Silence is all that the listener wants to know, and it hears that by itself.
+      }
+    },
   };
 }
 
@@ -102,9 +113,22 @@ function answer(
     response.writeHead(403).end();
     return;
   }
+  if (request.method === 'GET' && request.url === BEATS) {
+    sendBeats(response);
+    return;
+  }
   const asked = outputAsked(request);
   if (asked === null) artifacts(request, response);
   else void sendOutput(driver, asked.instance, asked.options, response);
+}
+
+/** One byte at each beat: a frozen agent sends none, though its kernel keeps the connection. */
+function sendBeats(response: http.ServerResponse): void {
+  response.writeHead(200, { 'content-type': 'text/plain' });
+  const beat = (): void => void response.write('\n');
+  beat();
+  const timer = setInterval(beat, BEAT_EVERY_MS);
+  response.on('close', () => clearInterval(timer));
 }
 
 /** null when something else is asked for, or nothing that makes sense. */

@@ -18,4 +18,9 @@ export interface PeerCredentials {
 export interface Peers {
   /** The output of an instance that runs there. @throws Error when the peer does not answer or refuses */
   output(peer: Endpoint, instance: InstanceId, options: OutputOptions): AsyncIterable<OutputLine>;
+  /**
+   * Listens to the peer's heart: calls back at each beat, twice a second while its agent lives. Resolves when the stream
+   * ends, for whatever reason, and when the signal aborts; never rejects.
+   */
+  beats(peer: Endpoint, onBeat: () => void, signal: AbortSignal): Promise<void>;
 }

@@ -1,0 +1,92 @@
+import type { InstantMs, NodeName } from '../model/ids.ts';
+import type { Endpoint } from '../model/node-promise.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Peers } from '../ports/peers.ts';
+
+/** Four beats missed: long enough for an agent to be restarted, short enough to miss a dead host in about 2 s. */
+const SILENT_AFTER_MS = 2000;
+const LISTEN_AGAIN_MS = 200;
+
+interface Heard {
+  abort: AbortController;
+  peer: Endpoint;
+  lastMs: InstantMs;
+  cancel: () => void;
+}
+
+/** Listens to the hearts of the nodes this one observes, so that a dead host is known long before its lease ends. */
+export class Beats {
+  readonly #peers: Peers;
+  readonly #clock: Clock;
+  readonly #onSilence: () => void;
+  readonly #heard = new Map<NodeName, Heard>();
+
+  constructor(options: { peers: Peers; clock: Clock; onSilence: () => void }) {
+    this.#peers = options.peers;
+    this.#clock = options.clock;
+    this.#onSilence = options.onSilence;
+  }
+
+  /** To exactly these from now on. A node that is new to it counts as heard a moment ago. */
+  listenTo(nodes: ReadonlyMap<NodeName, Endpoint>): void {
+    for (const [node, heard] of this.#heard) {
+      const peer = nodes.get(node);
+      if (peer?.host === heard.peer.host && peer.port === heard.peer.port) continue;
+      this.#end(heard);
+      this.#heard.delete(node);
+    }
+    for (const [node, peer] of nodes) {
+      if (this.#heard.has(node)) continue;
+      const heard = {
+        abort: new AbortController(),
+        peer,
+        lastMs: this.#clock.now(),
+        cancel: () => undefined,
+      };
+      this.#heard.set(node, heard);
+      this.#arm(heard);
+      void this.#listen(heard);
+    }
+  }
+
+  /** How long a node has been silent, once that is too long; null while it is not, or is not listened to. */
+  silentMs(node: NodeName): number | null {
+    const heard = this.#heard.get(node);
+    if (!heard) return null;
+    const silentMs = this.#clock.now() - heard.lastMs;
+    return silentMs >= SILENT_AFTER_MS ? silentMs : null;
+  }
+
+  /** When all of several nodes fall silent together it is more likely this one that is cut off. */
+  alone(): boolean {
+    return this.#heard.size > 1 && [...this.#heard.keys()].every(node => this.silentMs(node) !== null);
+  }
+
+  stop(): void {
+    for (const heard of this.#heard.values()) this.#end(heard);
+    this.#heard.clear();
+  }
+
+  async #listen(heard: Heard): Promise<void> {
+    const { signal } = heard.abort;
+    while (!signal.aborted) {
+      await this.#peers.beats(heard.peer, () => this.#beat(heard), signal);
+      await this.#clock.sleep(LISTEN_AGAIN_MS, signal);
+    }
+  }
+
+  #beat(heard: Heard): void {
+    heard.lastMs = this.#clock.now();
+    this.#arm(heard);
+  }
+
+  #arm(heard: Heard): void {
+    heard.cancel();
+    heard.cancel = this.#clock.after(SILENT_AFTER_MS, this.#onSilence);
+  }
+
+  #end(heard: Heard): void {
+    heard.abort.abort();
+    heard.cancel();
+  }
+}

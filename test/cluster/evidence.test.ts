@@ -1,0 +1,74 @@
+import test from 'ava';
+import { isAlive, startCluster, type TestCluster } from '../support/cluster.ts';
+import { until } from '../support/until.ts';
+
+/** A lease so long that nothing in this file can be due to its end. */
+const LEASE_TTL_SECONDS = 120;
+
+let cluster: TestCluster;
+test.before(async () => {
+  cluster = await startCluster({ nodes: 3, leaseTtlSeconds: LEASE_TTL_SECONDS });
+  await cluster.apply('shop', { scale: { web: 3 } });
+  await cluster.ready('shop', 3);
+});
+test.after.always(() => cluster.stop());
+
+test.serial('an agent that is gone while its instances answer loses nothing', async t => {
+  const before = await cluster.ready('shop', 3);
+  const node = cluster.node('node-2');
+  await node.end('SIGKILL');
+  await until('both observers hear that it is silent', async () => {
+    const { items } = await cluster.api.assessments({ promiser: 'node-2' });
+    return items.filter(({ promise, unreachable }) => promise === 'capacity' && unreachable).length === 2;
+  });
+  const now = await cluster.instances('shop');
+  t.deepEqual(
+    now.map(({ instance, token }) => [instance, token]),
+    before.map(({ instance, token }) => [instance, token]),
+  );
+  await node.start();
+  await node.ready();
+  await until('it is heard again', async () => {
+    const { items } = await cluster.api.assessments({ promiser: 'node-2' });
+    return items.every(({ unreachable }) => !unreachable);
+  });
+  t.deepEqual(
+    (await cluster.ready('shop', 3)).map(({ pid }) => pid),
+    before.map(({ pid }) => pid),
+  );
+});
+
+test.serial('a dead node is replaced long before its lease ends', async t => {
+  const before = await cluster.ready('shop', 3);
+  await cluster.node('node-3').crash();
+  const after = await cluster.ready('shop', 3, all => all.every(({ node }) => node !== 'node-3'));
+  t.is((await cluster.api.nodes()).items.length, 3, 'its session lives');
+  const moved = before.find(({ node }) => node === 'node-3')!;
+  const now = after.find(({ instance }) => instance === moved.instance)!;
+  t.true(BigInt(now.token!) > BigInt(moved.token!));
+  t.deepEqual(now.mayStillRun, ['node-3']);
+  const { items } = await cluster.api.assessments({ promiser: 'node-3' });
+  const evidence = items.filter(({ promise }) => promise === `running:${moved.instance}`);
+  t.is(evidence.length, 2);
+  for (const assessment of evidence)
+    t.regex(assessment.evidence, /no beat from node-3 for [\d.]+ s, and connection refused/);
+});
+
+test.serial('a frozen node whose instance was taken gives up its own copy when it wakes', async t => {
+  const node = cluster.node('node-3');
+  await node.start();
+  await node.ready();
+  await cluster.api.scale('shop', { web: 6 });
+  const before = await cluster.ready('shop', 6, all => all.some(instance => instance.node === 'node-3'));
+  const frozen = before.filter(instance => instance.node === 'node-3');
+  node.signal('SIGSTOP');
+  for (const { pid } of frozen) process.kill(-pid!, 'SIGSTOP');
+  await cluster.ready('shop', 6, all => all.every(instance => instance.node !== 'node-3'));
+  for (const { pid } of frozen) process.kill(-pid!, 'SIGCONT');
+  node.signal('SIGCONT');
+  for (const { pid } of frozen) await until(`the copy ${pid} is gone`, () => !isAlive(pid!));
+  await until('nobody may still run anything', async () =>
+    (await cluster.instances('shop')).every(({ mayStillRun }) => mayStillRun.length === 0),
+  );
+  t.is((await cluster.ready('shop', 6)).length, 6);
+});
