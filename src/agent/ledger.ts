@@ -5,6 +5,7 @@ import type { Log } from '../ports/log.ts';
 import type { Store, Write } from '../ports/store.ts';
 
 const FLUSH_AFTER_MS = 150;
+const RETRY_MS = 1000;
 const PER_TRANSACTION = 60;
 const KEPT_WHILE_AWAY = 2000;
 
@@ -27,6 +28,7 @@ export class Ledger {
   #pending: { name: string; value: EventRecord }[] = [];
   #counter = 0;
   #dropped = 0;
+  #closed = false;
   #cancel: (() => void) | null = null;
   #flushing: Promise<void> | null = null;
 
@@ -57,14 +59,8 @@ export class Ledger {
         details: note.details ?? {},
       },
     });
-    if (this.#pending.length > KEPT_WHILE_AWAY) {
-      this.#pending.shift();
-      this.#dropped++;
-    }
-    this.#cancel ??= this.#clock.after(FLUSH_AFTER_MS, () => {
-      this.#cancel = null;
-      void this.flush();
-    });
+    this.#dropOldest();
+    this.#flushLater(FLUSH_AFTER_MS);
   }
 
   /** Hands over up to `count` waiting notes as writes, for a transaction that is about to be made anyway. */
@@ -74,6 +70,8 @@ export class Ledger {
       writes: taken.map(event => ({ put: 'events' as const, name: event.name, value: event.value })),
       putBack: () => {
         this.#pending.unshift(...taken);
+        this.#dropOldest();
+        this.#flushLater(RETRY_MS);
       },
     };
   }
@@ -82,6 +80,13 @@ export class Ledger {
   async flush(): Promise<void> {
     this.#flushing ??= this.#write().finally(() => (this.#flushing = null));
     await this.#flushing;
+  }
+
+  /** Writes what waits, once more; what is noted from then on, or could not be written, is lost. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#cancel?.();
+    await this.flush();
   }
 
   async #write(): Promise<void> {
@@ -97,13 +102,24 @@ export class Ledger {
           dropped: this.#dropped,
           error,
         });
-        this.#cancel ??= this.#clock.after(1000, () => {
-          this.#cancel = null;
-          void this.flush();
-        });
         return;
       }
     }
+  }
+
+  #flushLater(inMs: number): void {
+    if (this.#closed) return;
+    this.#cancel ??= this.#clock.after(inMs, () => {
+      this.#cancel = null;
+      void this.flush();
+    });
+  }
+
+  #dropOldest(): void {
+    const surplus = this.#pending.length - KEPT_WHILE_AWAY;
+    if (surplus <= 0) return;
+    this.#pending.splice(0, surplus);
+    this.#dropped += surplus;
   }
 }
 
