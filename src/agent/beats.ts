@@ -76,6 +76,7 @@ export class Beats {
   }
 
   #beat(heard: Heard): void {
+    if (heard.abort.signal.aborted) return;
     heard.lastMs = this.#clock.now();
     this.#arm(heard);
   }

@@ -233,6 +233,13 @@ export class SimNode {
           if (!other?.running) throw new Error(`${peer.host} does not answer`);
           return other.driver.output(instance, options);
         },
+        beats: async (peer, onBeat, signal) => {
+          const other = [...this.cluster.nodes.values()].find(node => node.address === peer.host);
+          while (other?.running === true && !other.offline && !this.offline && !signal.aborted) {
+            onBeat();
+            await clock.sleep(500, signal);
+          }
+        },
       },
       unableTo: () => null,
       proxy: withProxy ? this.proxy : null,
