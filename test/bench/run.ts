@@ -114,6 +114,7 @@ await withCluster({ nodes: 3, leaseTtlSeconds: 10 }, async cluster => {
       'claim, promises, assessments, events',
     );
   }
+  await settled(cluster);
   const beforeRest = await revision(cluster);
   const restSeconds = quick ? 20 : 60;
   await sleep(restSeconds * 1000);
@@ -300,6 +301,17 @@ async function promiseSeenMs(cluster: TestCluster): Promise<number[]> {
   }
   await Promise.all([writer.close(), reader.close()]);
   return samples;
+}
+
+/** No write for 15 s: what the work before has to say has been said. */
+async function settled(cluster: TestCluster): Promise<void> {
+  let last = await revision(cluster);
+  for (let quietSeconds = 0; quietSeconds < 15; quietSeconds++) {
+    await sleep(1000);
+    const now = await revision(cluster);
+    if (now !== last) quietSeconds = 0;
+    last = now;
+  }
 }
 
 async function revision(cluster: TestCluster): Promise<number> {
