@@ -21,23 +21,31 @@ export async function listenForOrders(
   const path = socketPath(stateDir);
   await rm(path, { force: true });
   const sockets = new Set<Socket>();
+  const answering = new Set<Promise<void>>();
   const server = createServer(socket => {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
     socket.on('error', () => socket.destroy());
     createInterface({ input: socket }).on('line', line => {
-      void answer(line, perform).then(reply => socket.end(`${JSON.stringify(reply)}\n`));
+      const answered = answer(line, perform).then(reply => {
+        socket.end(`${JSON.stringify(reply)}\n`);
+        answering.delete(answered);
+      });
+      answering.add(answered);
     });
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(path, resolve);
   });
-  return () =>
-    new Promise(resolve => {
+  return async () => {
+    // Whoever asked for the end is still told that it comes.
+    await Promise.all(answering);
+    await new Promise<void>(resolve => {
       server.close(() => resolve());
       for (const socket of sockets) socket.end();
     });
+  };
 }
 
 /** @throws Error in words when there is no such cluster, or it could not do so */
@@ -55,6 +63,9 @@ export async function giveOrder(stateDir: string, order: GivenOrder): Promise<st
       createInterface({ input: socket }).once('line', line => resolve(JSON.parse(line) as Reply));
       socket.write(`${JSON.stringify(order)}\n`);
     });
+    socket.once('close', () =>
+      reject(new Error(`the development cluster in ${stateDir} ended without an answer`)),
+    );
   });
   if ('error' in reply) throw new Error(reply.error);
   return reply.ok;

@@ -13,8 +13,8 @@ import { FakeLog } from './fake-log.ts';
 import { freePort } from './free-port.ts';
 import { until } from './until.ts';
 
-const ROOT = join(import.meta.dirname, '../..');
-const MAIN = process.env['HOP3_AGENT_MAIN'] ?? join(ROOT, 'dist/main.js');
+export const ROOT = join(import.meta.dirname, '../..');
+export const MAIN = process.env['HOP3_AGENT_MAIN'] ?? join(ROOT, 'dist/main.js');
 const FIXTURE_APP = join(ROOT, 'test/fixtures/app');
 
 export interface Ended {
