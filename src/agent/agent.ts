@@ -112,7 +112,7 @@ export class Agent {
       record: () => this.#sessionRecord(),
     }));
     const holdings = (this.#holdings = new Holdings({ node, store, clock, random, ledger }));
-    const supplies = new Supplies({ node, world, artifacts });
+    const supplies = new Supplies({ node, world, artifacts, clock });
     const starter = new Starter({
       node,
       bindAddress: config.peer.host,

@@ -237,6 +237,8 @@ export class Deployments {
       signal,
     );
     tell(spec.app, 'publish', `artifact ${artifact.digest} (${Math.ceil(artifact.bytes / 1024)} KiB)`);
+    // Whoever is to run it asks around at once, and has to hear of this node.
+    await supplies.promised(artifact.digest, signal);
     return { artifact, source };
   }
 

@@ -1,14 +1,19 @@
 import type { AppSpec } from '../model/app-spec.ts';
 import type { Digest, NodeName } from '../model/ids.ts';
 import { completeProcesses } from '../manifest/complete-processes.ts';
+import type { Clock } from '../ports/clock.ts';
 import { ArtifactError, type Artifacts, type BuildNote } from '../ports/artifacts.ts';
 import { holdersOf } from './wanted.ts';
 import type { World } from './world.ts';
+
+/** A node whose promises take longer than this to arrive has another problem than this one. */
+const PROMISED_WITHIN_MS = 5000;
 
 export interface SuppliesOptions {
   node: NodeName;
   world: World;
   artifacts: Artifacts;
+  clock: Clock;
 }
 
 /** Gets source trees and artifacts to this node, from wherever in the cluster or outside they are. */
@@ -29,6 +34,18 @@ export class Supplies {
   async bring(digest: Digest, signal: AbortSignal): Promise<void> {
     const { artifacts, world, node } = this.#options;
     if (!(await artifacts.has(digest))) await artifacts.fetch(digest, holdersOf(world, digest, node), signal);
+  }
+
+  /** Resolves once the others can know that this node holds it; after a while in any case. */
+  async promised(digest: Digest, signal: AbortSignal): Promise<void> {
+    const { world, node, clock } = this.#options;
+    const seen = (): boolean => world.promises.get(`${node}/holding:${digest}`) !== undefined;
+    const arrived = new AbortController();
+    const stop = world.onChange(['promises'], () => {
+      if (seen()) arrived.abort();
+    });
+    if (!seen()) await clock.sleep(PROMISED_WITHIN_MS, AbortSignal.any([signal, arrived.signal]));
+    stop();
   }
 
   /**
