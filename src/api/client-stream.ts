@@ -14,21 +14,35 @@ export async function* linesIn<T>(text: AsyncIterable<string>): AsyncGenerator<T
   }
 }
 
+/** One server-sent event, and the id that a stream cut after it goes on from. */
+export interface Placed<T> {
+  /** Empty while the agent has named none. */
+  id: string;
+  /** null = nothing but the place has changed. */
+  value: T | null;
+}
+
 /**
- * Data of a stream of server-sent events, parsed (WHATWG HTML, 9.2.6). Comments are heartbeats; an event of type
+ * A stream of server-sent events, their data parsed (WHATWG HTML, 9.2.6). Comments are heartbeats; an event of type
  * `problem` says why the agent broke off. @throws ApiError
  */
-export async function* eventsIn<T>(text: AsyncIterable<string>): AsyncGenerator<T> {
+export async function* eventsIn<T>(text: AsyncIterable<string>): AsyncGenerator<Placed<T>> {
+  let id = '';
+  let placed = '';
   let type = '';
   let data: string[] = [];
   for await (const line of splitLines(text)) {
     const [, name, value = ''] = /^([^:]*):? ?(.*)$/.exec(line) ?? [];
     if (name === 'event') type = value;
     if (name === 'data') data.push(value);
+    if (name === 'id') id = value;
     if (line !== '') continue;
     const whole = data.join('\n');
     if (whole !== '' && type === 'problem') throw new ApiError(JSON.parse(whole) as ProblemDetails);
-    if (whole !== '') yield JSON.parse(whole) as T;
+    if (whole !== '' || id !== placed) {
+      yield { id, value: whole === '' ? null : (JSON.parse(whole) as T) };
+    }
+    placed = id;
     type = '';
     data = [];
   }

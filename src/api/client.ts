@@ -16,7 +16,7 @@ import type {
 } from '../model/views.ts';
 import type { EventFilter, Listing } from '../ports/admin.ts';
 import { ApiError, type Ask, type ClientOptions, readAll, sender, textOf } from './client-http.ts';
-import { eventsIn, linesIn } from './client-stream.ts';
+import { eventsIn, linesIn, type Placed } from './client-stream.ts';
 import type {
   HeldArtifact,
   InspectedArtifact,
@@ -28,6 +28,7 @@ import type {
 
 export { ApiError, ApiUnreachable } from './client-http.ts';
 export type { ClientOptions } from './client-http.ts';
+export type { Placed } from './client-stream.ts';
 
 /**
  * The admin API as functions. Every call rejects with `ApiError` when the agent says no, with `ApiUnreachable` when
@@ -80,12 +81,12 @@ export interface ApiClient {
   ): Promise<Listing<EventView>>;
   /**
    * As they are recorded. `after` a revision, or first the newest `limit` (default 0). After ApiUnreachable go on with
-   * the last event's revision as `after`: nothing is missed.
+   * the last `id` as `lastId`: nothing is missed, and nothing told twice.
    */
   followEvents(
-    filter?: EventFilter & { limit?: number; after?: string },
+    filter?: EventFilter & { limit?: number; after?: string; lastId?: string },
     signal?: AbortSignal,
-  ): AsyncIterable<EventView>;
+  ): AsyncIterable<Placed<EventView>>;
   /** Of an instance, a process type or an app: the newest `lines` (default 100), then, with `follow`, as they come. */
   logs(
     target: string,
@@ -128,6 +129,13 @@ export function apiClient(options: ClientOptions): ApiClient {
   async function* lines<T>(ask: Ask): AsyncGenerator<T> {
     const response = await send({ ...ask, headers: { ...ask.headers, ...ndjson } });
     yield* linesIn<T>(textOf(response, where, ask.signal));
+  }
+  async function* events<T>(ask: Ask, lastId: string | undefined): AsyncGenerator<Placed<T>> {
+    const headers = {
+      accept: 'text/event-stream',
+      ...(lastId !== undefined && lastId !== '' && { 'last-event-id': lastId }),
+    };
+    yield* eventsIn<T>(textOf(await send({ ...ask, headers }), where, ask.signal));
   }
 
   return {
@@ -172,11 +180,8 @@ export function apiClient(options: ClientOptions): ApiClient {
     supervisor: signal => get('/v1/supervisor', {}, signal),
     subjects: (filter = {}, signal) => get('/v1/subjects', filter, signal),
     events: (filter = {}, signal) => get('/v1/events', filter, signal),
-    async *followEvents(query = {}, signal) {
-      const headers = { accept: 'text/event-stream' };
-      const response = await send({ method: 'GET', path: '/v1/events', query, headers, signal });
-      yield* eventsIn<EventView>(textOf(response, where, signal));
-    },
+    followEvents: ({ lastId, ...query } = {}, signal) =>
+      events<EventView>({ method: 'GET', path: '/v1/events', query, signal }, lastId),
     logs: (target, query = {}, signal) =>
       lines({ method: 'GET', path: `/v1/logs/${parts(target)}`, query, signal }),
     explain: (target, signal) => get(`/v1/explain/${parts(target)}`, {}, signal),

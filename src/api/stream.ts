@@ -25,7 +25,10 @@ export interface StreamLimits {
   waitingBytes: number;
 }
 
-/** WHATWG server-sent events; `id` is what the client resumes from. */
+/**
+ * WHATWG server-sent events; `id` is what the client resumes from. Without `data` (undefined) only that place moves on:
+ * no event is seen by the client.
+ */
 export function serverSentEvents<T>(of: {
   id: (item: T) => string | null;
   data: (item: T) => unknown;
@@ -35,7 +38,12 @@ export function serverSentEvents<T>(of: {
     opening: 'retry: 1000\n\n',
     item: item => {
       const id = of.id(item);
-      return `${id === null ? '' : `id: ${id}\n`}data: ${JSON.stringify(of.data(item))}\n\n`;
+      const data = of.data(item);
+      const lines = [
+        ...(id === null ? [] : [`id: ${id}\n`]),
+        ...(data === undefined ? [] : [`data: ${JSON.stringify(data)}\n`]),
+      ];
+      return `${lines.join('')}\n`;
     },
     heartbeat: ': still here\n\n',
     failure: problem => `event: problem\ndata: ${JSON.stringify(problem)}\n\n`,

@@ -1,6 +1,7 @@
 import http from 'node:http';
 import test from 'ava';
-import { ApiError } from '../../src/api/client.ts';
+import { ApiError, type Placed } from '../../src/api/client.ts';
+import type { EventView } from '../../src/model/views.ts';
 import { AdminError } from '../../src/ports/admin.ts';
 import { until } from '../support/until.ts';
 import { served, take } from './helpers.ts';
@@ -22,23 +23,23 @@ test('events are listed with the revision the list is of', async t => {
 
 test('a stream begins with the newest events that were asked for, then tells what happens', async t => {
   const { client, admin } = await served(t);
-  const stream = client.followEvents({ limit: 1 })[Symbol.asyncIterator]();
-  t.is((await stream.next()).value.kind, 'promise-made');
+  const stream = eventsOf(client.followEvents({ limit: 1 }));
+  t.is((await stream.next()).value?.kind, 'promise-made');
   await until('the stream follows', () => admin.open === 1);
   const event = admin.record({ kind: 'node-lost', subject: 'node/n2', details: { why: 'line\nbreak' } });
   t.deepEqual((await stream.next()).value, event);
-  await stream.return?.();
+  await stream.return(undefined);
 });
 
 test('without a limit only what happens from now on is told, and the filter holds', async t => {
   const { client, admin } = await served(t);
-  const stream = client.followEvents({ kind: 'node-lost' })[Symbol.asyncIterator]();
+  const stream = eventsOf(client.followEvents({ kind: 'node-lost' }));
   const first = stream.next();
   await until('the stream follows', () => admin.open === 1);
   admin.record({ kind: 'node-joined', subject: 'node/n4' });
   const lost = admin.record({ kind: 'node-lost', subject: 'node/n4' });
   t.deepEqual((await first).value, lost);
-  await stream.return?.();
+  await stream.return(undefined);
 });
 
 test('a stream resumes after the last event a client has seen', async t => {
@@ -60,6 +61,35 @@ test('a stream cut between events of one transaction loses none of them and repe
   t.deepEqual(await resumedAt(`${first.revision}-3`), ['four']);
 });
 
+test('a stream cut before anything happened loses nothing of what happens meanwhile', async t => {
+  const { admin, client } = await served(t);
+  admin.record({ kind: 'zero', subject: 'x' }, { sameRevision: true });
+  const [place] = await take(1, client.followEvents());
+  t.is(place?.value, null);
+  const kinds = ['one', 'two'];
+  kinds.forEach(kind => admin.record({ kind, subject: 'x' }));
+  const rest = await take(2, eventsOf(client.followEvents({ lastId: place?.id ?? '' })));
+  t.deepEqual(
+    rest.map(({ kind }) => kind),
+    kinds,
+  );
+});
+
+test('following with the last id goes on between the events of one transaction', async t => {
+  const { admin, client } = await served(t);
+  const { revision } = admin.record({ kind: 'one', subject: 'x' });
+  for (const kind of ['two', 'three']) admin.record({ kind, subject: 'x' }, { sameRevision: true });
+  const seen: string[] = [];
+  let lastId = String(BigInt(revision) - 1n);
+  while (seen.length < 3) {
+    const [next] = await take(1, client.followEvents({ lastId }));
+    lastId = next?.id ?? '';
+    if (next?.value) seen.push(next.value.kind);
+  }
+  t.deepEqual(seen, ['one', 'two', 'three']);
+  t.is(lastId, `${revision}-3`);
+});
+
 test('ids are revisions', async t => {
   const { admin, api } = await served(t);
   const { revision } = admin.record({ kind: 'one', subject: 'x' });
@@ -71,7 +101,7 @@ test('ids are revisions', async t => {
 
 test('a silent stream has a heartbeat', async t => {
   const { api } = await served(t, { limits: { heartbeatMs: 20 } });
-  t.regex(await firstText(api.url, '/v1/events', /(: still here\n\n){3}/), /^retry: 1000\n\n/);
+  t.regex(await firstText(api.url, '/v1/events', /(: still here\n\n){3}/), /^retry: 1000\n\nid: \d+-all\n\n/);
 });
 
 test('a client that leaves frees its stream', async t => {
@@ -84,7 +114,7 @@ test('a client that leaves frees its stream', async t => {
   t.is(admin.open, 0);
 
   const stopped = new AbortController();
-  const following = take(1, client.followEvents({}, stopped.signal));
+  const following = take(1, eventsOf(client.followEvents({}, stopped.signal)));
   await until('the stream is open', () => admin.open === 1);
   stopped.abort(new Error('enough'));
   await t.throwsAsync(following, { message: 'enough' });
@@ -129,7 +159,7 @@ test('a client that takes nothing for too long is dropped from other streams too
 
 test('a flood reaches a client that reads, all of it and in order', async t => {
   const { client, admin } = await served(t, { limits: { waitingBytes: 1_000_000 } });
-  const reading = take(1000, client.followEvents({ kind: 'flood' }));
+  const reading = take(1000, eventsOf(client.followEvents({ kind: 'flood' })));
   await until('the stream is open', () => admin.open === 1);
   const sent = Array.from({ length: 1000 }, (_, index) =>
     admin.record({ kind: 'flood', subject: String(index), details: { padding: 'x'.repeat(500) } }),
@@ -140,9 +170,14 @@ test('a flood reaches a client that reads, all of it and in order', async t => {
 test('a stream that can not be had is refused with a status', async t => {
   const { client, admin } = await served(t);
   admin.fail('followEvents', new AdminError('unavailable', 'the store is away'));
-  const error = await t.throwsAsync(take(1, client.followEvents()), { instanceOf: ApiError });
+  const error = await t.throwsAsync(take(1, eventsOf(client.followEvents())), { instanceOf: ApiError });
   t.is(error.status, 503);
 });
+
+/** Without the items that only move the place. */
+async function* eventsOf(placed: AsyncIterable<Placed<EventView>>): AsyncGenerator<EventView, undefined> {
+  for await (const { value } of placed) if (value !== null) yield value;
+}
 
 /** The kinds of the first events of a stream, over a client that knows nothing of ours. */
 async function firstKinds(url: string, headers: Record<string, string>, count: number): Promise<string[]> {

@@ -129,15 +129,16 @@ test('events --follow goes on until Ctrl-C, one object a line with --json', asyn
   t.true(itemsOf<EventView>(followed).some(({ kind }) => kind === 'second'));
 });
 
-test('events --follow goes on after the last event when the agent was away', async t => {
-  const asked: (string | null)[] = [];
+test('events --follow goes on where it was when the agent was away, also between events of one transaction', async t => {
+  const asked: { limit: string | null; lastId: string | undefined }[] = [];
   const server = http.createServer((request, response) => {
-    asked.push(new URL(request.url ?? '', 'http://agent').searchParams.get('after'));
+    const { searchParams } = new URL(request.url ?? '', 'http://agent');
+    const lastId = request.headers['last-event-id'] as string | undefined;
+    asked.push({ limit: searchParams.get('limit'), lastId });
     response.writeHead(200, { 'content-type': 'text/event-stream' });
-    const revision = String(asked.length * 5);
-    response.write(
-      `data: ${JSON.stringify({ revision, at: '', node: '', kind: 'x', subject: '', message: '' })}\n\n`,
-      () => response.destroy(),
+    const event = { revision: '5', at: '', node: '', kind: `kind-${asked.length}`, subject: '', message: '' };
+    response.write(`id: 5-${asked.length}\ndata: ${JSON.stringify(event)}\n\nid: 6`, () =>
+      response.destroy(),
     );
   });
   server.listen(0, '127.0.0.1');
@@ -147,10 +148,14 @@ test('events --follow goes on after the last event when the agent was away', asy
   const ending = new AbortController();
   const { exitCode, stderr } = await ran(['events', '--follow', '--api', `http://127.0.0.1:${port}`], {
     signal: ending.signal,
-    onStdout: soFar => soFar.startsWith('5 ') && soFar.includes('\n15 ') && ending.abort(),
+    onStdout: soFar => soFar.includes('kind-3') && ending.abort(),
   });
   t.is(exitCode, 130);
-  t.deepEqual(asked.slice(0, 3), [null, '5', '10']);
+  t.deepEqual(asked.slice(0, 3), [
+    { limit: '50', lastId: undefined },
+    { limit: null, lastId: '5-1' },
+    { limit: null, lastId: '5-2' },
+  ]);
   t.regex(stderr, /trying again/);
 });
 

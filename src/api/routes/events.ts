@@ -9,13 +9,17 @@ import { eventView, listing } from '../wire.ts';
 
 const EVENT_STREAM = 'text/event-stream';
 const revision = z.string().regex(/^\d{1,19}$/, 'must be a revision');
-const format = serverSentEvents<PlacedEvent>({ id: placed => placed.place, data: placed => placed.event });
+const format = serverSentEvents<PlacedEvent>({
+  id: placed => placed.place,
+  data: placed => placed.event ?? undefined,
+});
 
 /** An event and its place in the stream. One transaction may record several events, so a revision is not enough. */
 interface PlacedEvent {
-  /** `<revision>` for the first event of a revision, then `<revision>-2`, `<revision>-3` … */
+  /** `<revision>` for the first event of a revision, then `<revision>-2`, `<revision>-3` …; `<revision>-all` after the last. */
   place: string;
-  event: EventView;
+  /** null = only the place: nothing has happened, and from there a stream that was cut goes on. */
+  event: EventView | null;
 }
 
 /** The ledger of what happened: listed, or followed without losing anything. */
@@ -38,7 +42,7 @@ export function eventRoutes(admin: Admin): Route[] {
         200: {
           description:
             `A list of the newest \`limit\` (default 100). For \`Accept: ${EVENT_STREAM}\` a stream whose ids are ` +
-            'revisions (`-2`, `-3` … for further events of one revision): from after `Last-Event-ID` or `after`, ' +
+            'revisions (`-2`, `-3` … for further events of one revision, `-all` for all of them): from after `Last-Event-ID` or `after`, ' +
             'else the newest `limit` (default 0), then as recorded.',
           content: { 'application/json': listing('EventList', eventView), [EVENT_STREAM]: eventView },
         },
@@ -78,6 +82,7 @@ async function* followed(
     const list = await newest(admin, { ...filter, limit: from.limit, after: null });
     yield* placed(list.items);
     after = list.revision;
+    yield { place: `${after}-all`, event: null };
   }
   yield* placed(admin.followEvents({ ...filter, after }, signal));
 }
@@ -97,7 +102,9 @@ async function* resumed(
   }
 }
 
-async function* placed(events: AsyncIterable<EventView> | EventView[]): AsyncGenerator<PlacedEvent> {
+async function* placed(
+  events: AsyncIterable<EventView> | EventView[],
+): AsyncGenerator<PlacedEvent & { event: EventView }> {
   let revision = '';
   let count = 0;
   for await (const event of events) {
@@ -109,7 +116,9 @@ async function* placed(events: AsyncIterable<EventView> | EventView[]): AsyncGen
 
 function lastEventId(header: string): { revision: bigint; count: number } | null {
   if (header === '') return null;
-  const [, revision, count = '1'] = /^(\d{1,19})(?:-(\d{1,9}))?$/.exec(header) ?? [];
-  if (revision !== undefined) return { revision: BigInt(revision), count: Number(count) };
+  const [, revision, count = '1'] = /^(\d{1,19})(?:-(\d{1,9}|all))?$/.exec(header) ?? [];
+  if (revision !== undefined) {
+    return { revision: BigInt(revision), count: count === 'all' ? Infinity : Number(count) };
+  }
   throw new Refusal(400, 'invalid', `Last-Event-ID must be the id of an event, not "${header}"`);
 }

@@ -51,18 +51,19 @@ function cells(event: EventView, when: string): string[] {
 
 const RETRY_MS = 1000;
 
-/** Goes on from the last event seen when the agent goes away for a while, so that none is missed or shown twice. */
+/** Goes on where it was when the agent goes away for a while, so that no event is missed or shown twice. */
 async function follow({ api, out, io }: CommandContext, asked: Asked): Promise<number> {
   const client = await api();
-  let after = asked.since;
+  let lastId = '';
   let heard = false;
   for (;;) {
-    const place = after === null ? { limit: asked.lines } : { after };
+    const start = asked.since === null ? { limit: asked.lines } : { after: asked.since };
+    const place = lastId === '' ? start : { lastId };
     try {
-      for await (const event of client.followEvents({ ...asked.filter, ...place }, io.signal)) {
+      for await (const { id, value } of client.followEvents({ ...asked.filter, ...place }, io.signal)) {
+        lastId = id;
+        if (value !== null) out.item(value, () => lineOf(value));
         heard = true;
-        after = event.revision;
-        out.item(event, () => lineOf(event));
       }
       heard = true;
     } catch (error) {
