@@ -7,6 +7,7 @@ import { VERSION } from './main/version.ts';
 const io = processIo(VERSION, {
   run: async (options, signal) => (await import('./main/run-node.ts')).runNode(options, signal),
   dev: async (options, signal) => (await import('./main/dev-cluster.ts')).devCluster(options, signal),
+  etcdDefects: async version => (await import('./store/known-defects.ts')).knownDefects(version),
 });
 process.exitCode = await runCli(process.argv.slice(2), io);
 // What a failed start left open must not keep a finished command alive.

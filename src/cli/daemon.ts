@@ -1,14 +1,16 @@
 import type { NodeFlags } from '../manifest/node-overrides.ts';
 
 /**
- * The two long-running commands. The command line only reads their options: what they do is handed in by `main.ts`,
- * so that asking for `--help` or `status` never loads an agent.
+ * The two long-running commands, and what else only an agent knows. The command line reads their options: what they do
+ * is handed in by `main.ts`, so that asking for `--help` or `status` never loads an agent.
  */
 export interface DaemonCommands {
   /** One node, until the signal aborts. Resolves to the exit code. */
   run(options: RunOptions, signal: AbortSignal): Promise<number>;
   /** A whole cluster on this machine, until the signal aborts; or one order to such a cluster. Resolves to the exit code. */
   dev(options: DevOptions, signal: AbortSignal): Promise<number>;
+  /** Of a version of etcd, in words that say which version is free of each. */
+  etcdDefects(version: string): Promise<string[]>;
 }
 
 export interface RunOptions {

@@ -9,13 +9,25 @@ type Check = Doctor['checks'][number];
 type Env = Readonly<Record<string, string | undefined>>;
 
 /** What can be said of this machine without an agent. `stateDir` null = the one an agent here would use. */
-export async function checkMachine(env: Env, stateDir: string | null): Promise<Check[]> {
-  const programsAndPlaces = await Promise.all([
+export async function checkMachine(options: {
+  env: Env;
+  stateDir: string | null;
+  etcdDefects: (version: string) => Promise<string[]>;
+}): Promise<Check[]> {
+  const { env, stateDir, etcdDefects } = options;
+  const [etcd, haproxy, place] = await Promise.all([
     checkProgram(env, 'etcd', ['--version'], 'apt-get install etcd-server, or name one with --etcd URL'),
     checkProgram(env, 'haproxy', ['-v'], 'apt-get install haproxy; only nodes with the proxy role need it'),
     checkStateDir(stateDir ?? defaultStateDir(env)),
   ]);
-  return [checkNode(process.versions.node), ...programsAndPlaces];
+  const defects = etcd.version === null ? [] : await etcdDefects(etcd.version);
+  return [
+    checkNode(process.versions.node),
+    etcd.check,
+    ...defects.map((message): Check => ({ name: 'etcd version', status: 'warn', message, hint: null })),
+    haproxy.check,
+    place,
+  ];
 }
 
 function checkNode(version: string): Check {
@@ -34,15 +46,18 @@ async function checkProgram(
   name: string,
   versionArguments: string[],
   hint: string,
-): Promise<Check> {
+): Promise<{ check: Check; version: string | null }> {
   const path = await onPath(env, name);
-  if (path === null) return { name, status: 'warn', message: 'not found on PATH', hint };
+  if (path === null)
+    return { check: { name, status: 'warn', message: 'not found on PATH', hint }, version: null };
   try {
     const { stdout, stderr } = await promisify(execFile)(path, versionArguments, { timeout: 10_000 });
-    const version = /\d+\.\d+\.\d+/.exec(`${stdout}${stderr}`)?.[0] ?? 'of unknown version';
-    return { name, status: 'ok', message: `${version} (${path})`, hint: null };
+    const version = /\d+\.\d+\.\d+/.exec(`${stdout}${stderr}`)?.[0] ?? null;
+    const message = `${version ?? 'of unknown version'} (${path})`;
+    return { check: { name, status: 'ok', message, hint: null }, version };
   } catch (error) {
-    return { name, status: 'fail', message: `${path} does not run: ${(error as Error).message}`, hint };
+    const message = `${path} does not run: ${(error as Error).message}`;
+    return { check: { name, status: 'fail', message, hint }, version: null };
   }
 }
 

@@ -206,7 +206,8 @@ Ctrl-C stops everything.
 /** One command of the command line, printed here. */
 function command(argv: string[], api: string): Promise<number> {
   const unavailable = (): Promise<number> => Promise.resolve(2);
-  return runCli([...argv, '--api', api], processIo(VERSION, { run: unavailable, dev: unavailable }));
+  const daemon = { run: unavailable, dev: unavailable, etcdDefects: () => Promise.resolve([]) };
+  return runCli([...argv, '--api', api], processIo(VERSION, daemon));
 }
 
 async function lockCluster(stateDir: string): Promise<StateLock> {

@@ -1,12 +1,17 @@
+import { execFile } from 'node:child_process';
 import { access, constants } from 'node:fs/promises';
+import { promisify } from 'node:util';
 import type { ProcessDriver } from '../drivers/process-driver.ts';
 import type { NodeConfig } from '../model/node-config.ts';
 import type { Doctor } from '../model/views.ts';
-import { findOnPath } from '../platform/tools.ts';
+import { tools as knownTools, type ToolName } from '../platform/tool.ts';
+import { findOnPath, installedTool } from '../platform/tools.ts';
 import type { Log } from '../ports/log.ts';
 import type { Store } from '../ports/store.ts';
 
 type Check = Doctor['checks'][number];
+
+const GIT_ANSWERS_MS = 10_000;
 
 /** What an operator would look at first: the store, the machine's tools, what limits can be held. */
 export async function nodeDoctor(parts: {
@@ -34,11 +39,12 @@ export async function nodeDoctor(parts: {
       hint: null,
     };
   });
-  const defects = description.knownDefects.map((message): Check => ({
+  const defects = description.knownDefects.map((message, index, { length }): Check => ({
     name: 'etcd version',
     status: 'warn',
     message,
-    hint: 'etcd 3.5.28 or 3.6.9 and later are recommended',
+    hint:
+      index < length - 1 ? null : "the agent's design survives them; a fixed version is safer and quicker",
   }));
   const writable = await access(config.stateDir, constants.W_OK).then(
     () => true,
@@ -46,7 +52,11 @@ export async function nodeDoctor(parts: {
   );
   const enforceable = await processes.limitsEnforceable();
   const missing = Object.entries(enforceable).filter(([, can]) => !can);
-  const git = await findOnPath('git', process.env['PATH']);
+  const tools = await Promise.all([
+    ...(config.etcd.kind === 'managed' ? [toolCheck('etcd', config.stateDir)] : []),
+    ...(config.roles.includes('proxy') ? [toolCheck('haproxy', config.stateDir)] : []),
+    gitCheck(),
+  ]);
   return [
     ...etcd,
     ...defects,
@@ -66,13 +76,34 @@ export async function nodeDoctor(parts: {
           message: `can't be enforced here: ${missing.map(([limit]) => limit).join(', ')}`,
           hint: 'apps that declare them are refused on this node; run the agent as root with writable cgroups',
         },
-    git === null
-      ? {
-          name: 'git',
-          status: 'warn',
-          message: 'not found: sources from git are refused',
-          hint: 'install the package git',
-        }
-      : { name: 'git', status: 'ok', message: git, hint: null },
+    ...tools,
   ];
+}
+
+/** The one that this node would start, which is not always the one on PATH. */
+async function toolCheck(name: ToolName, stateDir: string): Promise<Check> {
+  const hint = knownTools[name].advice;
+  try {
+    const found = await installedTool({ name, stateDir, env: process.env });
+    if (found === null) return { name, status: 'fail', message: 'not found', hint };
+    return { name, status: 'ok', message: `${found.version} (${found.path})`, hint: null };
+  } catch (error) {
+    return { name, status: 'fail', message: (error as Error).message, hint };
+  }
+}
+
+async function gitCheck(): Promise<Check> {
+  const path = await findOnPath('git', process.env['PATH']);
+  if (path === null) {
+    const message = 'not found: sources from git are refused';
+    return { name: 'git', status: 'warn', message, hint: 'install the package git' };
+  }
+  try {
+    const { stdout } = await promisify(execFile)(path, ['--version'], { timeout: GIT_ANSWERS_MS });
+    const version = /\d+\.\d+(\.\d+)?/.exec(stdout)?.[0] ?? 'of unknown version';
+    return { name: 'git', status: 'ok', message: `${version} (${path})`, hint: null };
+  } catch (error) {
+    const message = `${path} does not run: ${(error as Error).message}`;
+    return { name: 'git', status: 'fail', message, hint: 'install the package git' };
+  }
 }

@@ -49,6 +49,11 @@ export function findTool({ name, ...options }: FindToolOptions): Promise<FoundTo
   return provideTool({ ...options, tool: tools[name] });
 }
 
+/** What `findTool` would give without installing anything; null when there is none. @throws ToolError when it does not run */
+export function installedTool(options: Omit<FindToolOptions, 'log' | 'signal'>): Promise<FoundTool | null> {
+  return findInstalled(tools[options.name], pathOf(options), join(options.stateDir, 'tools'));
+}
+
 /** The same for any tool. @throws ToolError */
 export async function provideTool(options: ProvideToolOptions): Promise<FoundTool> {
   const { tool, log } = options;
@@ -89,7 +94,7 @@ export async function findOnPath(name: string, searchPath: string | undefined): 
   return null;
 }
 
-function pathOf(options: ProvideToolOptions): string {
+function pathOf(options: Pick<ProvideToolOptions, 'env' | 'systemDirectories'>): string {
   return [options.env['PATH'] ?? '', ...(options.systemDirectories ?? SYSTEM_DIRECTORIES)].join(delimiter);
 }
 

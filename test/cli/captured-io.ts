@@ -48,6 +48,7 @@ export async function ran(argv: string[], circumstances: Circumstances = {}): Pr
     daemon: {
       run: circumstances.daemon?.run ?? (() => Promise.reject(new Error('no daemon here'))),
       dev: circumstances.daemon?.dev ?? (() => Promise.reject(new Error('no daemon here'))),
+      etcdDefects: circumstances.daemon?.etcdDefects ?? (() => Promise.resolve([])),
     },
   };
   const exitCode = await runCli(argv, io);
@@ -75,7 +76,7 @@ export function recordingDaemon(): { asked: (RunOptions | DevOptions)[]; daemon:
     asked.push(options);
     return Promise.resolve(0);
   };
-  return { asked, daemon: { run: remember, dev: remember } };
+  return { asked, daemon: { run: remember, dev: remember, etcdDefects: () => Promise.resolve([]) } };
 }
 
 async function* stdinOf(text: string): AsyncGenerator<string> {

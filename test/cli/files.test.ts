@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import type { Doctor } from '../../src/model/views.ts';
 import { answerOf, ran } from './captured-io.ts';
+import { cluster } from './cluster-for-tests.ts';
 import { directoryWith } from './temporary-directory.ts';
 
 const guestbook = `metadata: {id: guestbook}
@@ -192,6 +193,20 @@ test('doctor checks the machine, and an agent only if there is one', async t => 
     ['node ok', 'etcd ok', 'haproxy fail', 'state directory ok'],
   );
   t.regex(checks[1]!.message, /^3\.6\.9 /);
+});
+
+test('doctor names the known defects of the etcd on this machine, unless an agent tells of the one it uses', async t => {
+  const cwd = await directoryWith(t, { etcd: '#!/bin/sh\necho etcd Version: 3.4.23\n' });
+  await chmod(join(cwd, 'etcd'), 0o755);
+  const env = { HOP3_AGENT_STATE_DIR: cwd, PATH: cwd };
+  const etcdDefects = (version: string) =>
+    Promise.resolve([`etcd ${version}: stale reads (fixed in 3.4.42)`]);
+  const { stdout } = await ran(['doctor'], { cwd, env, daemon: { etcdDefects } });
+  t.regex(stdout, /^warn {2}etcd version +etcd 3\.4\.23: stale reads \(fixed in 3\.4\.42\)$/m);
+
+  const { ran: ranOnCluster } = await cluster(t);
+  const asked = await ranOnCluster(['doctor'], { cwd, env, daemon: { etcdDefects } });
+  t.notRegex(asked.stdout, /stale reads/);
 });
 
 test('doctor fails with 7 only when an agent was asked for', async t => {

@@ -5,5 +5,5 @@ import { runCli } from '../../src/cli/program.ts';
 const noDaemon = () => Promise.resolve(0);
 process.exitCode = await runCli(
   process.argv.slice(2),
-  processIo('0.0.0-test', { run: noDaemon, dev: noDaemon }),
+  processIo('0.0.0-test', { run: noDaemon, dev: noDaemon, etcdDefects: () => Promise.resolve([]) }),
 );

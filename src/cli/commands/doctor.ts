@@ -10,28 +10,34 @@ type Check = Doctor['checks'][number];
 
 export async function doctor(context: CommandContext, call: Invocation): Promise<number> {
   const stateDir = call.text('stateDir');
-  const local = await checkMachine(context.io.env, stateDir === null ? null : context.path(stateDir));
+  const { env, daemon } = context.io;
   const agent = await askAgent(context);
-  const answer: Doctor = { checks: [...local, ...agent] };
+  const local = await checkMachine({
+    env,
+    stateDir: stateDir === null ? null : context.path(stateDir),
+    // An agent that answers tells of the etcd that it really uses.
+    etcdDefects: agent.answered ? () => Promise.resolve([]) : version => daemon.etcdDefects(version),
+  });
+  const answer: Doctor = { checks: [...local, ...agent.checks] };
   context.out.answer(answer, () => checksText(answer.checks, context));
   return answer.checks.some(check => check.status === 'fail') ? EXIT.failed : EXIT.ok;
 }
 
 /** Without an agent the machine can still be checked; who named one wants to hear of that one. */
-async function askAgent({ api, io, target }: CommandContext): Promise<Check[]> {
+async function askAgent({
+  api,
+  io,
+  target,
+}: CommandContext): Promise<{ answered: boolean; checks: Check[] }> {
   try {
     const { checks } = await (await api()).doctor(io.signal);
-    return [{ name: 'agent', status: 'ok', message: `answers at ${target.text}`, hint: null }, ...checks];
+    const check: Check = { name: 'agent', status: 'ok', message: `answers at ${target.text}`, hint: null };
+    return { answered: true, checks: [check, ...checks] };
   } catch (error) {
     if (!(error instanceof ApiUnreachable) || target.asked) throw error;
-    return [
-      {
-        name: 'agent',
-        status: 'warn',
-        message: `none answers at ${target.text}`,
-        hint: 'hop3-agent run or hop3-agent dev starts one; --api URL asks another',
-      },
-    ];
+    const message = `none answers at ${target.text}`;
+    const hint = 'hop3-agent run or hop3-agent dev starts one; --api URL asks another';
+    return { answered: false, checks: [{ name: 'agent', status: 'warn', message, hint }] };
   }
 }
 
