@@ -159,14 +159,19 @@ export class Agent {
       ledger,
       clock,
       log,
-      undertakings: () => ({
-        statuses: instances.statuses(),
-        artifacts: this.#artifacts,
-        deploying: this.#deployments.deploying(),
-        requests: [],
-        draining: null,
-        reasons: instances.reasons(),
-      }),
+      undertakings: () => {
+        const statuses = instances.statuses();
+        return statuses === null
+          ? null
+          : {
+              statuses,
+              artifacts: this.#artifacts,
+              deploying: this.#deployments.deploying(),
+              requests: [],
+              draining: null,
+              reasons: instances.reasons(),
+            };
+      },
     }));
     const claims = (this.#claims = claimLoop({
       node,
@@ -309,7 +314,7 @@ export class Agent {
   }
 
   async #close(): Promise<void> {
-    await this.#ledger.flush();
+    await this.#ledger.close();
     this.#world.close();
     await this.#parts.driver.close();
     await this.#parts.store.close();
@@ -323,9 +328,8 @@ export class Agent {
     const session = this.#keeper.current();
     if (session?.resumed === true) {
       await this.#holdings.resume(session).catch((error: unknown) => {
-        // The claim loop finds out by itself: what this incarnation owns is not free, and is asked for again below.
+        // What this incarnation owns is free for nobody, goes on as it is, and is discovered by the claim loop.
         this.#parts.log.warn('what this node owns could not be read yet', { error });
-        this.#parts.clock.after(500, () => void this.#sessionChanged());
       });
     }
   }

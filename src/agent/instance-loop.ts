@@ -68,7 +68,7 @@ export class InstanceLoop {
   readonly #ending = new AbortController();
   readonly #health: HealthChecks;
   readonly #loop: Loop;
-  #statuses: InstanceStatus[] = [];
+  #statuses: InstanceStatus[] | null = null;
   #leaving = false;
   #stopListening: (() => void) | null = null;
 
@@ -88,7 +88,8 @@ export class InstanceLoop {
     });
   }
 
-  statuses(): readonly InstanceStatus[] {
+  /** null before the first look. */
+  statuses(): readonly InstanceStatus[] | null {
     return this.#statuses;
   }
 
@@ -297,7 +298,7 @@ export class InstanceLoop {
         parseInstanceId(other.instance).app === record.app &&
         other.node !== node,
     );
-    const own = this.#statuses
+    const own = (this.#statuses ?? [])
       .filter(
         status =>
           parseInstanceId(status.instance).app === record.app &&

@@ -1,4 +1,4 @@
-import { changes } from '../promise/changes.ts';
+import { changes, type PromiseChanges } from '../promise/changes.ts';
 import { impossible } from '../promise/conflicts.ts';
 import { ownPromises } from '../promise/own-promises.ts';
 import type { AppName, Digest, NodeName, Timestamp } from '../model/ids.ts';
@@ -36,15 +36,19 @@ export interface PromiseLoopOptions {
   ledger: Ledger;
   clock: Clock;
   log: Log;
-  undertakings: () => Undertakings;
+  /** null = not known yet, as before the first look at what runs here: then nothing is said. */
+  undertakings: () => Undertakings | null;
 }
 
 /** Publishes what this node promises, from its own state alone, and takes back what it will not keep. */
 export class PromiseLoop {
   readonly #options: PromiseLoopOptions;
   readonly #loop: Loop;
-  #published: NodePromise[] = [];
-  /** The lease the published promises are on; another session has to publish all of them again. */
+  /** What this node stands by, and has told. */
+  #standing: NodePromise[] = [];
+  /** By name: what the store may not have yet; null = to be deleted. */
+  #unwritten = new Map<string, NodePromise | null>();
+  /** The lease that the promises are on; on another, all of them have to be written again. */
   #lease: string | null = null;
 
   constructor(options: PromiseLoopOptions) {
@@ -72,23 +76,27 @@ export class PromiseLoop {
 
   /** Takes back everything, as before leaving. @throws StoreError */
   async withdrawAll(reason: string): Promise<void> {
-    const session = this.#options.keeper.current();
+    const { keeper } = this.#options;
+    const session = keeper.current();
     if (!session) return;
-    const withdrawn = this.#published.map(promise => ({ promise, reason }));
-    await this.#write(session, { made: [], changed: [], withdrawn });
-    this.#published = [];
+    const withdrawn = this.#standing.map(promise => ({ promise, reason }));
+    this.#standing = [];
+    this.#tell({ made: [], withdrawn });
+    this.#unwritten = new Map(withdrawn.map(({ promise }) => [promise.name, null]));
+    try {
+      await this.#write(session);
+    } catch (error) {
+      // With the session its promises are gone, too.
+      if (keeper.current() !== null) throw error;
+    }
   }
 
   async #round(): Promise<null> {
     const { keeper, clock, node } = this.#options;
     const session = keeper.current();
-    if (!session) return null;
-    if (this.#lease !== session.lease) {
-      // A resumed session's promises went with its old lease, or are about to: all are written to the new one.
-      this.#published = [];
-      this.#lease = session.lease;
-    }
     const undertakings = this.#options.undertakings();
+    if (!session || !undertakings) return null;
+    if (this.#lease !== session.lease) this.#beginOn(session);
     const all = ownPromises({
       node,
       capacity: this.#options.capacity,
@@ -101,10 +109,24 @@ export class PromiseLoop {
     });
     const at = clock.timestamp();
     const next = all.filter(promise => !this.#isImpossible({ ...promise, madeAt: at }));
-    const difference = changes(this.#published, next, at, undertakings.reasons);
-    await this.#write(session, difference);
-    this.#published = difference.all;
+    const difference = changes(this.#standing, next, at, undertakings.reasons);
+    this.#standing = difference.all;
+    this.#tell(difference);
+    for (const promise of [...difference.made, ...difference.changed])
+      this.#unwritten.set(promise.name, promise);
+    for (const { promise } of difference.withdrawn) this.#unwritten.set(promise.name, null);
+    await this.#write(session);
     return null;
+  }
+
+  /** What a resumed session has promised still stands, and has to come onto its new lease; a new session starts afresh. */
+  #beginOn(session: Session): void {
+    const { world, node } = this.#options;
+    this.#standing = world.promises.all().flatMap(({ value: { promise } }) => {
+      return session.resumed && promise.promiser === node ? [promise] : [];
+    });
+    this.#unwritten = new Map(this.#standing.map(promise => [promise.name, promise]));
+    this.#lease = session.lease;
   }
 
   /** What nobody could keep is not promised; that it came up at all is a defect, and is written down. */
@@ -119,16 +141,9 @@ export class PromiseLoop {
     return problems.length > 0;
   }
 
-  async #write(
-    session: Session,
-    difference: {
-      made: NodePromise[];
-      changed: NodePromise[];
-      withdrawn: { promise: NodePromise; reason: string }[];
-    },
-  ): Promise<void> {
+  #tell({ made, withdrawn }: Pick<PromiseChanges, 'made' | 'withdrawn'>): void {
     const { ledger } = this.#options;
-    for (const promise of difference.made) {
+    for (const promise of made) {
       ledger.note({
         kind: 'promise-made',
         subject: promiseSubject(promise),
@@ -136,7 +151,7 @@ export class PromiseLoop {
         details: { body: promise.body },
       });
     }
-    for (const { promise, reason } of difference.withdrawn) {
+    for (const { promise, reason } of withdrawn) {
       ledger.note({
         kind: 'promise-withdrawn',
         subject: promiseSubject(promise),
@@ -144,39 +159,38 @@ export class PromiseLoop {
         details: { reason },
       });
     }
-    const writes: Write[] = [
-      ...[...difference.made, ...difference.changed].map(promise => ({
-        put: 'promises' as const,
-        name: `${promise.promiser}/${promise.name}`,
-        value: { v: 1 as const, promise },
-        lease: session.lease,
-      })),
-      ...difference.withdrawn.map(({ promise }) => ({
-        delete: 'promises' as const,
-        name: `${promise.promiser}/${promise.name}`,
-      })),
-    ];
-    for (let start = 0; start < writes.length; start += PROMISES_PER_TRANSACTION) {
-      await this.#commit(session, writes.slice(start, start + PROMISES_PER_TRANSACTION));
+  }
+
+  /** What fails stays unwritten, for the next round; it has been told already. @throws StoreError */
+  async #write(session: Session): Promise<void> {
+    const { node } = this.#options;
+    while (this.#unwritten.size > 0) {
+      const batch = [...this.#unwritten].slice(0, PROMISES_PER_TRANSACTION);
+      const writes = batch.map(([name, promise]): Write =>
+        promise === null
+          ? { delete: 'promises', name: `${node}/${name}` }
+          : { put: 'promises', name: `${node}/${name}`, value: { v: 1, promise }, lease: session.lease },
+      );
+      await this.#commit(session, writes);
+      for (const [name] of batch) this.#unwritten.delete(name);
     }
   }
 
   async #commit(session: Session, writes: Write[]): Promise<void> {
-    const { store, ledger, node, keeper } = this.#options;
+    const { store, ledger, node } = this.#options;
     const events = ledger.take(EVENTS_PER_TRANSACTION);
     try {
       const result = await store.commit(
         [{ kind: 'sessions', name: `${node}/${session.incarnation}`, lease: session.lease }],
         [...writes, ...events.writes],
       );
-      if (result.kind === 'refused')
-        throw new Error(`session ${session.incarnation} is not on its lease any more`);
+      if (result.kind === 'committed') return;
     } catch (error) {
       events.putBack();
-      // What was written of this round is not known: the next round writes all of it again.
-      this.#lease = null;
-      if (keeper.current() !== null) throw error;
+      throw error;
     }
+    events.putBack();
+    throw new Error(`session ${session.incarnation} is not on its lease any more: nothing was promised`);
   }
 }
 
