@@ -51,6 +51,14 @@ function globalSection(settings: Settings, identity: string): string {
 /**
  * Requests that may be repeated are sent to another instance when one dies under them. Connections to instances are
  * kept for less time than Node keeps them (5 s), so that a request rarely meets one that is just being closed.
+ *
+ * What makes the death of one of two instances, or of two of three, fail nothing (counted in test/cluster/traffic):
+ * - `roundrobin`: `leastconn` sends everything to the dead first, as nobody is there; and after a refused connection
+ *   only round robin goes on to the next instance without a turn-around of a second.
+ * - `observe layer4`: three failed connections in a row, with none between that succeeded, take the instance out at
+ *   once; the check that follows brings it back. Answers never count: what an app says is not the network's fault.
+ * - `junk-response`: a connection to a dead port of this machine can meet itself, when the port is one that the kernel
+ *   gives to outgoing connections; the proxy then reads its own request as the answer.
  */
 const defaultsSection = section('defaults', [
   'mode http',
@@ -59,24 +67,25 @@ const defaultsSection = section('defaults', [
   'timeout http-keep-alive 60s',
   'timeout client 60s',
   'timeout client-fin 30s',
-  'timeout connect 2s',
+  'timeout connect 500ms',
   'timeout check 2s',
   'timeout queue 5s',
   'timeout server 60s',
   'timeout tunnel 1h',
-  'balance leastconn',
+  'balance roundrobin',
   'option http-keep-alive',
   'http-reuse safe',
   'option forwardfor',
-  'retries 3',
+  'retries 6',
   'option redispatch 1',
-  'retry-on conn-failure empty-response response-timeout',
+  'retry-on conn-failure empty-response junk-response',
   httpError(502, 'The instance that was asked gave no valid answer.'),
   httpError(503, 'No instance could be reached.'),
   httpError(504, 'The instance that was asked did not answer in time.'),
   // A plain TCP connect for all: the path that HTTP checks ask can't be changed at run time, and the agents probe
   // the apps' own paths anyway.
-  'default-server check inter 2s fastinter 500ms downinter 250ms fall 2 rise 1 pool-purge-delay 2s',
+  'default-server check inter 2s fastinter 50ms downinter 50ms fall 2 rise 1 pool-purge-delay 2s',
+  'default-server observe layer4 error-limit 3 on-error mark-down',
 ]);
 
 function frontendSection(settings: Settings): string {
