@@ -25,9 +25,12 @@ type Start = Extract<DevOrder, { kind: 'start' }>;
 
 const CLUSTER = 'dev';
 const ETCD_PORTS: [number, number] = [23790, 23990];
-/** Ports for the instances of each node: apart, so that nodes that share a machine do not race for them. */
-const PORTS_PER_NODE = 1000;
-const FIRST_APP_PORT = 41000;
+/**
+ * Ports for the instances of each node: apart, so that nodes that share a machine do not race for them, and below
+ * those that the kernel gives to outgoing connections (from 32768): one of these could meet itself at a dead port.
+ */
+const PORTS_PER_NODE = 150;
+const FIRST_APP_PORT = 25_000;
 const MARKER = 'hop3-dev';
 
 /** A whole cluster on this machine, until the signal aborts; or one order to such a cluster. */
