@@ -20,7 +20,7 @@ export async function member(parts: { etcd?: FakeEtcd; clock?: FakeClock; node?:
   const store = etcd.client(node, { log });
   const world = new World(store);
   const ledger = new Ledger({ node, store, clock, log });
-  const random = new FakeRandom([...node].reduce((sum, letter) => sum + letter.charCodeAt(0), 0));
+  const random = new FakeRandom(node.charCodeAt(node.length - 1));
   const state = new FakeLocalState();
   const keeper = new SessionKeeper({
     store,

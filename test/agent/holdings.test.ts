@@ -20,7 +20,7 @@ function world() {
     clock,
     etcd,
     owner: () => etcd.contents('owners')[SUBJECT],
-    async member(node: string) {
+    member: async (node: string) => {
       const store = etcd.client(node);
       const log = new FakeLog();
       const ledger = new Ledger({ node, store, clock, log });
