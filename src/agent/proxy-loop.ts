@@ -1,5 +1,6 @@
-import type { AppName, InstanceId, InstantMs } from '../model/ids.ts';
+import { parseInstanceId, type AppName, type InstanceId } from '../model/ids.ts';
 import type { RunningBody } from '../model/node-promise.ts';
+import type { AppRecord } from '../model/records.ts';
 import type { Pool, PoolServer } from '../model/traffic.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
@@ -17,11 +18,16 @@ export interface ProxyLoopOptions {
   log: Log;
 }
 
+/** How soon a proxy that died is started again. */
+const ROUND_MS = 1000;
+const REPEAT_MS = 60_000;
+
 interface Remembered {
   body: RunningBody;
-  node: string;
-  /** When its promise was seen to be gone; null while it stands. */
-  goneMs: InstantMs | null;
+  /** What its promise was attached to. */
+  lease: string | null;
+  /** The revision at which its promise was seen to be gone; null while it stands. */
+  goneRevision: bigint | null;
 }
 
 /**
@@ -34,6 +40,8 @@ export class ProxyLoop {
   /** By instance and node. */
   readonly #known = new Map<string, Remembered>();
   #started = false;
+  /** What keeps the proxy from working, as it was last told; null = nothing. */
+  #trouble: { message: string; toldMs: number } | null = null;
   #stopListening: (() => void)[] = [];
 
   constructor(options: ProxyLoopOptions) {
@@ -42,7 +50,7 @@ export class ProxyLoop {
       name: 'proxy',
       clock: options.clock,
       log: options.log,
-      everyMs: 2000,
+      everyMs: ROUND_MS,
       round: () => this.#round(),
     });
   }
@@ -62,72 +70,117 @@ export class ProxyLoop {
     await this.#loop.stop();
   }
 
+  /** What stands in the proxy's way (a port that is taken, one that was just killed) is told once, and tried again each round. */
   async #round(): Promise<null> {
+    try {
+      await this.#feed();
+    } catch (error) {
+      if (!isOperatingError(error)) throw error;
+      this.#tell(error);
+      return null;
+    }
+    if (this.#trouble) this.#options.log.info('the proxy works again', { after: this.#trouble.message });
+    this.#trouble = null;
+    return null;
+  }
+
+  async #feed(): Promise<void> {
     const { proxy, world, log } = this.#options;
     if (!this.#started) {
       await proxy.start();
       this.#started = true;
     }
-    if (!world.apps.synced || !world.promises.synced || !world.sessions.synced) return null;
+    if (!world.apps.synced || !world.promises.synced || !world.sessions.synced) return;
     this.#remember();
     const report = await proxy.apply(this.#pools());
     if (report.reloaded) log.warn('the proxy was reloaded: its prepared slots did not suffice');
-    return null;
+  }
+
+  #tell(error: Error): void {
+    const { clock, log } = this.#options;
+    const { message } = error;
+    const nowMs = clock.now();
+    if (this.#trouble?.message === message && nowMs - this.#trouble.toldMs < REPEAT_MS) return;
+    this.#trouble = { message, toldMs: nowMs };
+    log.error(message);
   }
 
   #remember(): void {
-    const { world, clock } = this.#options;
-    const standing = new Set<string>();
-    for (const { value } of world.promises.all()) {
+    const { promises } = this.#options.world;
+    const standing = new Map<string, RunningBody>();
+    for (const { value, lease } of promises.all()) {
       const { body, promiser } = value.promise;
-      if (body.kind !== 'running' || body.endpoint === null) continue;
+      if (body.kind !== 'running') continue;
       const key = `${body.instance}@${promiser}`;
-      standing.add(key);
-      this.#known.set(key, { body, node: promiser, goneMs: null });
+      standing.set(key, body);
+      this.#known.set(key, { body, lease, goneRevision: null });
     }
     for (const [key, remembered] of this.#known) {
       if (standing.has(key)) continue;
-      const sessionLives = world.sessions.all().some(entry => entry.value.node === remembered.node);
-      // Withdrawn by a node that is there, or replaced by another's: only then is it out of the picture.
-      if (sessionLives || this.#readyElsewhere(remembered, standing)) this.#known.delete(key);
-      else remembered.goneMs ??= clock.now();
+      remembered.goneRevision ??= promises.revision;
+      if (this.#isOutOfThePicture(remembered, [...standing.values()])) this.#known.delete(key);
     }
   }
 
-  #readyElsewhere(remembered: Remembered, standing: ReadonlySet<string>): boolean {
-    return [...standing].some(key => {
-      const other = this.#known.get(key);
-      return other?.body.instance === remembered.body.instance && other.body.ready;
-    });
+  /**
+   * Of an instance whose promise is gone: whether nothing is to be sent there any more. Its promise was taken back if
+   * the lease it was on still holds the session; the mirror of the sessions may learn later than that of the promises
+   * that both have expired, so until it has caught up nothing is decided.
+   */
+  #isOutOfThePicture({ body, lease, goneRevision }: Remembered, standing: RunningBody[]): boolean {
+    const { sessions } = this.#options.world;
+    if (!body.ready || !this.#isWanted(body)) return true;
+    if (standing.some(other => isInstead(other, body))) return true;
+    if (goneRevision === null || sessions.revision < goneRevision) return false;
+    return sessions.all().some(session => session.lease === lease);
+  }
+
+  #isWanted({ instance }: RunningBody): boolean {
+    const { app, process: type, index } = parseInstanceId(instance);
+    const record = this.#options.world.apps.get(app)?.value;
+    return record?.spec.processes.some(process => process.type === type && index < process.scale) ?? false;
   }
 
   #pools(): Pool[] {
-    const servers = new Map<AppName, PoolServer[]>();
-    for (const { body } of this.#known.values()) {
-      const state = serverState(body);
-      if (state === null || body.endpoint === null) continue;
-      servers.set(body.app, [
-        ...(servers.get(body.app) ?? []),
-        { instance: body.instance, endpoint: body.endpoint, state },
-      ]);
-    }
+    const bodies = [...this.#known.values()].map(({ body }) => body);
     return this.#options.world.apps
       .all()
       .map(entry => entry.value)
-      .filter(record => record.spec.hostnames.length > 0 && !record.removing)
-      .map(record => ({
-        app: record.app,
-        hostnames: record.spec.hostnames.filter(hostname => hostname !== '_'),
-        checkPath: record.spec.healthcheck.path,
-        servers: (servers.get(record.app) ?? []).sort(byInstance),
-      }))
+      .filter(record => !record.removing)
+      .map(record => poolOf(record, bodies))
       .filter(pool => pool.hostnames.length > 0);
   }
 }
 
-function serverState(body: RunningBody): PoolServer['state'] | null {
-  if (body.ready) return 'ready';
-  return body.state === 'stopping' || body.state === 'unhealthy' ? 'drain' : null;
+function poolOf({ app, spec }: AppRecord, bodies: RunningBody[]): Pool {
+  return {
+    app,
+    hostnames: spec.hostnames.filter(hostname => hostname !== '_'),
+    checkPath: spec.healthcheck.path,
+    servers: serversOf(app, bodies).sort(byInstance),
+  };
+}
+
+/** Where no instance is healthy, one that fails its health check may still answer better than nobody. */
+function serversOf(app: AppName, bodies: RunningBody[]): PoolServer[] {
+  const own = bodies.filter(body => body.app === app);
+  const isAnyReady = own.some(body => body.ready);
+  return own.flatMap((body): PoolServer[] => {
+    const { instance, endpoint, ready, state } = body;
+    if (endpoint === null) return [];
+    if (ready || (state === 'unhealthy' && !isAnyReady)) return [{ instance, endpoint, state: 'ready' }];
+    return state === 'stopping' || state === 'unhealthy' ? [{ instance, endpoint, state: 'drain' }] : [];
+  });
+}
+
+/** Another is ready as the same instance, or listens at the same address. */
+function isInstead(other: RunningBody, body: RunningBody): boolean {
+  if (other.instance === body.instance && other.ready) return true;
+  return other.endpoint?.host === body.endpoint?.host && other.endpoint?.port === body.endpoint?.port;
+}
+
+function isOperatingError(error: unknown): error is Error {
+  return error instanceof Error && 'retryable' in error;
 }
 
 function byInstance(a: { instance: InstanceId }, b: { instance: InstanceId }): number {

@@ -9,6 +9,7 @@ import { systemClock } from '../platform/clock.ts';
 import { systemHost } from '../platform/host.ts';
 import { winstonLog } from '../platform/log.ts';
 import { startManagedEtcd } from '../platform/managed-etcd.ts';
+import { portHolder } from '../platform/port-holder.ts';
 import { systemRandom } from '../platform/random.ts';
 import { lockStateDir, type StateLock } from '../platform/state-lock.ts';
 import { findTool } from '../platform/tools.ts';
@@ -172,7 +173,7 @@ async function startProxy(
     return Promise.resolve();
   });
   const config = { host: '127.0.0.1', port: order.proxyPort, backends: 32, slots: 16 };
-  const proxy = haproxy({ binary, stateDir, config, clock, log });
+  const proxy = haproxy({ binary, stateDir, config, clock, log, portHolder });
   await proxy.start();
   closers.push(() => proxy.stop());
   const loop = new ProxyLoop({ world, proxy, clock, log });

@@ -112,11 +112,12 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
           config: config.proxy,
           clock,
           log,
+          portHolder,
         })
       : null;
-    if (proxy) closers.push(() => (interrupted() ? proxy.stop() : Promise.resolve()));
-    const enforceable = await processes.limitsEnforceable();
     const left = new AbortController();
+    if (proxy) closers.push(async () => (interrupted() || left.signal.aborted ? proxy.stop() : undefined));
+    const enforceable = await processes.limitsEnforceable();
     const agent = new Agent({
       config,
       version: VERSION,

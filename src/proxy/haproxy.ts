@@ -33,6 +33,8 @@ export interface HaproxyOptions {
   config: ProxyConfig;
   clock: Clock;
   log: Log;
+  /** Who listens on a port of this machine, in words; null = nobody to be seen. */
+  portHolder?: (port: number) => Promise<string | null>;
 }
 
 /**
@@ -153,10 +155,10 @@ class HaproxyRunner {
   }
 
   private async startWith(state: ProxyState, settings: Settings): Promise<void> {
-    const { binary, clock, config, log } = this.options;
+    const { binary, clock, config, log, portHolder } = this.options;
     // HAProxy shares its port with any other HAProxy of the same user: one left over without its socket must go first.
     await endAll(this.configFile, STOP_GRACE_MS, clock);
-    await requireFree(config);
+    await requireFree(config, portHolder);
     await this.writeConfig(state, settings);
     await launch(binary, this.configFile, this.outputFile);
     const info = await this.answering(settings, () => true, START_DEADLINE_MS);
@@ -252,7 +254,10 @@ function canonical(address: string): string {
   return isIP(address) === 6 ? new SocketAddress({ address, family: 'ipv6' }).address : address;
 }
 
-async function requireFree(config: ProxyConfig): Promise<void> {
+async function requireFree(
+  config: ProxyConfig,
+  portHolder: HaproxyOptions['portHolder'] = () => Promise.resolve(null),
+): Promise<void> {
   const host = config.host === '*' ? '0.0.0.0' : config.host;
   try {
     await new Promise<void>((resolve, reject) => {
@@ -262,17 +267,18 @@ async function requireFree(config: ProxyConfig): Promise<void> {
     });
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? '';
-    throw new ProxyError(`the proxy can't listen at ${host}:${config.port}: ${adviceFor(code)}`, {
+    const holder = code === 'EADDRINUSE' ? await portHolder(config.port) : null;
+    throw new ProxyError(`the proxy can't listen at ${host}:${config.port}: ${adviceFor(code, holder)}`, {
       retryable: code === 'EADDRINUSE',
       cause: error,
     });
   }
 }
 
-function adviceFor(code: string): string {
+function adviceFor(code: string, holder: string | null): string {
   switch (code) {
     case 'EADDRINUSE':
-      return 'another program does; end that, or configure another proxy port';
+      return `${holder ?? 'another program'} does; end that, or configure another proxy port`;
     case 'EACCES':
       return 'ports below 1024 are for root; configure a higher proxy port, or run the agent as root';
     case 'EADDRNOTAVAIL':
