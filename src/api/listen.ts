@@ -6,8 +6,15 @@ import { type AddressInfo, connect } from 'node:net';
 import type { ListenConfig } from '../model/node-config.ts';
 import type { Clock } from '../ports/clock.ts';
 
-/** A slow upload of a large artifact is no attack; a head that takes a minute is (Node's own limit). */
-const LONGEST_REQUEST_MS = 3_600_000;
+/**
+ * A slow upload of a large artifact is no attack (one that stands still is: `untilBodyStalls`); a head that dawdles is,
+ * and so are connections without number.
+ */
+const LIMITS = { requestTimeout: 3_600_000, headersTimeout: 15_000, connectionsCheckingInterval: 5_000 };
+const HANDSHAKE_MS = 10_000;
+const MOST_CONNECTIONS = 2000;
+/** What the name of a unix socket may be long, without its final NUL (unix(7)). */
+const LONGEST_SOCKET_PATH = 107;
 
 /** @throws Error when the port is taken or a TLS file can't be read */
 export async function listenTcp(listen: ListenConfig, handler: RequestListener): Promise<Server> {
@@ -19,9 +26,15 @@ export async function listenTcp(listen: ListenConfig, handler: RequestListener):
 
 /** Takes the place of a socket file nobody answers on. @throws Error when somebody does */
 export async function listenSocket(path: string, handler: RequestListener): Promise<Server> {
+  if (Buffer.byteLength(path) > LONGEST_SOCKET_PATH) {
+    throw new Error(
+      `can't listen on ${path}: a socket's path has at most ${LONGEST_SOCKET_PATH} bytes; ` +
+        'set admin.socket to a shorter one, or to false',
+    );
+  }
   if (await answers(path)) throw new Error(`can't listen on ${path}: another process answers there`);
   await rm(path, { force: true });
-  const server = http.createServer({ requestTimeout: LONGEST_REQUEST_MS }, handler);
+  const server = http.createServer(LIMITS, handler);
   // bind() happens within listen(), so the file never exists with wider permissions than 0660.
   const maskBefore = process.umask(0o117);
   try {
@@ -40,6 +53,18 @@ export async function listenSocket(path: string, handler: RequestListener): Prom
 export function urlOf(server: Server, listen: ListenConfig): string {
   const { address, family, port } = server.address() as AddressInfo;
   return `${listen.tls === null ? 'http' : 'https'}://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+}
+
+/** Cuts off a client of whose body nothing has come for so long. */
+export function untilBodyStalls(handler: RequestListener, stallMs: number): RequestListener {
+  return (request, response) => {
+    const { 'content-length': length = '0', 'transfer-encoding': encoding } = request.headers;
+    if (length !== '0' || encoding !== undefined) {
+      request.setTimeout(stallMs, () => request.destroy());
+      request.once('end', () => request.setTimeout(0));
+    }
+    handler(request, response);
+  };
 }
 
 /** Lets running answers finish for a moment, then cuts them off. */
@@ -61,10 +86,10 @@ export async function closeServer(server: Server, clock: Clock, graceMs: number)
 }
 
 async function makeServer({ tls }: ListenConfig, handler: RequestListener): Promise<Server> {
-  const requestTimeout = LONGEST_REQUEST_MS;
-  if (tls === null) return http.createServer({ requestTimeout }, handler);
+  if (tls === null) return http.createServer(LIMITS, handler);
   const [cert, key] = await Promise.all([readFile(tls.cert), readFile(tls.key)]);
-  return https.createServer({ requestTimeout, cert, key, minVersion: 'TLSv1.2' }, handler);
+  const options = { ...LIMITS, cert, key, minVersion: 'TLSv1.2', handshakeTimeout: HANDSHAKE_MS } as const;
+  return https.createServer(options, handler);
 }
 
 async function listening(
@@ -73,6 +98,7 @@ async function listening(
   where: string,
   bound: () => void = () => undefined,
 ): Promise<void> {
+  server.maxConnections = MOST_CONNECTIONS;
   const done = once(server, 'listening');
   listen();
   bound();

@@ -8,7 +8,7 @@ import type { Log } from '../ports/log.ts';
 import { type AnswerTools, refusalToSend, sendAnswer, sendRefusal } from './answer.ts';
 import type { BodyLimits } from './body.ts';
 import { isLoopback, tcpGuard } from './guard.ts';
-import { closeServer, listenSocket, listenTcp, urlOf } from './listen.ts';
+import { closeServer, listenSocket, listenTcp, untilBodyStalls, urlOf } from './listen.ts';
 import { Refusal } from './refusal.ts';
 import type { Route } from './route.ts';
 import { allRoutes } from './routes/all.ts';
@@ -62,7 +62,10 @@ export async function startAdminApi(options: AdminApiOptions): Promise<AdminApi>
   const throughSocket = new WeakSet<IncomingMessage>();
   const koa = application(options, closing.signal, throughSocket);
   // Koa answers every error itself; its promise has nothing more to say.
-  const handler: RequestListener = (request, response) => void koa(request, response);
+  const handler = untilBodyStalls(
+    (request, response) => void koa(request, response),
+    { ...DEFAULT_LIMITS, ...options.limits }.stallMs,
+  );
 
   const servers: Server[] = [await listenTcp(listen, handler)];
   const close = async () => {

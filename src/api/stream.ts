@@ -19,7 +19,7 @@ export interface StreamFormat<T> extends Framing {
 
 export interface StreamLimits {
   heartbeatMs: number;
-  /** A client that takes nothing for so long is dropped. */
+  /** A client that takes nothing, or sends nothing of its body, for so long is dropped. */
   stallMs: number;
   /** Events that may wait for one client; more, and it is dropped. It can resume. */
   waitingBytes: number;

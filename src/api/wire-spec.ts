@@ -1,16 +1,23 @@
 import { z } from 'zod';
+import { hostname, processNamePattern, relativeDirectory, urlPath } from '../manifest/words.ts';
 import type { AppSpec } from '../model/app-spec.ts';
 
-/** The shape of an AppSpec in a request body: strict, so that a misspelt field is a problem and not a silence. */
+/**
+ * The shape of an AppSpec in a request body: strict, so that a misspelt field is a problem and not a silence. What becomes
+ * part of a path, a command or another program's configuration is held to the same rules as in a manifest.
+ */
 
-const text = z.string().max(65_536);
+const text = z
+  .string()
+  .max(65_536)
+  .regex(/^[^\0]*$/, 'must hold no NUL');
 const seconds = z.number().positive().max(86_400);
 const appName = z
   .string()
   .regex(/^[a-z][a-z0-9-]{1,61}[a-z0-9]$/, 'must be 3 to 63 lower-case letters, digits and hyphens');
 const processType = z
   .string()
-  .regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/, 'must be letters, digits, hyphens and underscores');
+  .regex(processNamePattern, 'must be letters, digits, hyphens and underscores, starting with a letter');
 const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/, 'must be sha256: and 64 hexadecimal digits');
 
 const source = z.discriminatedUnion('kind', [
@@ -34,7 +41,8 @@ const process = z.strictObject({
   type: processType,
   kind: z.enum(['command', 'wsgi', 'static']),
   command: text,
-  directory: text,
+  /** Empty for what has a command. */
+  directory: z.union([z.literal(''), relativeDirectory]),
   scale: z.int().min(0).max(1000),
   exclusive: z.boolean(),
   routed: z.boolean(),
@@ -70,9 +78,9 @@ export const appSpecBody = z
       .optional(),
     crons: z.array(z.strictObject({ schedule: text, command: text })),
     env: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be a variable name'), envValue),
-    hostnames: z.array(z.string().min(1).max(253)),
+    hostnames: z.array(hostname),
     healthcheck: z.strictObject({
-      path: text.nullable(),
+      path: urlPath.max(4096).nullable(),
       contains: text.nullable(),
       intervalSeconds: seconds,
       timeoutSeconds: seconds,
@@ -102,7 +110,7 @@ export const appSpecBody = z
         name: text.nullable(),
       }),
     ),
-    volumes: z.array(z.strictObject({ name: text, target: text })),
+    volumes: z.array(z.strictObject({ name: text, target: relativeDirectory })),
     addons: z.array(z.strictObject({ type: text, name: text })),
   })
   .meta({ id: 'AppSpec' }) satisfies z.ZodType<AppSpec>;

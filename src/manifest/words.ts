@@ -18,7 +18,9 @@ export const appName = pattern(/^[a-z][a-z0-9-]{1,61}[a-z0-9]$/, 'an app name', 
 export const envNamePattern = /^[A-Za-z_][A-Za-z0-9_]{0,63}$/;
 export const envNameRule = 'up to 64 letters, digits and underscores, not starting with a digit';
 
-export const processNamePattern = /^[A-Za-z][A-Za-z0-9_-]{0,62}$/;
+/** Process names become keys of objects, where those that every object has would be found without being there. */
+export const processNamePattern =
+  /^(?!(?:constructor|hasOwnProperty|isPrototypeOf|propertyIsEnumerable|toLocaleString|toString|valueOf)$)[A-Za-z][A-Za-z0-9_-]{0,62}$/;
 export const processName = pattern(
   processNamePattern,
   'a process name',
