@@ -63,7 +63,7 @@ export const relativeDirectory = pattern(
 
 export const seconds = z.number().positive().max(86400).describe('seconds, as a number such as 30');
 
-export const urlPath = pattern(/^\/\S*$/, 'a path', 'the path of a URL, as in /health');
+export const urlPath = pattern(/^\/[!-~]*$/, 'a path', 'the path of a URL, percent-encoded, as in /health');
 
 export const memory = z
   .union([

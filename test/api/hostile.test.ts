@@ -89,15 +89,12 @@ const escaping: { name: string; wrong: object; field: RegExp }[] = [
   },
   {
     name: 'a header in the path of a health check',
-    wrong: {
-      healthcheck: {
-        path: '/ HTTP/1.1\r\nx: y',
-        contains: null,
-        intervalSeconds: 1,
-        timeoutSeconds: 1,
-        failureThreshold: 1,
-      },
-    },
+    wrong: { healthcheck: { ...appSpec({}).healthcheck, path: '/ HTTP/1.1\r\nx: y' } },
+    field: /healthcheck\.path/,
+  },
+  {
+    name: 'a path of a health check that no request can carry',
+    wrong: { healthcheck: { ...appSpec({}).healthcheck, path: '/\u20ac' } },
     field: /healthcheck\.path/,
   },
   {
