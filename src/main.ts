@@ -1,11 +1,17 @@
 #!/usr/bin/env node
+import { setFlagsFromString } from 'node:v8';
 import { runCli } from './cli/program.ts';
 import { processIo } from './cli/process-io.ts';
 import { VERSION } from './main/version.ts';
 
 /** The one entry. Daemons are loaded only when asked for, so that commands start fast. */
 const io = processIo(VERSION, {
-  run: async (options, signal) => (await import('./main/run-node.ts')).runNode(options, signal),
+  run: async (options, signal) => {
+    // An agent makes little garbage, slowly: V8 would let its young generation grow to 48 MiB before it looks. Kept at its
+    // first size, an agent with 20 instances takes about 40 MiB less, and its pauses are shorter.
+    setFlagsFromString('--semi-space-growth-factor=1');
+    return (await import('./main/run-node.ts')).runNode(options, signal);
+  },
   dev: async (options, signal) => (await import('./main/dev-cluster.ts')).devCluster(options, signal),
   etcdDefects: async version => (await import('./store/known-defects.ts')).knownDefects(version),
 });
