@@ -98,6 +98,7 @@ test.serial(
 test.serial('with a user name and a password everything works', async t => {
   const { store, close } = open(withPasswords, { username: 'root', password: 'secret' });
   await everything(t, store);
+  t.like((await store.describe()).endpoints[0], { reachable: true, error: null });
   await close();
 });
 
@@ -181,7 +182,10 @@ async function everything(t: ExecutionContext, store: Store): Promise<void> {
   await until('the session is renewed', () => session.deadlineMs() > deadlineBefore);
   await session.revoke();
   t.is(await store.get('sessions', 'node-1/first'), null);
-  t.like((await store.describe()).endpoints[0], { reachable: true, error: null });
+  // Newer etcd tells its version to nobody but root, once it asks who is there.
+  const [endpoint] = (await store.describe()).endpoints;
+  t.true(endpoint?.reachable);
+  t.regex(endpoint?.error ?? 'none', /^none$|permission denied/);
   mirror.close();
 }
 

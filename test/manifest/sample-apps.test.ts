@@ -6,16 +6,23 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
+import { runnableHere } from '../../src/main/dev-machine.ts';
+import { findOnPath } from '../../src/platform/tools.ts';
 import { freePort } from '../support/free-port.ts';
 import { until } from '../support/until.ts';
 
-const samples: [string, string, string[]][] = [
-  ['guestbook', 'node', ['server.js']],
-  ['clock-py', 'python3', ['clock.py']],
+const samples: [string, string, string, string[]][] = [
+  ['guestbook.yaml', 'guestbook', 'node', ['server.js']],
+  ['clock.yaml', 'clock-py', 'python3', ['clock.py']],
 ];
 
-for (const [sample, program, args] of samples) {
+for (const [manifest, sample, program, args] of samples) {
   test(`${sample} answers, and on SIGTERM ends by itself although a connection is kept open`, async t => {
+    if ((await findOnPath(program, process.env['PATH'])) === null) {
+      const { leftOut } = await runnableHere([`manifests/${manifest}`], process.env['PATH']);
+      t.regex(leftOut.join(), new RegExp(`^${manifest} is left out: .*${program}, which this machine lacks`));
+      return;
+    }
     const { child, port } = await start(t, sample, program, args);
     const agent = new Agent({ keepAlive: true });
     t.teardown(() => agent.destroy());
