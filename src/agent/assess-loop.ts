@@ -18,6 +18,9 @@ const PER_TRANSACTION = 50;
 /** After this much silence of the store an observer doubts itself before it doubts others. */
 const DOUBT_AFTER_MS = 8000;
 
+/** One missed beat of each: sooner than a second bad answer. */
+const ALONE_AFTER_MS = 900;
+
 interface Observed {
   /** The promise as it was when the next check was planned; a changed one is checked at once. */
   revision: bigint;
@@ -135,7 +138,8 @@ async function check(
   observed.set(entry.name, { revision: entry.revision, nextMs: clock.now() + waitMs, consecutiveBad });
   const silenceMs = world.staleMs();
   const heard = keeper.current() !== null && silenceMs < DOUBT_AFTER_MS;
-  const sure = heard && !beats.alone();
+  // What cannot be reached may be as well as ever: it is told from an own lost network before it is told broken.
+  const sure = heard && !beats.alone(probe?.verdict === 'unreachable' ? ALONE_AFTER_MS : undefined);
   return judge({
     assessor: node,
     promise,
@@ -153,6 +157,7 @@ async function check(
   });
 }
 
+/** A judgement and its event are written together or not at all: who can't reach the store has nothing to say. */
 async function publish(
   { store, world, node, ledger }: AssessLoopOptions,
   lease: string,
@@ -160,37 +165,39 @@ async function publish(
   judged: Assessment[],
   observedNames: ReadonlySet<string>,
 ): Promise<void> {
-  const writes: Write[] = judged.map(assessment => ({
-    put: 'assessments' as const,
-    name: `${assessment.promiser}/${assessment.promise}/${assessment.assessor}`,
-    value: { v: 1 as const, assessment },
-    lease,
-  }));
-  // A judgement of a promise that is no more says nothing any more; history is in the ledger.
-  for (const { value, name } of world.assessments.all()) {
-    if (value.assessment.assessor !== node) continue;
-    if (!observedNames.has(`${value.assessment.promiser}/${value.assessment.promise}`))
-      writes.push({ delete: 'assessments', name });
-  }
+  const writes = new Map<string, () => Write[]>();
   for (const assessment of judged) {
-    if (assessment.outcome === 'indeterminate') continue;
-    ledger.note({
-      kind: `promise-${assessment.outcome}`,
-      subject: `${assessment.promiser}/${assessment.promise}`,
-      message: `${node} judges ${assessment.promise} of ${assessment.promiser} ${assessment.outcome}: ${assessment.evidence}`,
-      details: { assessor: node, evidence: assessment.evidence },
-    });
+    const name = `${assessment.promiser}/${assessment.promise}/${assessment.assessor}`;
+    writes.set(name, () => [
+      { put: 'assessments', name, value: { v: 1, assessment }, lease },
+      ...eventOf(assessment, ledger),
+    ]);
   }
-  for (let start = 0; start < writes.length; start += PER_TRANSACTION) {
-    const events = ledger.take(PER_TRANSACTION);
-    try {
-      await store.commit(
-        [{ kind: 'sessions', name: `${node}/${incarnation}`, lease }],
-        [...writes.slice(start, start + PER_TRANSACTION), ...events.writes],
-      );
-    } catch (error) {
-      events.putBack();
-      throw error;
-    }
+  for (const { value, name, lease: writtenOn } of world.assessments.all()) {
+    if (value.assessment.assessor !== node || writes.has(name)) continue;
+    // A judgement of a promise that is no more says nothing any more; history is in the ledger.
+    if (!observedNames.has(`${value.assessment.promiser}/${value.assessment.promise}`))
+      writes.set(name, () => [{ delete: 'assessments', name }]);
+    // What this node's former agent judged stands, and must not go with its lease.
+    else if (writtenOn !== lease) writes.set(name, () => [{ put: 'assessments', name, value, lease }]);
   }
+  const all = [...writes.values()];
+  for (let start = 0; start < all.length; start += PER_TRANSACTION) {
+    const own = all.slice(start, start + PER_TRANSACTION).flatMap(write => write());
+    const result = await store.commit([{ kind: 'sessions', name: `${node}/${incarnation}`, lease }], own);
+    if (result.kind === 'refused') return;
+  }
+}
+
+function eventOf(assessment: Assessment, ledger: Ledger): Write[] {
+  const { assessor, promiser, promise, outcome, evidence } = assessment;
+  if (outcome === 'indeterminate') return [];
+  return [
+    ledger.draft({
+      kind: `promise-${outcome}`,
+      subject: `${promiser}/${promise}`,
+      message: `${assessor} judges ${promise} of ${promiser} ${outcome}: ${evidence}`,
+      details: { assessor, evidence },
+    }),
+  ];
 }

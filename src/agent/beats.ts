@@ -58,8 +58,9 @@ export class Beats {
   }
 
   /** When all of several nodes fall silent together it is more likely this one that is cut off. */
-  alone(): boolean {
-    return this.#heard.size > 1 && [...this.#heard.keys()].every(node => this.silentMs(node) !== null);
+  alone(afterMs = SILENT_AFTER_MS): boolean {
+    const nowMs = this.#clock.now();
+    return this.#heard.size > 1 && [...this.#heard.values()].every(({ lastMs }) => nowMs - lastMs >= afterMs);
   }
 
   stop(): void {

@@ -45,22 +45,15 @@ export class Ledger {
   }
 
   note(note: LedgerNote): void {
-    this.#log.info(note.message, { event: note.kind, subject: note.subject, ...note.details });
-    const at = this.#clock.timestamp();
-    this.#pending.push({
-      name: eventName(at, this.#node, this.#counter++),
-      value: {
-        v: 1,
-        at,
-        node: this.#node,
-        kind: note.kind,
-        subject: note.subject,
-        message: note.message,
-        details: note.details ?? {},
-      },
-    });
+    this.#pending.push(this.#compose(note));
     this.#dropOldest();
     this.#flushLater(FLUSH_AFTER_MS);
+  }
+
+  /** An event that stands or falls with the transaction it tells of, and does not wait when that fails. */
+  draft(note: LedgerNote): Write {
+    const { name, value } = this.#compose(note);
+    return { put: 'events', name, value };
   }
 
   /** Hands over up to `count` waiting notes as writes, for a transaction that is about to be made anyway. */
@@ -105,6 +98,23 @@ export class Ledger {
         return;
       }
     }
+  }
+
+  #compose(note: LedgerNote): { name: string; value: EventRecord } {
+    this.#log.info(note.message, { event: note.kind, subject: note.subject, ...note.details });
+    const at = this.#clock.timestamp();
+    return {
+      name: eventName(at, this.#node, this.#counter++),
+      value: {
+        v: 1,
+        at,
+        node: this.#node,
+        kind: note.kind,
+        subject: note.subject,
+        message: note.message,
+        details: note.details ?? {},
+      },
+    };
   }
 
   #flushLater(inMs: number): void {
