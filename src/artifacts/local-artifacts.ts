@@ -146,9 +146,11 @@ class DirectoryArtifacts implements Artifacts {
       stallSeconds: this.limits.stallSeconds,
       tls: this.tls,
     };
-    await this.fetches.run(digest, signal, shared => fetchFromPeers(digest, holders, room, shared));
+    await this.fetches.run(digest, signal, async shared => {
+      await fetchFromPeers(digest, holders, room, shared);
+      this.log.info('artifact fetched from a peer', { digest });
+    });
     this.touch(digest);
-    this.log.info('artifact fetched from a peer', { digest });
   }
 
   async obtain(spec: AppSpec, note: (note: BuildNote) => void, signal: AbortSignal): Promise<Digest> {

@@ -27,6 +27,12 @@ export function completeProcesses(
   return completed;
 }
 
+/** Leaves a spec without any process to whoever fetches its source, with the settings of the one that is found there. */
+export function completedLater(spec: AppSpec, settings: ProcessSettings): AppSpec {
+  if (spec.processes.length > 0 || spec.source === null) return spec;
+  return { ...spec, webSettings: settings };
+}
+
 function defaultSettings(spec: AppSpec): ProcessSettings {
   const exclusive = spec.volumes.length > 0 || spec.ports.length > 0;
   return {

@@ -72,6 +72,39 @@ test('validate reads a directory, and a hop3.toml for the directory it is in', a
   t.is(stdout, 'shop: shop (web×1, mailer×1)\nsite: site (web×1)\n');
 });
 
+test('every place that Hop3 has for an app file is looked at', async t => {
+  const toml = '[metadata]\nid = "shop"\n[run]\nstart = "node shop.js"\n';
+  const cwd = await directoryWith(t, {
+    'one/src/hop3/hop3.toml': toml,
+    'one/hop3/Procfile': 'mailer: node mailer.js\n',
+    'two/src/hop3.toml': toml.replace('shop', 'two'),
+    'two/hop3/ENV': 'COLOUR=blue\n',
+    'three/hop3/hop3.yaml': 'metadata: {id: three}\nrun: {start: x}\n',
+  });
+  const named = ['one/src/hop3/hop3.toml', 'two', 'three'];
+  const { exitCode, stdout } = await ran(['validate', ...named], { cwd });
+  t.is(exitCode, 0);
+  t.is(stdout, 'one: shop (web×1, mailer×1)\ntwo: two (web×1)\nthree: three (web×1)\n');
+  const two = await ran(['validate', 'two', '--json'], { cwd });
+  t.deepEqual(JSON.parse(two.stdout).apps[0].env, { COLOUR: { kind: 'literal', value: 'blue' } });
+});
+
+test('a process that only the source names is scaled as the manifest says, here or where it is fetched', async t => {
+  const cwd = await directoryWith(t, {
+    'here.yaml': 'metadata: {id: here}\nsource: {path: ./site}\nscale: {web: 3}\n',
+    'there.yaml':
+      'metadata: {id: there}\nsource: {git: {url: "https://example.com/x.git"}}\nscale: {web: 3}\n',
+    'site/index.html': '',
+  });
+  const { exitCode, stdout } = await ran(['validate', 'here.yaml', 'there.yaml', '--json'], { cwd });
+  t.is(exitCode, 0);
+  const { apps, refusals } = JSON.parse(stdout);
+  t.deepEqual(refusals, []);
+  t.like(apps[0].processes[0], { type: 'web', kind: 'static', scale: 3 });
+  t.deepEqual(apps[1].processes, []);
+  t.like(apps[1].webSettings, { scale: 3, startTimeoutSeconds: 60 });
+});
+
 test('validate tells problems in a directory under the path that leads to them', async t => {
   const cwd = await directoryWith(t, { 'shop/hop3.toml': '[metadata]\nid = "shop"\n[rnu]\nstart = "x"\n' });
   const { stderr } = await ran(['validate', 'shop'], { cwd });

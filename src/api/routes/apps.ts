@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { completedLater } from '../../manifest/complete-processes.ts';
 import { readManifest } from '../../manifest/read-manifest.ts';
 import type { Admin } from '../../ports/admin.ts';
 import { jsonBody, textBody } from '../body.ts';
@@ -54,7 +55,8 @@ export function appRoutes(admin: Admin): Route[] {
       handle: request => {
         const { apps, problems } = readManifest('<body>', request.body);
         if (problems.length > 0) throw refusedApply(problems);
-        return deploy(admin, { specs: apps.map(app => app.spec), ifGeneration: null }, request);
+        const specs = apps.map(({ spec, webSettings }) => completedLater(spec, webSettings));
+        return deploy(admin, { specs, ifGeneration: null }, request);
       },
     }),
     route({

@@ -2,7 +2,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
 import { readAppFiles, sourceFacts } from '../../artifacts/pack.ts';
 import { checkTogether } from '../../manifest/check-together.ts';
-import { completeProcesses } from '../../manifest/complete-processes.ts';
+import { completedLater, completeProcesses } from '../../manifest/complete-processes.ts';
 import { appFilePaths, appFiles, readAppDirectory } from '../../manifest/read-app-directory.ts';
 import { readManifests } from '../../manifest/read-manifest.ts';
 import { runnable } from '../../manifest/runnable.ts';
@@ -151,19 +151,15 @@ function folderOf(context: CommandContext, file: string): string {
 }
 
 async function complete({ webSettings, ...app }: ReadApp): Promise<{ app: LoadedApp; problems: Problem[] }> {
-  if (app.directory === null) return { app: leftToAgent(app, webSettings), problems: [] };
+  if (app.directory === null) {
+    return { app: { ...app, spec: completedLater(app.spec, webSettings) }, problems: [] };
+  }
   const found = await stat(app.directory).catch(() => null);
   if (!found?.isDirectory()) {
     return { app, problems: [problemOf(app, 'source.path', `${app.directory} is not a directory`)] };
   }
   const spec = completeProcesses(app.spec, await sourceFacts(app.directory), webSettings);
   return { app: { ...app, spec }, problems: [] };
-}
-
-/** A source that is not on this machine is looked into by the agent that fetches it. */
-function leftToAgent(app: LoadedApp, webSettings: WebSettings): LoadedApp {
-  if (app.spec.processes.length > 0 || app.spec.source === null) return app;
-  return { ...app, spec: { ...app.spec, webSettings } };
 }
 
 /** Files in the order they were named, and each from top to bottom. */
