@@ -8,6 +8,7 @@ import { apiClient, type ApiClient } from '../../src/api/client.ts';
 import { processDriver } from '../../src/drivers/process-driver.ts';
 import type { InstanceView } from '../../src/model/views.ts';
 import { systemClock } from '../../src/platform/clock.ts';
+import { endAll, processesOf, type HaproxyProcess } from '../../src/proxy/processes.ts';
 import { startEtcd, type Etcd } from './etcd.ts';
 import { FakeLog } from './fake-log.ts';
 import { freePort } from './free-port.ts';
@@ -38,6 +39,10 @@ export function hop3(args: string[], api?: string): Promise<Ended> {
 }
 
 export interface NodeSettings {
+  /** With `proxy`, the node gets a proxy port of its own. Default: only `apps`. */
+  roles?: ('apps' | 'proxy')[];
+  /** Instead of a free one. */
+  proxyPort?: number;
   labels?: Record<string, string>;
   limits?: { memory?: string; cpu?: number };
 }
@@ -48,11 +53,13 @@ export class TestNode {
   readonly url: string;
   readonly api: ApiClient;
   readonly stateDir: string;
+  private readonly ownProxyPort: number | null;
   private child: ChildProcess | null = null;
 
-  constructor(name: string, stateDir: string, apiPort: number) {
+  constructor(name: string, stateDir: string, apiPort: number, proxyPort: number | null = null) {
     this.name = name;
     this.stateDir = stateDir;
+    this.ownProxyPort = proxyPort;
     this.url = `http://127.0.0.1:${apiPort}`;
     this.api = apiClient({ url: this.url });
   }
@@ -60,6 +67,16 @@ export class TestNode {
   get pid(): number {
     if (this.child?.pid === undefined) throw new Error(`the agent of ${this.name} is not running`);
     return this.child.pid;
+  }
+
+  get proxyPort(): number {
+    if (this.ownProxyPort === null) throw new Error(`${this.name} has no proxy`);
+    return this.ownProxyPort;
+  }
+
+  /** The master and the workers of its HAProxy. */
+  proxyProcesses(): Promise<HaproxyProcess[]> {
+    return processesOf(join(this.stateDir, 'proxy', 'haproxy.cfg'));
   }
 
   /** Resolves when it is part of the cluster. */
@@ -116,6 +133,10 @@ export class TestNode {
     await driver.close();
   }
 
+  async stopProxy(): Promise<void> {
+    await endAll(join(this.stateDir, 'proxy', 'haproxy.cfg'), 0, systemClock());
+  }
+
   async lastOutput(lines = 30): Promise<string> {
     const text = await readFile(join(this.stateDir, 'agent.log'), 'utf8').catch(() => '');
     return text.trimEnd().split('\n').slice(-lines).join('\n');
@@ -153,13 +174,17 @@ export class TestCluster {
     const name = `node-${this.nodes.length + 1}`;
     const stateDir = join(this.directory, name);
     const apiPort = await freePort();
-    const firstPort = 21_000 + (process.pid % 20) * 1000 + this.nodes.length * 200;
+    const roles = settings.roles ?? ['apps'];
+    const proxyPort = roles.includes('proxy') ? (settings.proxyPort ?? (await freePort())) : null;
+    // Below those that the kernel gives to outgoing connections.
+    const firstPort = 11_000 + (process.pid % 20) * 1000 + this.nodes.length * 200;
     await mkdir(stateDir, { recursive: true });
     const config = {
       name,
       cluster: 'test',
       'state-dir': stateDir,
-      roles: ['apps'],
+      roles,
+      ...(proxyPort === null ? {} : { proxy: { listen: `127.0.0.1:${proxyPort}` } }),
       etcd: { endpoints: this.etcd.urls },
       'lease-ttl': this.leaseTtlSeconds,
       admin: { listen: `127.0.0.1:${apiPort}` },
@@ -170,7 +195,7 @@ export class TestCluster {
       ...(settings.limits ? { limits: settings.limits } : {}),
     };
     await writeFile(join(stateDir, 'agent.yaml'), JSON.stringify(config));
-    const node = new TestNode(name, stateDir, apiPort);
+    const node = new TestNode(name, stateDir, apiPort, proxyPort);
     this.nodes.push(node);
     await node.start();
     return node;
@@ -226,6 +251,7 @@ export class TestCluster {
   async stop(): Promise<void> {
     await Promise.all(this.nodes.map(node => node.end('SIGKILL')));
     await Promise.all(this.nodes.map(node => node.stopApps()));
+    await Promise.all(this.nodes.map(node => node.stopProxy()));
     await this.etcd.stop();
     await rm(this.directory, { recursive: true, force: true });
   }
