@@ -213,6 +213,27 @@ for (const [flag, value, says] of [
   });
 }
 
+test('an addon that the command line binds is no reason to refuse; one that nobody binds is', async t => {
+  const { ran } = await cluster(t);
+  const toml = '[metadata]\nid = "shop"\n[run]\nstart = "node shop.js"\n[[addons]]\ntype = "postgres"\n';
+  const cwd = await directoryWith(t, { 'shop/hop3.toml': toml });
+  const unbound = await ran(['deploy', 'shop'], { cwd });
+  t.is(unbound.exitCode, 1);
+  t.regex(unbound.stderr, /addons\[0\]: nobody has bound the postgres addon/);
+  const bound = await ran(['deploy', 'shop', '--env', 'DATABASE_URL=postgres://db/shop'], { cwd });
+  t.is(bound.exitCode, 0, bound.stderr);
+});
+
+test('what Hop3 takes and this agent cannot do is refused with its place', async t => {
+  const { ran } = await cluster(t);
+  const cwd = await directoryWith(t, {
+    'shop/hop3.toml': '[metadata]\nid = "shop"\n[run]\nstart = "node shop.js"\n[waf]\nenabled = true\n',
+  });
+  const { exitCode, stderr } = await ran(['deploy', 'shop'], { cwd });
+  t.is(exitCode, 1);
+  t.regex(stderr, /^shop\/hop3\.toml:5:\d+: error: waf: there is no web application firewall here$/m);
+});
+
 test('a directory with nothing to run is not deployed', async t => {
   const { ran } = await cluster(t);
   const cwd = await directoryWith(t, { 'shop/README': '' });
