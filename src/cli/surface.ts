@@ -83,7 +83,7 @@ const manifestFiles: ArgumentDefinition = {
 export const globalOptions: OptionDefinition[] = [
   {
     flags: '--api <url>',
-    about: 'the agent to ask: http://HOST:PORT or unix:/PATH (HOP3_AGENT_API, else http://127.0.0.1:7300)',
+    about: 'the agent to ask: http(s)://HOST:PORT or unix:/PATH (HOP3_AGENT_API, else http://127.0.0.1:7300)',
     value: text,
   },
   { flags: '--token <token>', about: 'for an API that asks for one (better: HOP3_AGENT_TOKEN)', value: text },
