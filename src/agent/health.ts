@@ -19,7 +19,7 @@ export class HealthChecks {
   readonly #clock: Clock;
   readonly #prober: Prober;
   readonly #tell: (unit: string, result: { good: boolean; evidence: string }) => void;
-  readonly #watching = new Map<string, AbortController>();
+  readonly #watching = new Map<string, { abort: AbortController; asked: string }>();
 
   constructor(options: {
     clock: Clock;
@@ -33,8 +33,10 @@ export class HealthChecks {
 
   /** Asks exactly these from now on; `starting` is read afresh before each question. */
   watch(units: ReadonlyMap<string, Watched>, starting: (unit: string) => boolean): void {
-    for (const [unit, abort] of this.#watching) {
-      if (units.has(unit)) continue;
+    for (const [unit, { abort, asked }] of this.#watching) {
+      const watched = units.get(unit);
+      // A health check may change under a copy that runs.
+      if (watched && asked === JSON.stringify(watched.healthcheck)) continue;
       abort.abort();
       this.#watching.delete(unit);
     }
@@ -42,7 +44,7 @@ export class HealthChecks {
       const verification = question(watched);
       if (this.#watching.has(unit) || !verification) continue;
       const abort = new AbortController();
-      this.#watching.set(unit, abort);
+      this.#watching.set(unit, { abort, asked: JSON.stringify(watched.healthcheck) });
       void this.#ask(unit, verification, watched.healthcheck, starting, abort.signal);
     }
   }
@@ -58,7 +60,7 @@ export class HealthChecks {
   }
 
   stop(): void {
-    for (const abort of this.#watching.values()) abort.abort();
+    for (const { abort } of this.#watching.values()) abort.abort();
     this.#watching.clear();
   }
 

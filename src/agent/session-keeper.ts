@@ -112,12 +112,18 @@ export class SessionKeeper {
       record,
       resume: resumable ? { incarnation: saved.incarnation, lease: saved.lease } : null,
     });
-    await state.write(DOCUMENT, {
-      incarnation: session.incarnation,
-      lease: session.lease,
-      ttlSeconds: record.ttlSeconds,
-      bootId,
-    } satisfies SavedSession);
+    try {
+      await state.write(DOCUMENT, {
+        incarnation: session.incarnation,
+        lease: session.lease,
+        ttlSeconds: record.ttlSeconds,
+        bootId,
+      } satisfies SavedSession);
+    } catch (error) {
+      // Nobody would know of it any more: it must not be renewed beside the next one.
+      await session.detach();
+      throw error;
+    }
     const back = this.#state === 'ConnectionLost';
     this.#session = session;
     this.#move(back ? 'Reconnect' : 'Started');
