@@ -11,7 +11,7 @@ const bin = name => join(root, 'node_modules/.bin', name);
 
 /** What runs real etcd, HAProxy, apps or package managers, and therefore depends on time. */
 const real = ['artifacts', 'contract', 'drivers', 'platform', 'proxy', 'store'];
-const apart = ['bench', 'cluster', 'fixtures', 'support'];
+const apart = ['cluster'];
 
 const suites = {
   format: {
@@ -46,7 +46,8 @@ for (const [name, suite] of Object.entries(suites)) {
   if (only !== null && only !== name) continue;
   const beganMs = Date.now();
   process.stdout.write(`# ${name}\n`);
-  const { code, passed, failed } = await run(suite);
+  const { code, passed, failed, last } = await run(suite);
+  if (code !== 0 && failed === 0 && last.length > 0) process.stdout.write(`${last.join('\n')}\n`);
   // A suite that dies without a failing test has failed all the same, and so has one that ran no test.
   const broken = failed === 0 && (code !== 0 || (suite.tap === true && passed === 0));
   totals.passed += suite.tap === true ? passed : code === 0 ? 1 : 0;
@@ -57,11 +58,12 @@ for (const [name, suite] of Object.entries(suites)) {
 process.stdout.write(`${totals.passed} passed, ${totals.failed} failed\n`);
 process.exitCode = totals.failed === 0 ? 0 : 1;
 
+/** Of the folders of test/, and of the tests that lie beside them. */
 function patterns(wanted) {
-  return readdirSync(join(root, 'test'))
-    .filter(name => !apart.includes(name) && wanted(name))
-    .filter(name => !name.includes('.') || name.endsWith('.test.ts'))
-    .map(name => (name.includes('.') ? `test/${name}` : `test/${name}/**/*.test.ts`));
+  const names = readdirSync(join(root, 'test'), { withFileTypes: true })
+    .filter(entry => (entry.isDirectory() ? !apart.includes(entry.name) : entry.name.endsWith('.test.ts')))
+    .filter(entry => wanted(entry.name));
+  return names.map(entry => (entry.isDirectory() ? `test/${entry.name}/**/*.test.ts` : `test/${entry.name}`));
 }
 
 /** Runs one suite; of TAP it counts the top-level lines and prints all that did not pass. */
@@ -73,6 +75,7 @@ function run({ command: [file, ...args], tap }) {
       stdio: ['ignore', tap ? 'pipe' : 'inherit', 'inherit'],
     });
     const counts = { passed: 0, failed: 0 };
+    const last = [];
     let rest = '';
     let failing = false;
     const line = text => {
@@ -80,13 +83,15 @@ function run({ command: [file, ...args], tap }) {
       if (text.startsWith('not ok ')) counts.failed++;
       if (/^(not )?ok /.test(text)) failing = text.startsWith('not ');
       if (failing) process.stdout.write(`${text}\n`);
+      last.push(text);
+      if (last.length > 20) last.shift();
     };
     child.stdout?.on('data', chunk => {
       const lines = (rest + chunk).split('\n');
       rest = lines.pop() ?? '';
       lines.forEach(line);
     });
-    child.on('close', code => resolve({ code, ...counts }));
+    child.on('close', code => resolve({ code, last, ...counts }));
   });
 }
 

@@ -198,12 +198,14 @@ class HaproxyRunner {
   ): Promise<ProcessInfo> {
     const { clock } = this.options;
     const endMs = clock.now() + deadlineMs;
-    let seenMs = clock.now();
+    let goneSinceMs: number | null = null;
     while (clock.now() < endMs) {
       const info = await this.running(settings);
       if (info !== null && info.identity === identityOf(settings) && isIt(info)) return info;
-      if (info !== null || (await processesOf(this.configFile)).length > 0) seenMs = clock.now();
-      if (clock.now() - seenMs > GONE_MS) break;
+      const isThere = info !== null || (await processesOf(this.configFile)).length > 0;
+      // Looked for at least twice: on a busy machine one look can take that long, and fall into that moment.
+      goneSinceMs = isThere ? null : (goneSinceMs ?? clock.now());
+      if (goneSinceMs !== null && clock.now() - goneSinceMs > GONE_MS) break;
       await clock.sleep(POLL_MS);
     }
     const said = (await lastOutput(this.outputFile, 3)).join(' | ');
