@@ -1,5 +1,5 @@
 import { instanceOfSubject, type NodeName } from '../model/ids.ts';
-import type { SupervisorRequest } from '../model/records.ts';
+import type { AnswerRecord, SupervisorRequest } from '../model/records.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Store } from '../ports/store.ts';
@@ -23,42 +23,36 @@ export interface RequestLoopOptions {
 /** Hears what the supervisor asks of this node, and accepts it or says why not. */
 export function requestLoop(options: RequestLoopOptions): Loop {
   const { world, node } = options;
+  /** By request: what was done is not done again because its answer is not there yet. */
+  const answers = new Map<string, AnswerRecord>();
   return new Loop({
     name: 'requests',
     clock: options.clock,
     log: options.log,
     everyMs: 10_000,
     round: async () => {
-      const open = world.requests
-        .all()
-        .filter(entry => entry.value.request.node === node && world.answers.get(entry.name) === undefined);
-      for (const { value } of open) await answer(options, value.request);
+      const asked = world.requests.all().filter(entry => entry.value.request.node === node);
+      const known = new Set(asked.map(entry => entry.value.request.id));
+      for (const id of answers.keys()) if (!known.has(id)) answers.delete(id);
+      for (const { name, value } of asked) {
+        if (world.answers.get(name) !== undefined) continue;
+        const { request } = value;
+        const answer = answers.get(request.id) ?? (await answerTo(options, request));
+        answers.set(request.id, answer);
+        await options.store.commit(
+          [{ kind: 'requests', name, is: 'present' }],
+          [{ put: 'answers', name, value: answer }],
+        );
+      }
       return null;
     },
   });
 }
 
-async function answer(options: RequestLoopOptions, request: SupervisorRequest): Promise<void> {
-  const { store, ledger, clock, node } = options;
+async function answerTo(options: RequestLoopOptions, request: SupervisorRequest): Promise<AnswerRecord> {
+  const { ledger, clock, node } = options;
   const refusal = reasonToRefuse(options, request);
   if (refusal === null) await perform(options, request);
-  await store.commit(
-    [],
-    [
-      {
-        put: 'answers',
-        name: `${node}/${request.id}`,
-        value: {
-          v: 1,
-          id: request.id,
-          node,
-          answer: refusal === null ? 'done' : 'refused',
-          reason: refusal ?? `${request.action} of ${request.subject} is done`,
-          at: clock.timestamp(),
-        },
-      },
-    ],
-  );
   ledger.note({
     kind: refusal === null ? 'request-accepted' : 'request-refused',
     subject: request.subject,
@@ -68,11 +62,18 @@ async function answer(options: RequestLoopOptions, request: SupervisorRequest): 
         : `${node} refuses: ${refusal}`,
     details: { request: request.id },
   });
+  return {
+    v: 1,
+    id: request.id,
+    node,
+    answer: refusal === null ? 'done' : 'refused',
+    reason: refusal ?? `${request.action} of ${request.subject} is done`,
+    at: clock.timestamp(),
+  };
 }
 
 function reasonToRefuse({ holdings, node }: RequestLoopOptions, request: SupervisorRequest): string | null {
-  if (request.action !== 'restart' && request.action !== 'release')
-    return `${node} does not know how to ${request.action}`;
+  if (request.action !== 'restart') return `${node} does not know how to ${request.action}`;
   if (!holdings.held().has(request.subject)) return `${node} does not own ${request.subject}`;
   return null;
 }

@@ -41,6 +41,7 @@ export class Supervisor {
   readonly #unplacedSinceMs = new Map<Subject, InstantMs>();
   readonly #requestSinceMs = new Map<string, InstantMs>();
   readonly #goneSinceMs = new Map<NodeName, InstantMs>();
+  readonly #asked = new Map<string, { request: SupervisorRequest; revision: bigint }>();
   #known = new Set<NodeName>();
   #candidateLease: string | null = null;
   #leading = false;
@@ -145,6 +146,9 @@ export class Supervisor {
     const nowMs = clock.now();
     const nodes = [...world.nodes().keys()];
     const assessments = world.assessments.all().map(entry => entry.value.assessment);
+    const requests = this.#requests();
+    for (const name of this.#requestSinceMs.keys())
+      if (!requests.has(name)) this.#requestSinceMs.delete(name);
     const decision = supervise({
       promises: world.promises.all().map(({ value: { promise } }) => ({
         promise,
@@ -154,7 +158,7 @@ export class Supervisor {
         observers: observersOf(promise.promiser, nodes),
       })),
       unplaced: this.#unplaced(nowMs),
-      requests: world.requests.all().map(({ value: { request }, name }) => ({
+      requests: [...requests].map(([name, request]) => ({
         request,
         answer: world.answers.get(name)?.value ?? null,
         sinceMs: this.#since(this.#requestSinceMs, name, nowMs),
@@ -168,13 +172,16 @@ export class Supervisor {
     for (const event of decision.events) ledger.note(event);
     for (const wanted of decision.requests) {
       const request: SupervisorRequest = { ...wanted, id: random.hex(6), from: node, at: clock.timestamp() };
-      await store.commit(
+      const name = `${request.node}/${request.id}`;
+      const result = await store.commit(
         [
-          { kind: 'requests', name: `${request.node}/${request.id}`, is: 'absent' },
+          { kind: 'requests', name, is: 'absent' },
           { kind: 'supervisor', name: leaseName(session.lease), is: 'present' },
         ],
-        [{ put: 'requests', name: `${request.node}/${request.id}`, value: { v: 1, request } }],
+        [{ put: 'requests', name, value: { v: 1, request } }],
       );
+      if (result.kind === 'refused') continue;
+      this.#asked.set(name, { request, revision: result.revision });
       ledger.note({
         kind: 'request-made',
         subject: request.subject,
@@ -193,6 +200,17 @@ export class Supervisor {
         ],
       );
     }
+  }
+
+  /** By name, those in the store and those just made: the mirror may learn of them later than of what they are about. */
+  #requests(): Map<string, SupervisorRequest> {
+    const { requests } = this.#options.world;
+    for (const [name, { revision }] of this.#asked)
+      if (requests.revision >= revision) this.#asked.delete(name);
+    return new Map([
+      ...[...this.#asked].map(([name, { request }]) => [name, request] as const),
+      ...requests.all().map(({ name, value }) => [name, value.request] as const),
+    ]);
   }
 
   #unplaced(nowMs: InstantMs): { subject: Subject; sinceMs: InstantMs; why: string }[] {
