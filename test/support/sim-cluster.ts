@@ -154,7 +154,7 @@ export class SimCluster {
     );
   }
 
-  /** What is found at an address by somebody who reaches it. */
+  /** What is found at an address by another machine that reaches it. */
   reply(host: string, port: number): Reply {
     for (const node of this.nodes.values()) {
       if (node.address !== host) continue;
@@ -224,7 +224,10 @@ export class SimNode {
       driver: this.driver,
       prober: new FakeProber({
         clock,
-        otherwise: (host, port) => (this.offline ? { kind: 'refuses' } : this.cluster.reply(host, port)),
+        otherwise: (host, port) => {
+          if (host === this.address) return this.reply(port) ?? { kind: 'refuses' };
+          return this.offline ? { kind: 'refuses' } : this.cluster.reply(host, port);
+        },
       }),
       artifacts: this.artifacts,
       peers: {
