@@ -4,14 +4,8 @@ import type { InstanceId } from '../model/ids.ts';
 import type { UnitExit } from '../model/reconciliation.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
-import {
-  pruneOutput,
-  removeAbandoned,
-  rotate,
-  STREAMS,
-  type OutputFiles,
-  type RotationLimits,
-} from './output-files.ts';
+import { pruneOutput, removeAbandoned, STREAMS, type OutputFiles } from './output-files.ts';
+import { rotate, type RotationLimits } from './output-pieces.ts';
 
 /** Whose output is kept in bounds. */
 interface OutputUnit {

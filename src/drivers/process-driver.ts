@@ -6,8 +6,9 @@ import { DriverError, type Driver, type DriverUnit, type Launch } from '../ports
 import type { Log } from '../ports/log.ts';
 import { cgroups, enterGroups, removeGroups, type Cgroups, type Enforceable } from './cgroups.ts';
 import { spawnGated, type Gated } from './gated-spawn.ts';
-import { outputDirectory, outputFilesFor, type OutputFiles, type RotationLimits } from './output-files.ts';
+import { outputDirectory, outputFilesFor, type OutputFiles } from './output-files.ts';
 import { outputKeeper } from './output-keeper.ts';
+import type { RotationLimits } from './output-pieces.ts';
 import { readOutput } from './output-reading.ts';
 import { processUnits, type ProcessRecord, type ProcessUnit } from './process-units.ts';
 import { bootId, readStat, sendSignal } from './proc.ts';
@@ -114,10 +115,10 @@ export function processDriver(options: ProcessDriverOptions): ProcessDriver {
 
     onExit: listener => units.onExit(listener),
 
-    output: (instance, { lines, follow, signal }) =>
+    output: (instance, options) =>
       readOutput(
         outputDirectory(logs, instance),
-        { lines, follow, signal: AbortSignal.any([signal, closing.signal]) },
+        { ...options, signal: AbortSignal.any([options.signal, closing.signal]) },
         {
           clock,
           isLive: name => units.get(name)?.record.exit === null,

@@ -75,8 +75,8 @@ export async function staticDriver(options: { stateDir: string; clock: Clock; lo
       return () => void exitListeners.delete(listener);
     },
 
-    output: (instance, { lines, follow, signal }) =>
-      journalOf(instance).read({ lines, follow, signal: AbortSignal.any([signal, closing.signal]) }),
+    output: (instance, options) =>
+      journalOf(instance).read({ ...options, signal: AbortSignal.any([options.signal, closing.signal]) }),
 
     async close() {
       closing.abort();

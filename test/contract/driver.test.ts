@@ -6,6 +6,7 @@ import { staticDriver } from '../../src/drivers/static-driver.ts';
 import { DriverError, type Driver, type Launch } from '../../src/ports/driver.ts';
 import {
   clock,
+  collect,
   exitOf,
   launch,
   linesOf,
@@ -183,7 +184,7 @@ for (const [name, make] of Object.entries(worlds)) {
     const { unit, instance } = await driver.start(wanted);
     const text = await world.provokeOutput(wanted);
     await until('output is there', async () => (await linesOf(driver, instance)).length > 0);
-    t.deepEqual(await linesOf(driver, instance), [{ unit, stream: 'stdout', text }]);
+    t.like(await linesOf(driver, instance), [{ unit, stream: 'stdout', text }]);
     await driver.stop(unit, 5);
     await driver.forget(unit);
     t.deepEqual(textsOf(await linesOf(driver, instance)), [text]);
@@ -206,6 +207,34 @@ for (const [name, make] of Object.entries(worlds)) {
     await until('the line was seen', () => seen.includes(text));
     following.abort();
     await t.notThrowsAsync(done);
+  });
+
+  test(`${name}: output goes on after a line's cursor, or where a reading began`, async t => {
+    const world = make(t);
+    const driver = await world.driver();
+    const wanted = await world.running();
+    const { instance } = wanted;
+    const after = async (cursor: string | undefined) => {
+      const options = { lines: 0, follow: false, signal: new AbortController().signal };
+      return textsOf(
+        await collect(
+          driver.output(instance, { ...options, ...(cursor !== undefined && { after: cursor }) }),
+        ),
+      );
+    };
+    const starts: string[] = [];
+    const options = { lines: 0, follow: false, signal: new AbortController().signal };
+    await collect(driver.output(instance, { ...options, onStart: cursor => starts.push(cursor) }));
+    t.is(starts.length, 1);
+    t.regex(starts[0]!, /^[A-Za-z0-9._~-]*$/);
+    t.deepEqual(await after(starts[0]), []);
+    await driver.start(wanted);
+    const text = await world.provokeOutput(wanted);
+    await until('output is there', async () => (await linesOf(driver, instance)).length > 0);
+    t.deepEqual(await after(starts[0]), [text]);
+    const [line] = await linesOf(driver, instance);
+    t.regex(line!.cursor!, /^[A-Za-z0-9._~-]+$/);
+    t.deepEqual(await after(line!.cursor), []);
   });
 
   test(`${name}: a closed driver ends what follows it`, async t => {

@@ -115,11 +115,11 @@ export class FakeDriver implements Driver {
     const all = (): OutputLine[] =>
       this.world.output.filter(entry => entry.instance === instance).map(({ line }) => line);
     const signal = AbortSignal.any([options.signal, this.closing.signal]);
-    let next = Math.max(0, all().length - options.lines);
+    let next =
+      options.after === undefined ? Math.max(0, all().length - options.lines) : Number(options.after);
+    options.onStart?.(String(next));
     do {
-      const fresh = all().slice(next);
-      next += fresh.length;
-      yield* fresh;
+      for (const line of all().slice(next)) yield { ...line, cursor: String(++next) };
       if (options.follow) await this.clock.sleep(POLL_MS, signal);
     } while (options.follow && !signal.aborted);
   }
