@@ -1,4 +1,4 @@
-import { parseInstanceId, type AppName, type InstanceId } from '../model/ids.ts';
+import { parseInstanceId, type AppName, type InstanceId, type InstantMs } from '../model/ids.ts';
 import type { RunningBody } from '../model/node-promise.ts';
 import type { AppRecord } from '../model/records.ts';
 import type { Pool, PoolServer } from '../model/traffic.ts';
@@ -21,13 +21,15 @@ export interface ProxyLoopOptions {
 /** How soon a proxy that died is started again. */
 const ROUND_MS = 1000;
 const REPEAT_MS = 60_000;
+/** By then the mirror of the sessions has heard what that of the promises has, unless it is cut off as well. */
+const CAUGHT_UP_MS = 3000;
 
 interface Remembered {
   body: RunningBody;
   /** What its promise was attached to. */
   lease: string | null;
-  /** The revision at which its promise was seen to be gone; null while it stands. */
-  goneRevision: bigint | null;
+  /** When, and at which revision, its promise was seen to be gone; null while it stands. */
+  gone: { atMs: InstantMs; revision: bigint } | null;
 }
 
 /**
@@ -106,18 +108,19 @@ export class ProxyLoop {
   }
 
   #remember(): void {
-    const { promises } = this.#options.world;
+    const { clock, world } = this.#options;
+    const { promises } = world;
     const standing = new Map<string, RunningBody>();
     for (const { value, lease } of promises.all()) {
       const { body, promiser } = value.promise;
       if (body.kind !== 'running') continue;
       const key = `${body.instance}@${promiser}`;
       standing.set(key, body);
-      this.#known.set(key, { body, lease, goneRevision: null });
+      this.#known.set(key, { body, lease, gone: null });
     }
     for (const [key, remembered] of this.#known) {
       if (standing.has(key)) continue;
-      remembered.goneRevision ??= promises.revision;
+      remembered.gone ??= { atMs: clock.now(), revision: promises.revision };
       if (this.#isOutOfThePicture(remembered, [...standing.values()])) this.#known.delete(key);
     }
   }
@@ -127,11 +130,13 @@ export class ProxyLoop {
    * the lease it was on still holds the session; the mirror of the sessions may learn later than that of the promises
    * that both have expired, so until it has caught up nothing is decided.
    */
-  #isOutOfThePicture({ body, lease, goneRevision }: Remembered, standing: RunningBody[]): boolean {
-    const { sessions } = this.#options.world;
+  #isOutOfThePicture({ body, lease, gone }: Remembered, standing: RunningBody[]): boolean {
+    const { clock, world } = this.#options;
+    const { sessions } = world;
     if (!body.ready || !this.#isWanted(body)) return true;
     if (standing.some(other => isInstead(other, body))) return true;
-    if (goneRevision === null || sessions.revision < goneRevision) return false;
+    if (gone === null) return false;
+    if (sessions.revision < gone.revision && clock.now() < gone.atMs + CAUGHT_UP_MS) return false;
     return sessions.all().some(session => session.lease === lease);
   }
 

