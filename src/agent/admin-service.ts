@@ -1,4 +1,3 @@
-import { explain as explainRanking } from '../placement/explain.ts';
 import { rank } from '../placement/rank.ts';
 import { instanceOfSubject, parseInstanceId, subjectOfInstance, type NodeName } from '../model/ids.ts';
 import type { AppRecord } from '../model/records.ts';
@@ -400,7 +399,6 @@ function explainInstance(world: World, view: InstanceView): Explanation {
     inputs.nodes,
     inputs.placed.filter(other => other.instance !== view.instance),
   )[0];
-  if (ranking) lines.push(...explainRanking(ranking));
   return {
     about: subject,
     summary: `${view.instance} is ${view.state}${view.node === null ? '' : ` on ${view.node}`}`,

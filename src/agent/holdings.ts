@@ -61,7 +61,7 @@ export class Holdings {
         kind: 'subject-taken',
         subject,
         message: `${entry.value.node} took ${subject} from ${this.#node} on evidence`,
-        details: { token: holding.token },
+        details: { fencingToken: holding.token },
       });
       this.#changed();
     }
@@ -159,7 +159,11 @@ export class Holdings {
       kind: 'subject-acquired',
       subject,
       message: `${this.#node} took ${subject}: ${reason}`,
-      details: { token: String(revision), incarnation: session.incarnation, mayStillRun: record.mayStillRun },
+      details: {
+        fencingToken: String(revision),
+        incarnation: session.incarnation,
+        mayStillRun: record.mayStillRun,
+      },
     });
     this.#changed();
     return true;
@@ -184,7 +188,7 @@ export class Holdings {
         kind: 'subject-released',
         subject,
         message: `${this.#node} released ${subject}: ${reason}`,
-        details: { token },
+        details: { fencingToken: token },
       });
     }
     this.#held.delete(subject);

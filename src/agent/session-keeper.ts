@@ -38,6 +38,7 @@ export class SessionKeeper {
   #state: NodeState = 'Inactive';
   #running: Promise<void> | null = null;
   #lostReason: string | null = null;
+  #openedMs = 0;
 
   constructor(options: SessionKeeperOptions) {
     this.#options = options;
@@ -55,6 +56,11 @@ export class SessionKeeper {
   /** Why the last session was lost; null when none was. */
   get lostReason(): string | null {
     return this.#lostReason;
+  }
+
+  /** How long this node has been in the cluster with its session; a resumed one counts as always. */
+  sinceOpenedMs(): number {
+    return this.#session?.resumed === true ? Infinity : this.#options.clock.now() - this.#openedMs;
   }
 
   onChange(listener: () => void): () => void {
@@ -92,7 +98,7 @@ export class SessionKeeper {
         await this.#untilLost(session, signal);
       } catch (error) {
         if (aborted(signal)) return;
-        log.warn('no session yet: the store does not answer', { waitMs, error });
+        log.warn('no session yet', { waitMs, error });
         await clock.sleep(waitMs, signal);
         waitMs = Math.min(waitMs * 2, 2000);
       }
@@ -108,6 +114,7 @@ export class SessionKeeper {
       saved.bootId === bootId &&
       saved.ttlSeconds === record.ttlSeconds &&
       this.#session === null;
+    await this.#refuseStrangers(record.node, [saved?.incarnation, this.#session?.incarnation]);
     const session = await store.openSession({
       record,
       resume: resumable ? { incarnation: saved.incarnation, lease: saved.lease } : null,
@@ -126,6 +133,7 @@ export class SessionKeeper {
     }
     const back = this.#state === 'ConnectionLost';
     this.#session = session;
+    this.#openedMs = this.#options.clock.now();
     this.#move(back ? 'Reconnect' : 'Started');
     ledger.note({
       kind: session.resumed ? 'session-resumed' : 'session-opened',
@@ -136,6 +144,18 @@ export class SessionKeeper {
       details: { incarnation: session.incarnation, ttlSeconds: session.ttlSeconds },
     });
     return session;
+  }
+
+  /** One node, one name: two agents under one would each take the other's standing for their own. @throws Error */
+  async #refuseStrangers(node: string, own: (string | undefined)[]): Promise<void> {
+    const { entries } = await this.#options.store.list('sessions', { prefix: `${node}/` });
+    const stranger = entries.find(({ value }) => !own.includes(value.incarnation));
+    if (!stranger) return;
+    const { pid, admin, ttlSeconds } = stranger.value;
+    throw new Error(
+      `another agent is in the cluster as "${node}" (pid ${pid}, ${admin}): give this one another --name, ` +
+        `or wait until that session has ended (${ttlSeconds} s after its agent)`,
+    );
   }
 
   #untilLost(session: Session, signal: AbortSignal): Promise<void> {

@@ -81,7 +81,7 @@ export function appView(record: AppRecord, instances: InstanceView[]): AppView {
     processes,
     hostnames: record.spec.hostnames,
     artifact: record.artifact?.digest ?? null,
-    conditions: [condition(record, own)],
+    conditions: conditions(record, own),
     appliedAt: record.appliedAt,
   };
 }
@@ -140,45 +140,39 @@ function instanceView(world: World, id: string, said: ReadonlyMap<string, Runnin
   };
 }
 
-function condition(record: AppRecord, own: InstanceView[]): AppView['conditions'][number] {
-  if (record.removing) {
-    return {
-      type: 'Removing',
-      status: true,
-      reason: 'RemoveAsked',
-      message: `${own.length} instance(s) are still to be stopped`,
-    };
-  }
+/** `Ready` always, and beside it what stands in its way. */
+function conditions(record: AppRecord, own: InstanceView[]): AppView['conditions'] {
   const wanted = own.filter(instance => {
     const process = record.spec.processes.find(other => other.type === instance.process);
     return process !== undefined && instance.index < process.scale;
   });
-  const failed = wanted.filter(instance => instance.state === 'failed');
-  if (failed.length > 0) {
-    return {
-      type: 'Ready',
-      status: false,
-      reason: 'InstancesFailed',
-      message: `given up: ${failed.map(({ instance }) => instance).join(', ')}`,
-    };
-  }
   const late = wanted.filter(
     instance => !instance.ready || instance.version !== versionOf(record, instance.process),
   );
-  if (late.length === 0)
-    return {
-      type: 'Ready',
+  const failed = late.filter(instance => instance.state === 'failed');
+  const words = (instances: InstanceView[]): string =>
+    instances.map(({ instance, state }) => `${instance} ${state}`).join(', ');
+  const ready = !record.removing && late.length === 0;
+  const message = ready
+    ? `all ${wanted.length} instance(s) are ready`
+    : `not ready at this release: ${words(late)}`;
+  const found: AppView['conditions'] = [
+    { type: 'Ready', status: ready, reason: ready ? 'AllReady' : 'NotAllReady', message },
+  ];
+  if (record.removing) {
+    const left = `${own.length} instance(s) are still to be stopped`;
+    found.push({ type: 'Removing', status: true, reason: 'RemoveAsked', message: left });
+  } else if (failed.length > 0) {
+    found.push({
+      type: 'Degraded',
       status: true,
-      reason: 'AllReady',
-      message: `all ${wanted.length} instance(s) are ready`,
-    };
-  const words = late.map(({ instance, state }) => `${instance} ${state}`);
-  return {
-    type: 'Ready',
-    status: false,
-    reason: 'Progressing',
-    message: `not ready at this release: ${words.join(', ')}`,
-  };
+      reason: 'InstancesFailed',
+      message: `given up: ${words(failed)}`,
+    });
+  } else if (!ready) {
+    found.push({ type: 'Progressing', status: true, reason: 'InstancesLate', message: words(late) });
+  }
+  return found;
 }
 
 function bodies(world: World): { node: NodeName; body: RunningBody }[] {

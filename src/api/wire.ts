@@ -300,6 +300,7 @@ const problem = z
     field: z.string(),
     message: z.string(),
     hint: z.string().nullable(),
+    conflict: z.literal(true).optional(),
   })
   .meta({ id: 'Problem' }) satisfies z.ZodType<Problem>;
 

@@ -10,6 +10,8 @@ export interface Problem {
   message: string;
   /** What would be right, when that can be said. */
   hint: string | null;
+  /** Present when somebody else has what is asked for: nothing is wrong with the text itself. */
+  conflict?: true | undefined;
 }
 
 /** `file:line:column: field: message (hint)`. */

@@ -12,14 +12,9 @@ export function hostnameConflicts(spec: AppSpec, holders: ReadonlyMap<string, Ap
   return spec.hostnames.flatMap(hostname => {
     const holder = holders.get(hostname);
     if (holder === undefined || holder === spec.app) return [];
-    return [
-      problem(
-        spec.app,
-        'domains.list',
-        `host name "${hostname}" is held by app "${holder}"`,
-        `choose another, or take it from "${holder}" first`,
-      ),
-    ];
+    const message = `host name "${hostname}" is held by app "${holder}"`;
+    const hint = `choose another, or take it from "${holder}" first`;
+    return [{ ...problem(spec.app, 'domains.list', message, hint), conflict: true as const }];
   });
 }
 

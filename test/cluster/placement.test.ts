@@ -38,7 +38,7 @@ test.serial('labels that are required keep an app on the nodes that have them', 
 test.serial('an instance for which no node has room waits, and explain says why', async t => {
   await cluster.apply('huge', { limits: { memory: '900G' } });
   const explanation = await cluster.api.explain('huge/web/0');
-  t.regex(explanation.lines.join('\n'), /memory/);
+  for (const { reason } of explanation.ranking!.excluded) t.regex(reason, /memory/);
   t.deepEqual(explanation.ranking!.candidates, []);
   const told = await until('the supervisor tells', async () => {
     const { items } = await cluster.api.events({ kind: 'instance-unplaced', limit: 50 });

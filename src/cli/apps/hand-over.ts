@@ -1,4 +1,5 @@
 import type { AppSpec } from '../../model/app-spec.ts';
+import type { Problem } from '../../model/problem.ts';
 import type { ApplyResult } from '../../model/views.ts';
 import type { CommandContext } from '../context.ts';
 import { CliFailure, EXIT } from '../failure.ts';
@@ -43,12 +44,12 @@ export async function handOver(
   });
 }
 
-function refused(problems: CliFailure['problems'], sources: ReadonlyMap<string, string>): CliFailure {
+function refused(problems: readonly Problem[], sources: ReadonlyMap<string, string>): CliFailure {
   return new CliFailure(
-    EXIT.failed,
+    problems.every(({ conflict }) => conflict) ? EXIT.conflict : EXIT.failed,
     `nothing was changed: the cluster refuses ${countText(problems.length, 'thing')}`,
     {
-      problems,
+      problems: [...problems],
       sources,
     },
   );
