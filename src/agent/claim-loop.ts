@@ -111,6 +111,9 @@ function keepTime(freeSinceMs: Map<Subject, InstantMs>, free: ReadonlySet<Subjec
   for (const subject of free) if (!freeSinceMs.has(subject)) freeSinceMs.set(subject, nowMs);
 }
 
+/** Owner keys of a removed app in one transaction; the app goes with the last of them. */
+const PRUNED_AT_ONCE = 60;
+
 /** An app that is being removed, and of which no live session owns anything, goes, with the names it held. */
 async function finishRemovals({ world, store }: ClaimLoopOptions): Promise<void> {
   const live = world.liveIncarnations();
@@ -120,17 +123,21 @@ async function finishRemovals({ world, store }: ClaimLoopOptions): Promise<void>
       ({ value }) => value.released === null && live.has(`${value.node}/${value.incarnation}`),
     );
     if (busy) continue;
-    const prunable = owned
-      .filter(entry => entry.value.released !== null && entry.value.mayStillRun.length === 0)
-      .slice(0, 60);
+    const released = owned.filter(
+      entry => entry.value.released !== null && entry.value.mayStillRun.length === 0,
+    );
+    const prunable = released.slice(0, PRUNED_AT_ONCE);
+    const last = prunable.length === released.length;
     await store.commit(
       [
         { kind: 'apps', name: app.name, revision: app.revision },
         ...prunable.map(entry => ({ kind: 'owners' as const, name: entry.name, revision: entry.revision })),
       ],
       [
-        { delete: 'apps', name: app.name },
-        ...app.value.spec.hostnames.map(hostname => ({ delete: 'hostnames' as const, name: hostname })),
+        ...(last ? [{ delete: 'apps' as const, name: app.name }] : []),
+        ...(last
+          ? app.value.spec.hostnames.map(hostname => ({ delete: 'hostnames' as const, name: hostname }))
+          : []),
         ...prunable.map(entry => ({ delete: 'owners' as const, name: entry.name })),
       ],
     );
