@@ -30,7 +30,7 @@ export async function member(parts: { etcd?: FakeEtcd; clock?: FakeClock; node?:
     log,
     ledger,
     bootId: 'boot-1',
-    record: () => sessionRecord({ node, peer: { host: node, port: 7400 } }),
+    record: () => sessionRecord({ node, roles: ['apps'], peer: { host: node, port: 7400 } }),
   });
   keeper.start();
   await world.ready(new AbortController().signal);

@@ -184,6 +184,8 @@ export class SimNode {
   store!: FakeStore;
   driver: FakeDriver;
   running = false;
+  /** Why its machine can run nothing. */
+  unable: string | null = null;
   left = false;
   /** True = its own network is gone: every question it asks is refused. */
   offline = false;
@@ -244,7 +246,7 @@ export class SimNode {
           }
         },
       },
-      unableTo: () => null,
+      unableTo: () => this.unable,
       proxy: withProxy ? this.proxy : null,
       doctor: async () => [],
       metrics: async () => '',
