@@ -17,7 +17,7 @@ import type { World } from './world.ts';
  * on a busy machine, the second takes what the first was about to.
  */
 const STAGGER_MS = 400;
-/** When a whole cluster starts, the first node up waits this long for the others instead of taking everything. */
+/** When a whole cluster starts and nobody has anything, the first node up waits this long for the others. */
 const SETTLE_MS = 1500;
 /** Older than this, the copy of the world is not good enough to decide who should have what. */
 const TOO_STALE_MS = 10_000;
@@ -48,9 +48,9 @@ export function claimLoop(options: ClaimLoopOptions): Loop {
       const session = keeper.current();
       if (!session || !world.synced() || world.staleMs() > TOO_STALE_MS) return 500;
       await options.holdings.discover(session, world.owners.all());
-      const settlingMs = SETTLE_MS - keeper.sinceOpenedMs();
-      if (settlingMs > 0) return settlingMs;
       const { free, nodes, placed } = placementInputs(world);
+      const settlingMs = placed.length === 0 ? SETTLE_MS - keeper.sinceOpenedMs() : 0;
+      if (settlingMs > 0) return settlingMs;
       keepTime(freeSinceMs, new Set(free.map(instance => instance.subject)), clock.now());
       const { now, wakeInMs } = dueClaims(
         rank(free, nodes, placed),
