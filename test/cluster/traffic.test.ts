@@ -160,7 +160,7 @@ test.serial('an expired promise alone takes nothing out that still answers', asy
   t.is((await cluster.ready('pinned', 1))[0]!.pid, only!.pid);
 });
 
-test.serial('etcd away for longer than the leases, and back, fails no request', async t => {
+test.serial('etcd away until every node has lost its session, and back, fails no request', async t => {
   await withoutFailure(t, async () => {
     await cluster.etcd.first.stop();
     await until('the nodes know that they are cut off', async () => {
