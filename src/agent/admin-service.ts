@@ -1,24 +1,17 @@
 import { rank } from '../placement/rank.ts';
 import { instanceOfSubject, parseInstanceId, subjectOfInstance, type NodeName } from '../model/ids.ts';
 import type { AppRecord } from '../model/records.ts';
-import type {
-  AppView,
-  Doctor,
-  EventView,
-  Explanation,
-  InstanceView,
-  LogLine,
-  NodeView,
-} from '../model/views.ts';
+import type { AppView, Doctor, EventView, Explanation, InstanceView, NodeView } from '../model/views.ts';
 import { AdminError, type Admin, type EventFilter, type Listing } from '../ports/admin.ts';
 import type { Artifacts } from '../ports/artifacts.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { Driver, OutputLine } from '../ports/driver.ts';
+import type { Driver } from '../ports/driver.ts';
 import type { Peers } from '../ports/peers.ts';
 import { StoreError, type Entry, type Store } from '../ports/store.ts';
-import { Channel, merged } from './channel.ts';
+import { Channel } from './channel.ts';
 import type { Deployments } from './deployments.ts';
 import type { Ledger } from './ledger.ts';
+import { readLogs } from './logs.ts';
 import type { SessionKeeper } from './session-keeper.ts';
 import type { Supervisor } from './supervise-loop.ts';
 import { supervisorOf } from './supervise-loop.ts';
@@ -187,7 +180,7 @@ export function adminService(options: AdminServiceOptions): Admin {
       return { revision: String(revision), items: items.slice(-filter.limit) };
     },
     followEvents: (filter, signal) => followEvents(store, filter, signal),
-    logs: (target, logOptions, signal) => logs(options, target, logOptions, signal),
+    logs: (target, logOptions, signal) => readLogs(options, target, logOptions, signal),
     explain: target => explain(world, target),
 
     plan: request => asAdminErrors(() => deployments.plan(request)),
@@ -299,46 +292,6 @@ async function* followEvents(
     signal.removeEventListener('abort', close);
     stop();
     mirror.close();
-  }
-}
-
-async function* logs(
-  { world, driver, peers, node }: AdminServiceOptions,
-  target: string,
-  { lines, follow }: { lines: number; follow: boolean },
-  signal: AbortSignal,
-): AsyncIterable<LogLine> {
-  const instances = instanceViews(world).filter(
-    view => view.instance === target || view.instance.startsWith(`${target}/`),
-  );
-  if (instances.length === 0)
-    throw new AdminError('not-found', `there is no app, process type or instance "${target}"`);
-  const nodes = world.nodes();
-  const streams = instances.map(instance => {
-    const peer =
-      instance.node !== null && instance.node !== node ? nodes.get(instance.node)?.value.peer : null;
-    const output = peer
-      ? peers.output(peer, instance.instance, { lines, follow, signal })
-      : driver.output(instance.instance, { lines, follow, signal });
-    return named(output, instance);
-  });
-  yield* merged(streams, signal, () => null);
-}
-
-async function* named(output: AsyncIterable<OutputLine>, instance: InstanceView): AsyncIterable<LogLine> {
-  const node = instance.node ?? '';
-  try {
-    for await (const line of output)
-      yield { instance: instance.instance, node, stream: line.stream, text: line.text };
-  } catch (error) {
-    // One node that does not answer must not hide what the others have to say.
-    const message = error instanceof Error ? error.message : String(error);
-    yield {
-      instance: instance.instance,
-      node,
-      stream: 'stderr',
-      text: `(no output from ${node}: ${message})`,
-    };
   }
 }
 

@@ -3,6 +3,7 @@ export class Channel<T> implements AsyncIterable<T> {
   readonly #waiting: T[] = [];
   #closed = false;
   #wake: (() => void) | null = null;
+  #room: (() => void)[] = [];
 
   send(item: T): void {
     if (this.#closed) return;
@@ -10,15 +11,25 @@ export class Channel<T> implements AsyncIterable<T> {
     this.#wake?.();
   }
 
+  /** Waits until fewer than `most` items wait; once closed, for nothing. */
+  async offer(item: T, most: number): Promise<void> {
+    while (!this.#closed && this.#waiting.length >= most) {
+      await new Promise<void>(resolve => this.#room.push(resolve));
+    }
+    this.send(item);
+  }
+
   close(): void {
     this.#closed = true;
     this.#wake?.();
+    for (const resolve of this.#room.splice(0)) resolve();
   }
 
   async *[Symbol.asyncIterator](): AsyncIterator<T> {
     for (;;) {
       const item = this.#waiting.shift();
       if (item !== undefined) {
+        for (const resolve of this.#room.splice(0)) resolve();
         yield item;
         continue;
       }
@@ -28,30 +39,5 @@ export class Channel<T> implements AsyncIterable<T> {
       });
       this.#wake = null;
     }
-  }
-}
-
-/** Several streams as one, in the order in which items come. One that fails ends in `onError`, not the others. */
-export async function* merged<T>(
-  streams: AsyncIterable<T>[],
-  signal: AbortSignal,
-  onError: (error: unknown) => T | null,
-): AsyncIterable<T> {
-  const channel = new Channel<T>();
-  const drains = streams.map(async stream => {
-    try {
-      for await (const item of stream) channel.send(item);
-    } catch (error) {
-      const item = signal.aborted ? null : onError(error);
-      if (item !== null) channel.send(item);
-    }
-  });
-  void Promise.all(drains).then(() => channel.close());
-  const close = (): void => channel.close();
-  signal.addEventListener('abort', close, { once: true });
-  try {
-    yield* channel;
-  } finally {
-    signal.removeEventListener('abort', close);
   }
 }

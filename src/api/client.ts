@@ -87,12 +87,18 @@ export interface ApiClient {
     filter?: EventFilter & { limit?: number; after?: string; lastId?: string },
     signal?: AbortSignal,
   ): AsyncIterable<Placed<EventView>>;
-  /** Of an instance, a process type or an app: the newest `lines` (default 100), then, with `follow`, as they come. */
+  /** Of an instance, a process type or an app: the newest `lines` (default 100), or all after a line's cursor. */
   logs(
     target: string,
-    options?: { lines?: number; follow?: boolean },
+    options?: { lines?: number; after?: string },
     signal?: AbortSignal,
   ): AsyncIterable<LogLine>;
+  /** First the newest `lines` (default 100), then as they come. After ApiUnreachable go on with the last `id` as `lastId`. */
+  followLogs(
+    target: string,
+    options?: { lines?: number; lastId?: string },
+    signal?: AbortSignal,
+  ): AsyncIterable<Placed<LogLine>>;
   /** `blog/web/0`, a subject, or `node/promise name`. */
   explain(target: string, signal?: AbortSignal): Promise<Explanation>;
   /** A gzipped tar. With `digest` (`sha256:…`) the agent refuses what does not match it. */
@@ -184,6 +190,10 @@ export function apiClient(options: ClientOptions): ApiClient {
       events<EventView>({ method: 'GET', path: '/v1/events', query, signal }, lastId),
     logs: (target, query = {}, signal) =>
       lines({ method: 'GET', path: `/v1/logs/${parts(target)}`, query, signal }),
+    followLogs: (target, { lastId, ...query } = {}, signal) => {
+      const path = `/v1/logs/${parts(target)}`;
+      return events<LogLine>({ method: 'GET', path, query: { ...query, follow: true }, signal }, lastId);
+    },
     explain: (target, signal) => get(`/v1/explain/${parts(target)}`, {}, signal),
     async uploadArtifact(archive, { digest, bytes } = {}, signal) {
       const headers = {

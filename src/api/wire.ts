@@ -256,6 +256,7 @@ export const logLine = z
     node: z.string(),
     stream: z.enum(['stdout', 'stderr']),
     text: z.string(),
+    cursor: z.string().optional(),
   })
   .meta({ id: 'LogLine' }) satisfies z.ZodType<LogLine>;
 

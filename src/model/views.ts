@@ -107,6 +107,8 @@ export interface LogLine {
   node: NodeName;
   stream: 'stdout' | 'stderr';
   text: string;
+  /** Opaque: the same reading goes on right after this line. Absent when it can't. */
+  cursor?: string | undefined;
 }
 
 /** Why a subject is where it is, or a promise is judged as it is: lines a person can read, and the facts behind them. */

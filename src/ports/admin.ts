@@ -44,11 +44,7 @@ export interface Admin {
   /** As they are recorded, from after that revision, until the signal aborts. */
   followEvents(filter: EventFilter & { after: string }, signal: AbortSignal): AsyncIterable<EventView>;
   /** Of one instance, or of all of an app or process type (`blog`, `blog/web`, `blog/web/0`), on every node. */
-  logs(
-    target: string,
-    options: { lines: number; follow: boolean },
-    signal: AbortSignal,
-  ): AsyncIterable<LogLine>;
+  logs(target: string, options: LogOptions, signal: AbortSignal): AsyncIterable<LogLine>;
   /** `blog/web/0`, a subject, or `node/promise name`. */
   explain(target: string): Explanation;
 
@@ -71,6 +67,16 @@ export interface Admin {
   leave(): Promise<void>;
   /** Prometheus text. */
   metrics(): Promise<string>;
+}
+
+export interface LogOptions {
+  /** Of the past, of each instance. */
+  lines: number;
+  follow: boolean;
+  /** A line's cursor: goes on after it, instead of with the newest lines. */
+  after?: string;
+  /** Told at most once: the cursor of before the first line. */
+  onPlace?: (cursor: string) => void;
 }
 
 export interface EventFilter {

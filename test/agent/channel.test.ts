@@ -1,5 +1,5 @@
 import test from 'ava';
-import { Channel, merged } from '../../src/agent/channel.ts';
+import { Channel } from '../../src/agent/channel.ts';
 
 test('what is sent comes in order, also what was sent before anybody looked; closing ends it', async t => {
   const channel = new Channel<number>();
@@ -13,41 +13,25 @@ test('what is sent comes in order, also what was sent before anybody looked; clo
   t.deepEqual(await read, [1, 2, 3]);
 });
 
-test('several streams come as one, as their items come', async t => {
-  const [one, two] = [new Channel<string>(), new Channel<string>()];
-  const read = collected(merged([one, two], new AbortController().signal, () => null));
-  one.send('a');
-  await Promise.resolve();
-  two.send('b');
-  two.close();
-  await Promise.resolve();
-  one.send('c');
-  one.close();
-  t.deepEqual(await read, ['a', 'b', 'c']);
-});
-
-test('a stream that fails says so in its place, and the others go on', async t => {
-  const fine = new Channel<string>();
-  const read = collected(
-    merged([failing(), fine], new AbortController().signal, error => `(${String(error)})`),
-  );
+test('what is offered waits for room, and for nothing once it is closed', async t => {
+  const channel = new Channel<number>();
+  const offered: number[] = [];
+  const offering = (async () => {
+    for (const item of [1, 2, 3, 4]) {
+      await channel.offer(item, 2);
+      offered.push(item);
+    }
+  })();
   await new Promise(resolve => setImmediate(resolve));
-  fine.send('fine');
-  fine.close();
-  t.deepEqual(await read, ['before', '(Error: broken off)', 'fine']);
+  t.deepEqual(offered, [1, 2]);
+  const reading = channel[Symbol.asyncIterator]();
+  t.is((await reading.next()).value, 1);
+  await new Promise(resolve => setImmediate(resolve));
+  t.deepEqual(offered, [1, 2, 3]);
+  channel.close();
+  await offering;
+  t.deepEqual(await collected(channel), [2, 3]);
 });
-
-test('aborting ends it, whatever the streams do', async t => {
-  const abort = new AbortController();
-  const read = collected(merged([new Channel<string>()], abort.signal, () => null));
-  abort.abort();
-  t.deepEqual(await read, []);
-});
-
-async function* failing(): AsyncGenerator<string> {
-  yield 'before';
-  throw new Error('broken off');
-}
 
 async function collected<T>(stream: AsyncIterable<T>): Promise<T[]> {
   const items: T[] = [];

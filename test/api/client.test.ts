@@ -4,7 +4,7 @@ import http from 'node:http';
 import net from 'node:net';
 import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
-import { apiClient, ApiError, ApiUnreachable } from '../../src/api/client.ts';
+import { apiClient, ApiError, ApiUnreachable, type Placed } from '../../src/api/client.ts';
 import { freePort } from '../support/free-port.ts';
 import { until } from '../support/until.ts';
 import { served, take } from './helpers.ts';
@@ -59,7 +59,7 @@ test('logs come from the right instances, then as they are written', async t => 
     old.map(line => line.text),
     ['listening on 4001', 'a warning'],
   );
-  const following = take(3, client.logs('blog', { lines: 1, follow: true }));
+  const following = take(3, withoutPlaces(client.followLogs('blog', { lines: 1 })));
   await until('the stream follows', () => admin.open === 1);
   admin.say({ instance: 'other/web/0', node: 'n1', stream: 'stdout', text: 'not this' });
   admin.say({ instance: 'blog/web/0', node: 'n1', stream: 'stdout', text: 'ünïcode ✓' });
@@ -70,6 +70,30 @@ test('logs come from the right instances, then as they are written', async t => 
   );
   await until('the stream is freed', () => admin.open === 0);
 });
+
+test('logs go on where they were, by id, cursor or header, and also when they were cut in silence', async t => {
+  const { client, admin, ask } = await served(t);
+  const [place] = await take(1, client.followLogs('blog', { lines: 0 }));
+  t.is(place?.value, null);
+  const line = { instance: 'blog/web/0', node: 'n1', stream: 'stdout' } as const;
+  ['one', 'two', 'three'].forEach(text => admin.say({ ...line, text }));
+  const [first] = await take(1, withoutPlaces(client.followLogs('blog', { lastId: place?.id ?? '' })));
+  t.is(first?.text, 'one');
+
+  const [one] = await take(1, client.logs('blog', { after: place?.id ?? '' }));
+  const rest = await take(9, client.logs('blog', { after: one?.cursor ?? '' }));
+  t.deepEqual(
+    rest.map(({ text }) => text),
+    ['two', 'three'],
+  );
+  const headers = { 'last-event-id': rest[0]?.cursor ?? '' };
+  t.regex(await (await ask('/v1/logs/blog', { headers })).text(), /^\{[^\n]*"three"[^\n]*\}\n$/);
+});
+
+/** Without the items that only move the place. */
+async function* withoutPlaces<T>(placed: AsyncIterable<Placed<T>>): AsyncGenerator<T> {
+  for await (const { value } of placed) if (value !== null) yield value;
+}
 
 test('an artifact arrives whole, and is refused when it is not what it says', async t => {
   const { client } = await served(t);

@@ -171,7 +171,32 @@ test('logs names the instance of each line unless there is but one', async t => 
     node: 'n2',
     stream: 'stderr',
     text: 'a warning',
+    cursor: '2',
   });
+});
+
+test('logs --follow goes on where it was when the agent was away', async t => {
+  const asked: (string | undefined)[] = [];
+  const server = http.createServer((request, response) => {
+    asked.push(request.headers['last-event-id'] as string | undefined);
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    const line = { instance: 'blog/web/0', node: 'n1', stream: 'stdout', text: `line ${asked.length}` };
+    // An agent that ends properly is one that was away, too.
+    const cut = () => (asked.length === 1 ? response.destroy() : response.end());
+    response.write(`id: at-${asked.length}\ndata: ${JSON.stringify(line)}\n\nid: more`, cut);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const { port } = server.address() as AddressInfo;
+  const ending = new AbortController();
+  const { exitCode, stdout } = await ran(['logs', 'blog', '--follow', '--api', `http://127.0.0.1:${port}`], {
+    signal: ending.signal,
+    onStdout: soFar => soFar.includes('line 3') && ending.abort(),
+  });
+  t.is(exitCode, 130);
+  t.deepEqual(asked.slice(0, 3), [undefined, 'at-1', 'at-2']);
+  t.is(stdout, 'blog/web/0  line 1\nblog/web/0  line 2\nblog/web/0  line 3\n');
 });
 
 test('top shows the whole cluster, once when asked', async t => {

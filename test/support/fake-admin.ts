@@ -15,7 +15,13 @@ import type {
   RequestView,
   SubjectView,
 } from '../../src/model/views.ts';
-import { type Admin, AdminError, type EventFilter, type Listing } from '../../src/ports/admin.ts';
+import {
+  type Admin,
+  AdminError,
+  type EventFilter,
+  type Listing,
+  type LogOptions,
+} from '../../src/ports/admin.ts';
 import { appSpec, processSpec } from './nouns.ts';
 
 const AT = '2026-01-01T00:00:00.000Z';
@@ -189,7 +195,7 @@ export class FakeAdmin implements Admin {
 
   async *logs(
     target: string,
-    { lines, follow }: { lines: number; follow: boolean },
+    { lines, follow, after, onPlace }: LogOptions,
     signal: AbortSignal,
   ): AsyncGenerator<LogLine> {
     this.failIfTold('logs');
@@ -199,10 +205,18 @@ export class FakeAdmin implements Admin {
     ) {
       throw new AdminError('not-found', `there is no app, process type or instance "${target}"`);
     }
-    const from = this.logLines.length;
-    if (lines > 0) yield* this.logLines.filter(wanted).slice(-lines);
+    // A cursor is how many lines there were up to there.
+    const placed = this.logLines.map((line, index) => ({ ...line, cursor: String(index + 1) }));
+    const past = placed.filter(wanted);
+    onPlace?.(after ?? String(placed.length));
+    if (after !== undefined) yield* past.filter(({ cursor }) => Number(cursor) > Number(after));
+    else if (lines > 0) yield* past.slice(-lines);
     if (!follow) return;
-    for await (const line of this.following(this.logLines, from, signal)) if (wanted(line)) yield line;
+    let count = placed.length;
+    for await (const line of this.following(this.logLines, count, signal)) {
+      count++;
+      if (wanted(line)) yield { ...line, cursor: String(count) };
+    }
   }
 
   explain(target: string): Explanation {
