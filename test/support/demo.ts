@@ -28,7 +28,8 @@ export class Demo {
 
   static async make(): Promise<Demo> {
     const stateDir = await mkdtemp(join(tmpdir(), 'hop3-demo-'));
-    return new Demo(stateDir, await freeApiPort(), await freePort());
+    const proxyPort = await freePort();
+    return new Demo(stateDir, await freeApiPort(proxyPort), proxyPort);
   }
 
   /** The API of one of the nodes, 1 to 3. */
@@ -133,13 +134,11 @@ function hasEnded(child: ChildProcess): boolean {
 }
 
 /** The nodes take ports that follow each other, and for their peers as many again a hundred above. */
-async function freeApiPort(): Promise<number> {
+async function freeApiPort(taken: number): Promise<number> {
   return until('a row of ports is free', async () => {
     const first = await freePort();
     const row = Array.from({ length: NODES }, (_, index) => [first + index, first + 100 + index]).flat();
-    const holders = await Promise.all(
-      row.map(async port => (port > 65_535 ? 'no such port' : portHolder(port))),
-    );
-    return holders.every(holder => holder === null) ? first : null;
+    const holders = await Promise.all(row.map(portHolder));
+    return !row.includes(taken) && holders.every(holder => holder === null) ? first : null;
   });
 }
