@@ -369,7 +369,7 @@ export class Deployments {
   }
 }
 
-export function releaseName(app: AppName, release: number): string {
+function releaseName(app: AppName, release: number): string {
   return `${app}/${String(release).padStart(6, '0')}`;
 }
 

@@ -82,7 +82,7 @@ function baseEnvironment(
 }
 
 /** Literal and generated values first, then references to the app, then templates over all of those (hop3.md 2.3). */
-export function resolveEnv(spec: AppSpec, secrets: Record<string, string>): Record<string, string> {
+function resolveEnv(spec: AppSpec, secrets: Record<string, string>): Record<string, string> {
   const resolved: Record<string, string> = {};
   const computed: [string, string][] = [];
   for (const [name, value] of Object.entries(spec.env)) {

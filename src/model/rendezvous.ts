@@ -2,7 +2,7 @@
  * Rendezvous hashing (Thaler & Ravishankar 1998): every node ranks all members for a key alike, and a member that
  * leaves changes only the keys it had. Not a cryptographic hash.
  */
-export function rendezvousScore(key: string, member: string): number {
+function rendezvousScore(key: string, member: string): number {
   let high = 0xdeadbeef;
   let low = 0x41c6ce57;
   const text = `${key}\u0000${member}`;
