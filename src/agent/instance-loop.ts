@@ -421,12 +421,10 @@ export class InstanceLoop {
 
   async #start(target: DesiredInstance, reason: string): Promise<void> {
     const { starter, clock, ledger } = this.#options;
-    const taken = new Set(
-      this.units().flatMap(unit => (unit.endpoint && alive(unit) ? [unit.endpoint.port] : [])),
-    );
     const previous = this.units().findLast(unit => unit.instance === target.instance && !alive(unit));
     const started = await starter.start(target, {
-      takenPorts: taken,
+      takenPorts: () =>
+        new Set(this.units().flatMap(unit => (unit.endpoint && alive(unit) ? [unit.endpoint.port] : []))),
       preferPort: previous?.endpoint?.port ?? null,
     });
     this.#units.set(started.unit, adopted(started, clock.now()));

@@ -24,11 +24,18 @@ export interface StarterOptions {
   signal: AbortSignal;
 }
 
+export interface PortWish {
+  /** Those of the copies that live here, as of when it is asked. */
+  takenPorts: () => ReadonlySet<number>;
+  preferPort: number | null;
+}
+
 /** Gets an instance's artifact, a port and an environment together, and starts it. */
 export class Starter {
   readonly #options: StarterOptions;
   /** Ports given to starts that are under way. */
   readonly #reserved = new Set<number>();
+  #choosing: Promise<unknown> = Promise.resolve();
   readonly #unpacking = new Map<string, ReturnType<Artifacts['unpack']>>();
 
   constructor(options: StarterOptions) {
@@ -36,10 +43,7 @@ export class Starter {
   }
 
   /** @throws DriverError, ArtifactError, or Error when no port is left */
-  async start(
-    desired: DesiredInstance,
-    ports: { takenPorts: ReadonlySet<number>; preferPort: number | null },
-  ): Promise<DriverUnit> {
+  async start(desired: DesiredInstance, ports: PortWish): Promise<DriverUnit> {
     const { driver, random, node, user, world } = this.#options;
     const unpacked = await this.#unpacked(desired);
     const endpoint = desired.process.routed ? await this.#endpoint(ports) : null;
@@ -80,15 +84,16 @@ export class Starter {
     return unpacking;
   }
 
-  async #endpoint({
-    takenPorts,
-    preferPort,
-  }: {
-    takenPorts: ReadonlySet<number>;
-    preferPort: number | null;
-  }): Promise<Endpoint> {
+  /** One after the other: two starts under way are not given the same port. */
+  #endpoint(ports: PortWish): Promise<Endpoint> {
+    const chosen = this.#choosing.then(() => this.#choose(ports));
+    this.#choosing = chosen.catch(() => undefined);
+    return chosen;
+  }
+
+  async #choose({ takenPorts, preferPort }: PortWish): Promise<Endpoint> {
     const { host, bindAddress, portRange } = this.#options;
-    const taken = new Set([...takenPorts, ...this.#reserved]);
+    const taken = new Set([...takenPorts(), ...this.#reserved]);
     // The same port as before, when nobody has it: then the proxies need not be told anything.
     const range: [number, number] =
       preferPort !== null && !taken.has(preferPort) ? [preferPort, preferPort] : portRange;
