@@ -177,7 +177,7 @@ export function adminService(options: AdminServiceOptions): Admin {
         store.list('events', filter.after === null ? {} : { after: BigInt(filter.after) }),
       );
       const items = entries.map(eventView).sort(byRevision).filter(matches(filter));
-      return { revision: String(revision), items: items.slice(-filter.limit) };
+      return { revision: String(revision), items: items.slice(Math.max(0, items.length - filter.limit)) };
     },
     followEvents: (filter, signal) => followEvents(store, filter, signal),
     logs: (target, logOptions, signal) => readLogs(options, target, logOptions, signal),
@@ -273,13 +273,9 @@ async function* followEvents(
   const wanted = matches(filter);
   let seen = BigInt(filter.after);
   const send = (entries: Entry<'events'>[]): void => {
-    for (const event of entries
-      .filter(entry => entry.revision > seen)
-      .map(eventView)
-      .sort(byRevision)) {
-      if (wanted(event)) channel.send(event);
-    }
-    seen = entries.reduce((highest, entry) => (entry.revision > highest ? entry.revision : highest), seen);
+    const news = entries.filter(entry => entry.createRevision > seen);
+    for (const event of news.map(eventView).sort(byRevision)) if (wanted(event)) channel.send(event);
+    seen = news.reduce((highest, entry) => max(highest, entry.createRevision), seen);
   };
   const stop = mirror.onChange(changes =>
     send(changes.flatMap(change => (change.after ? [change.after] : []))),
@@ -365,14 +361,20 @@ function parseable(instance: string): string {
   return instance;
 }
 
+/** Known by the revision it was recorded at: writing it again, after a lost reply, makes it no other event. */
 function eventView(entry: Entry<'events'>): EventView {
   const { at, kind, subject, node, message, details } = entry.value;
-  return { revision: String(entry.revision), at, kind, subject, node, message, details };
+  return { revision: String(entry.createRevision), at, kind, subject, node, message, details };
+}
+
+function max(a: bigint, b: bigint): bigint {
+  return a > b ? a : b;
 }
 
 function byRevision(a: EventView, b: EventView): number {
   const difference = BigInt(a.revision) - BigInt(b.revision);
-  return difference < 0n ? -1 : difference > 0n ? 1 : a.at < b.at ? -1 : 1;
+  if (difference !== 0n) return difference < 0n ? -1 : 1;
+  return a.at < b.at ? -1 : a.at > b.at ? 1 : 0;
 }
 
 function matches(filter: EventFilter): (event: EventView) => boolean {
@@ -380,7 +382,12 @@ function matches(filter: EventFilter): (event: EventView) => boolean {
     (filter.kind === undefined || event.kind === filter.kind) &&
     (filter.subject === undefined || event.subject === filter.subject) &&
     (filter.node === undefined || event.node === filter.node) &&
-    (filter.instance === undefined || event.subject.endsWith(filter.instance));
+    (filter.instance === undefined || isAbout(event.subject, filter.instance));
+}
+
+/** As itself, as a subject, or as what a promise of some node is about. */
+function isAbout(subject: string, instance: string): boolean {
+  return subject === instance || subject.endsWith(`/${instance}`) || subject.endsWith(`:${instance}`);
 }
 
 /** The store being away is not the asker's mistake. */
