@@ -1,5 +1,5 @@
 import type { ProxyConfig } from '../model/node-config.ts';
-import { endpointText, type Backend, type ProxyState } from './state.ts';
+import { endpointText, NO_ENDPOINT, type Backend, type ProxyState } from './state.ts';
 
 /** What of the configuration is fixed while the proxy runs; changing any of it takes a reload. */
 export interface Settings {
@@ -14,6 +14,8 @@ export const ROUTES_MAP = 'routes.map';
 export const APPS_MAP = 'apps.map';
 /** In the routes map once the proxy has been told the apps; no host name can look like this. */
 export const INFORMED_KEY = '!informed';
+/** The server of every backend that nobody answers at: requests wait in front of it while no instance is up. */
+export const WAITING = 'waiting';
 
 /** The files of the proxy's directory, by name: its configuration and the maps it loads. */
 export function renderFiles(
@@ -59,6 +61,10 @@ function globalSection(settings: Settings, identity: string): string {
  *   once; the check that follows brings it back. Answers never count: what an app says is not the network's fault.
  * - `junk-response`: a connection to a dead port of this machine can meet itself, when the port is one that the kernel
  *   gives to outgoing connections; the proxy then reads its own request as the answer.
+ *
+ * Where no instance is up, requests are not turned away at once: the last resort of each backend is a server at a port
+ * that refuses, and each of the retries there comes after a turn-around of 500 ms (`timeout connect`). So an app with a
+ * single instance that restarts answers late, and one without any answers 503 after 2.5 s.
  */
 const defaultsSection = section('defaults', [
   'mode http',
@@ -80,12 +86,8 @@ const defaultsSection = section('defaults', [
   'option redispatch 1',
   'retry-on conn-failure empty-response junk-response',
   httpError(502, 'The instance that was asked gave no valid answer.'),
-  httpError(503, 'No instance could be reached.'),
+  httpError(503, 'No instance of this app is ready.'),
   httpError(504, 'The instance that was asked did not answer in time.'),
-  // A plain TCP connect for all: the path that HTTP checks ask can't be changed at run time, and the agents probe
-  // the apps' own paths anyway.
-  'default-server check inter 2s fastinter 50ms downinter 50ms fall 2 rise 1 pool-purge-delay 2s',
-  'default-server observe layer4 error-limit 3 on-error mark-down',
 ]);
 
 function frontendSection(settings: Settings): string {
@@ -104,9 +106,8 @@ function frontendSection(settings: Settings): string {
     `http-request set-var(txn.backend) str(_),map_str(${ROUTES_MAP}) if ${unknown}`,
     `${answer(503, 'The proxy has just started and does not know the apps yet.')} if ${unknown} !${informed}`,
     `${answer(404, 'No app has the host name %[var(txn.host)].')} if ${unknown}`,
+    // HAProxy loads a map only where something asks it; the agents keep in this one which app has which backend.
     `http-request set-var(txn.app) ${backend},map_str(${APPS_MAP})`,
-    // A worker that a reload replaces counts no servers any more, but can still send its last requests to them.
-    `${answer(503, 'No instance of %[var(txn.app)] is ready.')} if { ${backend},nbsrv eq 0 } !{ stopping }`,
     'http-request disable-l7-retry unless { method GET HEAD OPTIONS TRACE PUT DELETE }',
     // Whoever ends TLS before this proxy knows better.
     'http-request set-header X-Forwarded-Proto http unless { req.hdr(X-Forwarded-Proto) -m found }',
@@ -114,12 +115,23 @@ function frontendSection(settings: Settings): string {
   ]);
 }
 
+/**
+ * A plain TCP connect for all: the path that HTTP checks ask can't be changed at run time, and the agents probe the
+ * apps' own paths anyway.
+ */
+const CHECKED = [
+  'check inter 2s fastinter 50ms downinter 50ms fall 2 rise 1 pool-purge-delay 2s',
+  'observe layer4 error-limit 3 on-error mark-down',
+].join(' ');
+
 function backendSection(backend: Backend): string {
   // Slots that drain finish their requests in the worker that a reload replaces; the new one gives them none.
-  const servers = backend.slots.map(
-    slot => `server ${slot.name} ${endpointText(slot.endpoint)}${slot.state === 'ready' ? '' : ' disabled'}`,
-  );
-  return section(`backend ${backend.name}`, servers);
+  const servers = backend.slots.map(({ name, endpoint, state }) => {
+    const isOn = state === 'ready' ? '' : ' disabled';
+    return `server ${name} ${endpointText(endpoint)} ${CHECKED}${isOn}`;
+  });
+  const lastResort = `server ${WAITING} ${endpointText(NO_ENDPOINT)} backup`;
+  return section(`backend ${backend.name}`, [...servers, lastResort]);
 }
 
 function answer(status: number, text: string): string {
@@ -129,7 +141,8 @@ function answer(status: number, text: string): string {
 }
 
 function httpError(status: number, text: string): string {
-  return `http-error status ${status} content-type "text/plain; charset=utf-8" string "${text}\\n"`;
+  const header = status === 503 ? ' hdr Retry-After 1' : '';
+  return `http-error status ${status} content-type "text/plain; charset=utf-8" string "${text}\\n"${header}`;
 }
 
 function section(title: string, body: string[]): string {

@@ -1,5 +1,5 @@
 import { connect } from 'node:net';
-import { APPS_MAP, INFORMED_KEY, ROUTES_MAP } from './config.ts';
+import { APPS_MAP, INFORMED_KEY, ROUTES_MAP, WAITING } from './config.ts';
 import type { Backend, Command, ProxyState, SlotState } from './state.ts';
 
 const ANSWER_MS = 5_000;
@@ -75,6 +75,7 @@ export function parseState(answers: {
   for (const row of parseTable(answers.servers)) {
     const name = field(row, 'be_name');
     const slot = field(row, 'srv_name');
+    if (slot === WAITING) continue;
     const backend = backends.get(name) ?? { name, app: apps.get(name) ?? null, slots: [] };
     backends.set(name, backend);
     backend.slots.push({

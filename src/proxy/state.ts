@@ -47,8 +47,8 @@ export type Command = { reason: string } & (
   | { kind: 'unroute'; host: string }
 );
 
-/** The address of slots that never had one. Nothing is sent there. */
-const NO_ENDPOINT: Endpoint = { host: '127.0.0.1', port: 1 };
+/** The address of slots that never had one; it refuses whatever is sent there. */
+export const NO_ENDPOINT: Endpoint = { host: '127.0.0.1', port: 1 };
 
 export function emptyState(backends: number, slots: number): ProxyState {
   return grown({ informed: false, backends: [], routes: new Map() }, backends, slots);

@@ -246,12 +246,32 @@ test.serial(
     await proxy.apply([pool('blog', [one])]);
     await one.kill('SIGKILL');
     await eventually(t, 'it is told as not ready', async () =>
-      (await ask(port, 'blog.test')).body.startsWith('No instance of blog is ready.'),
+      (await ask(port, 'blog.test')).body.startsWith('No instance of this app is ready.'),
     );
     await instance('again', one.endpoint.port);
     await eventually(t, 'it is back', async () => (await ask(port, 'blog.test')).body === 'again');
   },
 );
+
+test.serial('a single instance that restarts answers late, not with an error', async t => {
+  const { proxy, port, instance } = await stage(t);
+  let one = await instance('one');
+  await proxy.apply([pool('blog', [one])]);
+  for (let round = 0; round < 3; round++) {
+    await one.kill('SIGKILL');
+    const asked = Array.from({ length: 20 }, () => ask(port, 'blog.test'));
+    one = await instance('one', one.endpoint.port);
+    for (const { status } of await Promise.all(asked)) t.is(status, 200);
+  }
+});
+
+test.serial('a request for an app whose first instance is just coming up waits for it', async t => {
+  const { proxy, port, instance } = await stage(t);
+  await proxy.apply([pool('blog', [])]);
+  const early = ask(port, 'blog.test');
+  await proxy.apply([pool('blog', [await instance('one')])]);
+  t.like(await early, { status: 200, body: 'one' });
+});
 
 test.serial('what clients without luck are told', async t => {
   const { proxy, port } = await stage(t);
@@ -259,7 +279,7 @@ test.serial('what clients without luck are told', async t => {
   t.is(before.body, 'The proxy has just started and does not know the apps yet.\n');
   await proxy.apply([pool('blog', [])]);
   const none = await ask(port, 'blog.test');
-  t.like(none, { status: 503, body: 'No instance of blog is ready.\n' });
+  t.like(none, { status: 503, body: 'No instance of this app is ready.\n' });
   t.is(none.headers['retry-after'], '1');
   const unknown = await ask(port, 'Other.test:81');
   t.like(unknown, { status: 404, body: 'No app has the host name other.test.\n' });
