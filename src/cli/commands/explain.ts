@@ -11,7 +11,10 @@ export async function explain({ api, out, io }: CommandContext, call: Invocation
 }
 
 function explanationText({ about, summary, lines, ranking }: Explanation, out: Output): string {
-  const text = [`${out.paint.bold(about)}: ${summary}`, ...lines.map(line => `  ${line.replaceAll('\n', '\n    ')}`)];
+  const text = [
+    `${out.paint.bold(about)}: ${summary}`,
+    ...lines.map(line => `  ${line.replaceAll('\n', '\n    ')}`),
+  ];
   if (ranking !== null) text.push('', ...rankingLines(ranking, out));
   return text.join('\n') + '\n';
 }
