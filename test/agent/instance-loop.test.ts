@@ -154,9 +154,7 @@ for (const { title, error } of [
     const { cluster, node, state, trouble, kinds } = await oneNode();
     if (error instanceof DriverError) cluster.behaviour = () => ({ refuses: error });
     else
-      node.artifacts.unpack = async () => {
-        throw error;
-      };
+      node.artifacts.unpack = () => Promise.reject(error);
     await cluster.apply(webApp(1));
     await cluster.until(() => state() === 'backoff');
     t.true(trouble().includes(error.message), trouble());
