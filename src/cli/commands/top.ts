@@ -1,4 +1,5 @@
 import { emitKeypressEvents } from 'node:readline';
+import { ApiUnreachable } from '../../api/client.ts';
 import type { AppView, InstanceView, NodeView } from '../../model/views.ts';
 import type { CommandContext } from '../context.ts';
 import { EXIT } from '../failure.ts';
@@ -60,26 +61,42 @@ async function printAgainAndAgain(context: CommandContext, intervalMs: number): 
   }
 }
 
-/** On the terminal's other screen, which is left again however this ends. */
+/** On the terminal's other screen, which is left again however this ends. An agent that goes away is waited for. */
 async function onScreen(context: CommandContext, intervalMs: number): Promise<number> {
-  const { io } = context;
+  const { io, out } = context;
   const quitting = new AbortController();
   const signal = AbortSignal.any([io.signal, quitting.signal]);
+  let text = pictureText(await look(context), context);
+  const draw = (): void => io.stdout.write(frameOf(text, io));
   io.stdout.write(ENTER);
   const keys = onKey(io, key => key === 'q' && quitting.abort());
+  const resizes = onResize(io, draw);
   try {
     for (;;) {
-      const picture = await look(context);
-      io.stdout.write(frameOf(pictureText(picture, context), io));
+      draw();
       await io.sleep(intervalMs, signal);
+      text = await look(context).then(
+        picture => pictureText(picture, context),
+        (error: unknown) => {
+          if (!(error instanceof ApiUnreachable)) throw error;
+          return withTrouble(text, out.paint.red(error.message));
+        },
+      );
     }
   } catch (error) {
     if (quitting.signal.aborted && !io.signal.aborted) return EXIT.ok;
     throw error;
   } finally {
     keys.stop();
+    resizes.stop();
     io.stdout.write(LEAVE);
   }
+}
+
+/** The picture as it was last, with the trouble in the empty line below its head. */
+function withTrouble(text: string, trouble: string): string {
+  const [head = '', , ...rest] = text.split('\n');
+  return [head, trouble, ...rest].join('\n');
 }
 
 /** The other screen, without a cursor. */
@@ -94,6 +111,12 @@ function frameOf(text: string, { stdout }: CliIo): string {
     lines.length <= rows ? lines : [...lines.slice(0, rows - 1), `… ${lines.length - rows + 1} more lines`];
   // Long lines are cut by the terminal: no wrapping while the frame is drawn.
   return `\x1b[?2026h\x1b[?7l\x1b[H${shown.map(line => `${line}\x1b[K`).join('\n')}\x1b[J\x1b[?7h\x1b[?2026l`;
+}
+
+function onResize(io: CliIo, listener: () => void): { stop: () => void } {
+  const terminal = io.stdout as Partial<NodeJS.WriteStream>;
+  terminal.on?.('resize', listener);
+  return { stop: () => void terminal.off?.('resize', listener) };
 }
 
 /** Keys one by one where stdin is a terminal. Ctrl-C comes as a key then, and is handed on as the signal it stands for. */

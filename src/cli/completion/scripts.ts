@@ -28,7 +28,8 @@ _hop3_agent() {
   lines=("\${(@f)$("\${words[1]}" __complete "\${(@)words[2,CURRENT]}" 2>/dev/null)}")
   local also="\${lines[1]}" line
   for line in "\${(@)lines[2,-1]}"; do
-    [[ -n "$line" ]] && offered+=("\${\${line%%$'\\t'*}//:/\\\\:}:\${line#*$'\\t'}")
+    [[ "$line" == *$'\\t'* ]] && offered+=("\${\${line%%$'\\t'*}//:/\\\\:}:\${line#*$'\\t'}")
+    [[ -n "$line" && "$line" != *$'\\t'* ]] && offered+=("\${line//:/\\\\:}")
   done
   (( \${#offered} )) && _describe 'hop3-agent' offered
   case "$also" in
@@ -36,7 +37,7 @@ _hop3_agent() {
     directories) _files -/ ;;
   esac
 }
-if [[ "$funcstack[1]" == "_hop3_agent" ]]; then _hop3_agent "$@"; else compdef _hop3_agent hop3-agent; fi
+if [[ "$funcstack[1]" == _hop3[_-]agent ]]; then _hop3_agent "$@"; else compdef _hop3_agent hop3-agent; fi
 `,
   fish: `# fish completion for hop3-agent
 function __hop3_agent_complete
