@@ -161,7 +161,8 @@ for (const [world, make] of Object.entries(worlds)) {
       const result = await prober.probe(verification, { strict });
       t.is(result.verdict, verdict);
       t.regex(result.evidence, evidence);
-      if (reply.kind === 'hangs') t.true(result.durationMs >= 200);
+      // Timers count whole milliseconds on a clock of their own: one may end that much early.
+      if (reply.kind === 'hangs') t.true(result.durationMs >= 199);
     });
   }
 
