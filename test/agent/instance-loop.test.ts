@@ -152,9 +152,9 @@ for (const { title, error } of [
 ]) {
   test(`a start that fails with ${title} is told in its words, and backs off like a crash`, async t => {
     const { cluster, node, state, trouble, kinds } = await oneNode();
+    const failure: Error = error;
     if (error instanceof DriverError) cluster.behaviour = () => ({ refuses: error });
-    else
-      node.artifacts.unpack = () => Promise.reject(error);
+    else node.artifacts.unpack = () => Promise.reject(failure);
     await cluster.apply(webApp(1));
     await cluster.until(() => state() === 'backoff');
     t.true(trouble().includes(error.message), trouble());
