@@ -3,6 +3,7 @@ import type { AppName, Digest, NodeName, Timestamp } from '../model/ids.ts';
 import type { Problem } from '../model/problem.ts';
 import type { AppRecord, ArtifactRef } from '../model/records.ts';
 import type { ApplyRequest, ApplyResult, AppPlan, DeployProgress } from '../model/views.ts';
+import { checkTogether } from '../manifest/check-together.ts';
 import { runnable } from '../manifest/runnable.ts';
 import { hostnameConflicts } from '../promise/conflicts.ts';
 import { classify } from '../reconcile/classify.ts';
@@ -79,6 +80,7 @@ export class Deployments {
     const problems: Problem[] = [];
     const plans: AppPlan[] = [];
     const holders = await this.#holders();
+    problems.push(...(await this.#clashes(request.specs)));
     for (const spec of request.specs) {
       const current = await this.#options.store.get('apps', spec.app);
       problems.push(...this.#problems(spec, holders));
@@ -315,6 +317,18 @@ export class Deployments {
   async #holders(): Promise<Map<string, AppName>> {
     const { entries } = await this.#options.store.list('hostnames');
     return new Map(entries.map(entry => [entry.name, entry.value.app]));
+  }
+
+  /** Between the specs of one request, and circles that these would close. @throws StoreError */
+  async #clashes(specs: AppSpec[]): Promise<Problem[]> {
+    const asked = new Set(specs.map(spec => spec.app));
+    const { entries } = await this.#options.store.list('apps');
+    const others = entries.filter(({ name, value }) => !asked.has(name) && !value.removing);
+    return checkTogether([
+      ...specs.map(spec => ({ spec, file: spec.app, line: 0 })),
+      // Whose host names they hold is known better from the host names themselves.
+      ...others.map(({ name, value }) => ({ spec: { ...value.spec, hostnames: [] }, file: name, line: 0 })),
+    ]);
   }
 
   /** Asked only when it is to be deployed: a plan is made before anything is uploaded. @throws StoreError */

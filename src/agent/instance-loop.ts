@@ -275,15 +275,24 @@ export class InstanceLoop {
       const target =
         copy?.stopNow === true
           ? { notWanted: copy.reason }
-          : this.#leaving
-            ? { notWanted: 'this node is leaving' }
-            : this.#target(holding, false);
+          : this.#nothingLeft(holding.instance)
+            ? { notWanted: 'another node has taken it, and nothing of it runs here' }
+            : this.#leaving
+              ? { notWanted: 'this node is leaving' }
+              : this.#target(holding, false);
       if ('notWanted' in target) {
         this.#reasons.set(`running:${holding.instance}`, target.notWanted);
         holdings.forget(holding.subject);
       } else if (world.synced()) desired.push(target);
     }
     return { desired, unwanted };
+  }
+
+  /** Of what another node has taken: not even a copy that could go on until the other is ready. */
+  #nothingLeft(instance: InstanceId): boolean {
+    const runs =
+      this.#busy.has(instance) || this.units().some(unit => unit.instance === instance && alive(unit));
+    return !runs && this.#ownedByAnother(instance);
   }
 
   #target(holding: Holding, owned: boolean): DesiredInstance | { notWanted: string } {
