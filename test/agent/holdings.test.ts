@@ -76,12 +76,32 @@ test('rule 1: nobody takes over what has changed since it was read', async t => 
   t.true(await two.take(), 'as it is now, it can be taken');
 });
 
-test('rule 1: a session whose key is on another lease, or gone, takes nothing', async t => {
-  const { member, owner, etcd } = world();
-  const one = await member('node-1');
-  etcd.put('sessions', `node-1/${one.session.incarnation}`, sessionRecord({ node: 'node-1' }));
-  t.false(await one.take());
-  t.is(owner(), undefined);
+for (const { title, lose } of [
+  { title: 'is on another lease', lose: 'replaced' },
+  { title: 'is gone', lose: 'deleted' },
+] as const) {
+  test(`rule 1: a session whose key ${title}, and which has not noticed, takes nothing`, async t => {
+    const { member, owner, etcd } = world();
+    const one = await member('node-1');
+    const key = `node-1/${one.session.incarnation}`;
+    etcd.losesEvents = true;
+    if (lose === 'replaced') etcd.put('sessions', key, sessionRecord({ node: 'node-1' }));
+    else etcd.delete('sessions', key);
+    t.true(one.session.valid());
+    t.false(await one.take());
+    t.is(owner(), undefined);
+  });
+}
+
+test('rule 1: what was released, and taken by another since, cannot be taken as if it were free', async t => {
+  const { member, owner } = world();
+  const [one, two, three] = await Promise.all(['node-1', 'node-2', 'node-3'].map(member));
+  await one!.take();
+  await one!.holdings.release(SUBJECT, one!.holdings.held().get(SUBJECT)!.token, 'stopped');
+  const released = await three!.read();
+  await two!.take();
+  t.false(await three!.holdings.acquire(SUBJECT, three!.session, released, 'as it was'));
+  t.is(owner()?.node, 'node-2');
 });
 
 test('rule 1: of two who try at once, one gets it', async t => {

@@ -76,10 +76,7 @@ test('rule 8: a node that was cut off alone stops its copy only after the other 
   t.is(cluster.copies(INSTANCE).length, 2);
 
   node.store.setLink('up');
-  while (cluster.copies(INSTANCE).some(each => each.unit.pid === copy.pid && each.node === node)) {
-    await cluster.advance(10);
-    if (cluster.copies(INSTANCE).length < 2) break;
-  }
+  await cluster.until(() => !node.driver.running(INSTANCE).some(unit => unit.pid === copy.pid));
   t.true(cluster.said(taker, INSTANCE)?.ready, 'the other was ready when this one went');
   await cluster.advance(5000);
   t.deepEqual(
@@ -101,6 +98,20 @@ test('rule 8: while the other is not ready, the copy goes on, back in the cluste
   t.true(cluster.copies(INSTANCE).some(each => each.node === node && each.unit.pid === copy.pid));
   t.deepEqual(cluster.owner(INSTANCE)?.mayStillRun, [owner]);
   t.is(node.driver.stops.length, 0);
+});
+
+test('rule 8: a copy that dies after another node has taken it is not started again', async t => {
+  const { cluster, owner, node, copy } = await running();
+  cluster.behaviour = () => ({ readyAfterMs: 3_600_000 });
+  node.store.setLink('refused');
+  await cluster.until(() => cluster.owner(INSTANCE)?.node !== owner, 30_000);
+  node.store.setLink('up');
+  await cluster.until(() => node.agent.admin.node().state === 'Active');
+  await cluster.advance(3000);
+  node.driver.exit(copy.unit, { code: 1 });
+  await cluster.advance(10_000);
+  t.deepEqual(node.driver.running(INSTANCE), []);
+  t.deepEqual(cluster.owner(INSTANCE)?.mayStillRun, []);
 });
 
 test('rule 8: that some third node is ready does not count, only the owner does', async t => {

@@ -161,6 +161,16 @@ test('a renewal that is heard after the loss brings nothing back', async t => {
   t.is(one.state, 'ConnectionLost');
 });
 
+test('rule 4: after its deadline a session is not in force, though no timer has fired yet', async t => {
+  const { clock, keeper } = machine();
+  const { keeper: one } = keeper();
+  one.start();
+  await clock.advance(1000);
+  clock.freeze(one.current()!.deadlineMs() - clock.now());
+  t.is(one.current(), null);
+  t.is(one.state, 'ConnectionLost');
+});
+
 test('leaving ends the session at once, and the next agent does not look for it', async t => {
   const { clock, keeper, sessions, state } = machine();
   const first = keeper();

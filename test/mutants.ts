@@ -1,0 +1,92 @@
+/**
+ * Takes the rules of ownership out of the code, one at a time, and demands that a test notices: `node --import=tsx
+ * test/mutants.ts [PART OF A NAME]`. Works on a copy; a mutant is killed when the tests that pass without it fail.
+ */
+import { spawn } from 'node:child_process';
+import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { mutants, type Mutant } from './mutants/ownership.ts';
+
+const ROOT = join(import.meta.dirname, '..');
+/** Tests that never end have noticed as well. */
+const PATIENCE_MS = 180_000;
+
+interface Verdict {
+  passed: boolean;
+  /** Titles of the tests that failed. */
+  failing: string[];
+}
+
+const asked = process.argv[2] ?? '';
+const copy = await mkdtemp(join(tmpdir(), 'hop3-mutants-'));
+let failed = 0;
+const chosen = mutants.filter(mutant => mutant.name.includes(asked));
+try {
+  for (const part of ['src', 'test', 'package.json', 'tsconfig.json'])
+    await cp(join(ROOT, part), join(copy, part), { recursive: true });
+  await symlink(join(ROOT, 'node_modules'), join(copy, 'node_modules'));
+  const sound = new Map<string, boolean>();
+  for (const mutant of chosen) {
+    if (!sound.has(mutant.test)) sound.set(mutant.test, (await run(mutant.test)).passed);
+    const complaint = sound.get(mutant.test) ? await tryOut(mutant) : `${mutant.test} fails without it, too`;
+    if (complaint !== null) failed++;
+    process.stdout.write(
+      `${complaint === null ? 'ok' : 'not ok'} - ${mutant.name}${complaint ? `: ${complaint}` : ''}\n`,
+    );
+  }
+} finally {
+  await rm(copy, { recursive: true, force: true });
+}
+process.stdout.write(`${chosen.length - failed} passed, ${failed} failed\n`);
+process.exitCode = failed === 0 && chosen.length > 0 ? 0 : 1;
+
+/** Null when it was killed, else what is wrong. */
+async function tryOut({ file, search, replace, test }: Mutant): Promise<string | null> {
+  const path = join(copy, file);
+  const original = await readFile(path, 'utf8');
+  const times = original.split(search).length - 1;
+  if (times !== 1) return `${file} has its text ${times} times, not once`;
+  await writeFile(
+    path,
+    original.replace(search, () => replace),
+  );
+  try {
+    const { passed, failing } = await run(test);
+    if (passed) return `it survived ${test}`;
+    process.stdout.write(
+      failing
+        .slice(0, 2)
+        .map(title => `  # killed by: ${title}\n`)
+        .join(''),
+    );
+    return null;
+  } finally {
+    await writeFile(path, original);
+  }
+}
+
+function run(test: string): Promise<Verdict> {
+  return new Promise(resolve => {
+    const child = spawn(join(copy, 'node_modules/.bin/ava'), ['--tap', test], {
+      cwd: copy,
+      stdio: ['ignore', 'pipe', 'ignore'],
+      detached: true,
+    });
+    let output = '';
+    child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
+    const timer = setTimeout(() => {
+      if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+    }, PATIENCE_MS);
+    child.on('close', code => {
+      clearTimeout(timer);
+      const failing = output.split('\n').filter(line => line.startsWith('not ok '));
+      // Without one test that ran there is no verdict: then it counts as sound.
+      const ran = failing.length > 0 || /^ok /m.test(output);
+      resolve({
+        passed: code === 0 || !ran,
+        failing: failing.map(line => line.replace(/^not ok \d+ - /, '')),
+      });
+    });
+  });
+}

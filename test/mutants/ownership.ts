@@ -1,0 +1,233 @@
+/** A change to the code that takes a rule of ownership away, and the tests that have to notice. */
+export interface Mutant {
+  /** The rule of design 5, and what becomes of it. */
+  name: string;
+  file: string;
+  /** Found exactly once in the file. */
+  search: string;
+  replace: string;
+  test: string;
+}
+
+const holdings = { file: 'src/agent/holdings.ts', test: 'test/agent/holdings.test.ts' };
+const session = { file: 'src/store/session.ts', test: 'test/store/session.test.ts' };
+const lostStore = { test: 'test/agent/lost-store.test.ts' };
+const keeper = { file: 'src/agent/session-keeper.ts', test: 'test/agent/session-keeper.test.ts' };
+
+export const mutants: Mutant[] = [
+  {
+    ...holdings,
+    name: 'rule 1: the owner key may have changed since it was read',
+    search: "? { kind: 'owners', name: subject, revision: known.revision }",
+    replace: "? { kind: 'owners', name: subject, is: 'present' }",
+  },
+  {
+    ...holdings,
+    name: 'rule 1: what nobody had may have been taken meanwhile',
+    search: ": { kind: 'owners', name: subject, is: 'absent' },\n      {",
+    replace: ": { kind: 'sessions', name: `${this.#node}/${session.incarnation}`, is: 'present' },\n      {",
+  },
+  {
+    ...holdings,
+    name: 'rule 1: the own session key may be on another lease',
+    search: 'name: `${this.#node}/${session.incarnation}`, lease: session.lease',
+    replace: "name: `${this.#node}/${session.incarnation}`, is: 'present'",
+  },
+  {
+    ...holdings,
+    name: 'rule 1: the former owner may be alive',
+    search: "name: `${previous.node}/${previous.incarnation}`, is: 'absent' }",
+    replace: "name: `${this.#node}/${session.incarnation}`, is: 'present' }",
+  },
+  {
+    ...holdings,
+    name: 'rule 1: a lost reply counts as success, whoever won',
+    search: 'return entry?.value.operation === record.operation ? entry.revision : null;',
+    replace: 'return entry?.revision ?? null;',
+  },
+  {
+    ...holdings,
+    name: 'rule 1: a lost reply counts as failure',
+    search: 'return entry?.value.operation === record.operation ? entry.revision : null;',
+    replace: 'return null;',
+  },
+  {
+    ...holdings,
+    name: 'rule 1: a claim that nobody answered for is never discovered',
+    search: 'if (!isOf(value, this.#node, session.incarnation) || this.#held.has(name)) continue;',
+    replace: 'continue;',
+  },
+  {
+    name: 'rule 1: removing an app deletes owner keys that are owned',
+    file: 'src/agent/claim-loop.ts',
+    search: 'if (busy) continue;',
+    replace: '',
+    test: 'test/agent/claim-loop.test.ts',
+  },
+  {
+    ...session,
+    name: 'rule 2: a renewal counts from its reply',
+    search: 'this.provenAtMs = sentAtMs;',
+    replace: 'this.provenAtMs = this.parts.clock.now();',
+  },
+  {
+    ...session,
+    name: 'rule 2: a keepalive reply alone extends the deadline',
+    search: 'else if (!(await this.parts.key.check(this.parts.stale, timeoutMs))) this.lose(KEY_GONE);',
+    replace: '',
+  },
+  {
+    name: 'rule 2: there is no margin',
+    file: 'src/model/deadline.ts',
+    search: 'return sentMs + ttlSeconds * 1000 - marginMs(ttlSeconds);',
+    replace: 'return sentMs + ttlSeconds * 1000;',
+    test: 'test/store/session.test.ts',
+  },
+  {
+    ...holdings,
+    name: 'rule 4: claims are sent after the deadline',
+    search: 'if (!session.valid()) return false;\n',
+    replace: '',
+  },
+  {
+    ...holdings,
+    name: 'rule 4: what comes back after the deadline is held',
+    search: 'if (revision === null || !session.valid()) return false;',
+    replace: 'if (revision === null) return false;',
+  },
+  {
+    name: 'rule 4: a stale copy of the world will do',
+    file: 'src/agent/claim-loop.ts',
+    search: ' || world.staleMs() > TOO_STALE_MS',
+    replace: '',
+    test: 'test/agent/claim-loop.test.ts',
+  },
+  {
+    ...keeper,
+    name: 'rule 4: a session past its deadline is the session in force',
+    search: 'return this.#session?.valid() === true ? this.#session : null;',
+    replace: 'return this.#session;',
+  },
+  {
+    ...holdings,
+    name: 'rule 8: with the session everything is forgotten',
+    search: 'for (const [subject, holding] of this.#held) this.#former.set(subject, holding);',
+    replace: '',
+  },
+  {
+    ...lostStore,
+    name: 'rule 8: what is not owned is stopped at once',
+    file: 'src/ownership/overlap.ts',
+    search: 'return ready\n',
+    replace: 'return !ready || ready\n',
+  },
+  {
+    ...lostStore,
+    name: "rule 8: any node's ready copy counts as the owner's",
+    file: 'src/ownership/overlap.ts',
+    search: ' && other.node === owner && other.ready',
+    replace: ' && other.ready',
+  },
+  {
+    ...lostStore,
+    name: 'rule 8: a copy goes on for ever, whoever is ready',
+    file: 'src/ownership/overlap.ts',
+    search: 'return ready\n',
+    replace: 'return ready && !ready\n',
+  },
+  {
+    ...lostStore,
+    name: 'rule 8: crashes are not repaired while cut off',
+    file: 'src/agent/instance-loop.ts',
+    search: 'mayStart: unmet.length === 0 && !heldElsewhere,',
+    replace: 'mayStart: unmet.length === 0 && owned,',
+  },
+  {
+    ...lostStore,
+    name: 'rule 8: a node with nothing left to stop does not say so',
+    file: 'src/agent/instance-loop.ts',
+    search: 'return !runs && this.#ownedByAnother(instance);',
+    replace: 'return false;',
+  },
+  {
+    ...lostStore,
+    name: 'rule 8: a takeover does not say who may still run it',
+    file: 'src/ownership/records.ts',
+    search:
+      'const former = previous !== null && previous.released === null && formerMayRun ? [previous.node] : [];',
+    replace: 'const former: NodeName[] = [];',
+  },
+  {
+    ...lostStore,
+    name: 'rule 8: a stop is confirmed while the copy runs',
+    file: 'src/agent/instance-loop.ts',
+    search: 'if (running || holdings.former().has(entry.name)) continue;',
+    replace: '',
+  },
+  {
+    ...lostStore,
+    name: 'rule 8: a stop is never confirmed',
+    file: 'src/agent/instance-loop.ts',
+    search: '    this.#confirmStopped();\n',
+    replace: '',
+  },
+  {
+    ...keeper,
+    name: 'rule 9: a restarted agent never resumes',
+    search: 'resume: resumable ? { incarnation: saved.incarnation, lease: saved.lease } : null,',
+    replace: 'resume: null,',
+  },
+  {
+    ...keeper,
+    name: 'rule 9: another boot resumes',
+    search: 'saved.bootId === bootId &&',
+    replace: '',
+  },
+  {
+    ...keeper,
+    name: 'rule 9: another TTL resumes',
+    search: 'saved.ttlSeconds === record.ttlSeconds &&',
+    replace: '',
+  },
+  {
+    name: 'rule 9: what a resumed session owns is taken anew',
+    file: 'src/agent/holdings.ts',
+    search: 'this.#hold(entry.name, tokenOf(entry), session.incarnation);\n    }\n    this.#changed();',
+    replace: "this.#hold(entry.name, '0', session.incarnation);\n    }\n    this.#changed();",
+    test: 'test/agent/holdings.test.ts',
+  },
+  {
+    name: 'rule 9: what runs unowned after a restart is stopped',
+    file: 'src/ownership/overlap.ts',
+    search:
+      "return { instance, stopNow: false, reason: 'nobody owns it: kept running until somebody does' };",
+    replace: "return { instance, stopNow: true, reason: 'nobody owns it' };",
+    test: 'test/agent/agent.test.ts',
+  },
+  {
+    name: 'rule 10: it is released before it has stopped',
+    file: 'src/reconcile/reconcile.ts',
+    search: "if (units.every(unit => unit.phase.kind === 'exited')) {",
+    replace: 'if (units.length >= 0) {',
+    test: 'test/agent/instance-loop.test.ts',
+  },
+  {
+    ...holdings,
+    name: 'rule 10: any token of this node releases',
+    search: ' && tokenOf(entry) === token',
+    replace: '',
+  },
+  {
+    ...holdings,
+    name: 'rule 10: a zombie releases what is not its own',
+    search:
+      'if (entry?.value.node === this.#node && entry.value.released === null && tokenOf(entry) === token) {',
+    replace: 'if (entry) {',
+  },
+  {
+    ...holdings,
+    name: 'rule 10: a release that was refused counts as done',
+    search: "if (result.kind === 'refused') {",
+    replace: 'if (result.revision < 0n) {',
+  },
+];
