@@ -1,5 +1,5 @@
 import type { InstantMs, NodeName, Subject } from '../model/ids.ts';
-import type { Ranking } from '../model/placement.ts';
+import type { FreeInstance, PlaceableNode, Ranking } from '../model/placement.ts';
 import { dueClaims } from '../ownership/claims.ts';
 import { rank } from '../placement/rank.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -19,6 +19,9 @@ import type { World } from './world.ts';
 const STAGGER_MS = 400;
 /** When a whole cluster starts and nobody has anything, the first node up waits this long for the others. */
 const SETTLE_MS = 1500;
+/** How long others leave to a node that is back what it had before, and to one that is not back yet. */
+const TAKES_AGAIN_MS = 3000;
+const COMES_BACK_MS = 1000;
 /** Older than this, the copy of the world is not good enough to decide who should have what. */
 const TOO_STALE_MS = 10_000;
 
@@ -55,7 +58,7 @@ export function claimLoop(options: ClaimLoopOptions): Loop {
       const { now, wakeInMs } = dueClaims(
         rank(free, nodes, placed),
         options.node,
-        freeSinceMs,
+        withHeadStarts(options, free, nodes, freeSinceMs),
         clock.now(),
         STAGGER_MS,
       );
@@ -64,6 +67,31 @@ export function claimLoop(options: ClaimLoopOptions): Loop {
       return wakeInMs;
     },
   });
+}
+
+/**
+ * A node whose session ran out runs its redundant instances on, and takes them again as soon as it is back: after an
+ * outage of the store all nodes are in that state at once. It goes first, so that an outage moves nothing; a node that is
+ * really gone has mostly been replaced on evidence before its session ended.
+ */
+function withHeadStarts(
+  { node, world }: ClaimLoopOptions,
+  free: FreeInstance[],
+  nodes: PlaceableNode[],
+  freeSinceMs: ReadonlyMap<Subject, InstantMs>,
+): Map<Subject, InstantMs> {
+  const present = new Set(nodes.map(other => other.node));
+  const since = new Map(freeSinceMs);
+  for (const { subject, runsOn } of free) {
+    const [former] = runsOn;
+    const sinceMs = freeSinceMs.get(subject);
+    if (former === undefined || former === node || sinceMs === undefined) continue;
+    const owner = world.owners.get(subject)?.value;
+    const lives =
+      owner !== undefined && world.sessions.get(`${owner.node}/${owner.incarnation}`) !== undefined;
+    if (!lives) since.set(subject, sinceMs + (present.has(former) ? TAKES_AGAIN_MS : COMES_BACK_MS));
+  }
+  return since;
 }
 
 async function claim(options: ClaimLoopOptions, ranking: Ranking): Promise<void> {
