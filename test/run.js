@@ -14,54 +14,73 @@ const bin = name => join(root, 'node_modules/.bin', name);
 const real = ['artifacts', 'contract', 'drivers', 'platform', 'proxy', 'store'];
 const apart = ['cluster'];
 
+const hasPassed = /^ {2}✔ /;
 /** In AVA's summary, which tells how many passed only if all did. Tests that are skipped or yet to be written count as well. */
 const isFailure =
   /^((tests?|hooks?) (failed|skipped|todo|remained pending.*)|known failures?|unhandled rejections?|uncaught exceptions?)$/;
 
 const ava = [bin('ava'), '--no-color'];
-const suites = {
-  format: {
-    command: [bin('prettier'), '--check', '--log-level', 'warn', 'src', 'test', 'deploy', '*.js', '*.json'],
+/** Suites of one stage run side by side. */
+const stages = [
+  {
+    format: {
+      command: [bin('prettier'), '--check', '--log-level', 'warn', 'src', 'test', 'deploy', '*.js', '*.json'],
+    },
+    types: { command: [bin('tsc')] },
+    lint: { command: [bin('eslint'), 'src', 'test'] },
+    imports: {
+      command: [bin('depcruise'), 'src', '--config', 'test/import-rules.js', '--output-type', 'err'],
+    },
+    dead: { command: [bin('knip')] },
+    build: { command: [process.execPath, 'deploy/build.js'] },
   },
-  types: { command: [bin('tsc')] },
-  lint: { command: [bin('eslint'), 'src', 'test'] },
-  imports: { command: [bin('depcruise'), 'src', '--config', 'test/import-rules.js', '--output-type', 'err'] },
-  dead: { command: [bin('knip')] },
-  build: { command: [process.execPath, 'deploy/build.js'] },
-  unit: { command: [...ava, ...patterns(name => !real.includes(name))], isAva: true },
-  // One file at a time: a lease or a probe that is late because others have the processor proves nothing.
-  real: {
-    command: [...ava, '--concurrency=1', ...patterns(name => real.includes(name))],
-    isAva: true,
+  { unit: { command: [...ava, ...patterns(name => !real.includes(name))], isAva: true } },
+  {
+    // One file at a time: a lease or a probe that is late because others have the processor proves nothing.
+    real: {
+      command: [...ava, '--concurrency=1', ...patterns(name => real.includes(name))],
+      isAva: true,
+    },
   },
-  cluster: {
-    command: [...ava, '--serial', '--timeout=180s', 'test/cluster/**/*.test.ts'],
-    isAva: true,
+  {
+    cluster: {
+      command: [...ava, '--serial', '--timeout=180s', 'test/cluster/**/*.test.ts'],
+      isAva: true,
+    },
   },
-};
+];
 
-const totals = { passed: 0, failed: 0 };
+const names = stages.flatMap(stage => Object.keys(stage));
 const only = process.argv.includes('--only') ? process.argv[process.argv.indexOf('--only') + 1] : null;
-if (only !== null && !(only in suites)) {
-  process.stderr.write(`error: there is no suite "${only}": ${Object.keys(suites).join(', ')}\n`);
+if (only !== null && !names.includes(only)) {
+  process.stderr.write(`error: there is no suite "${only}": ${names.join(', ')}\n`);
   process.exit(2);
 }
 
+const totals = { passed: 0, failed: 0 };
 const env = { ...process.env, ...(await toolsEnvironment()) };
-for (const [name, suite] of Object.entries(suites)) {
-  if (only !== null && only !== name) continue;
+for (const stage of stages) {
+  const suites = Object.entries(stage).filter(([name]) => only === null || only === name);
+  await Promise.all(suites.map(([name, suite]) => judge(name, suite, suites.length > 1)));
+}
+process.stdout.write(`${totals.passed} passed, ${totals.failed} failed\n`);
+process.exitCode = totals.failed === 0 ? 0 : 1;
+
+async function judge(name, suite, hasCompany) {
   const beganMs = Date.now();
-  process.stdout.write(`# ${name}\n`);
-  const { code, passed, failed } = await run(suite);
+  const lines = [];
+  // What runs side by side is told at the end of each, lest their words mix.
+  const say = hasCompany ? line => lines.push(line) : line => process.stdout.write(`${line}\n`);
+  if (!hasCompany) say(`# ${name}`);
+  const { code, passed, failed } = await run(suite, say);
   // A suite that dies without a failing test has failed all the same, and so has one that ran no test.
   const broken = failed === 0 && (code !== 0 || passed === 0);
   totals.passed += passed;
   totals.failed += failed + (broken ? 1 : 0);
-  const seconds = Math.round((Date.now() - beganMs) / 1000);
-  process.stdout.write(`# ${name}: ${broken || failed > 0 ? 'FAILED' : 'ok'} in ${seconds} s\n`);
+  const verdict = broken || failed > 0 ? 'FAILED' : 'ok';
+  lines.push(`# ${name}: ${verdict} in ${Math.round((Date.now() - beganMs) / 1000)} s`);
+  process.stdout.write(`${lines.join('\n')}\n`);
 }
-process.stdout.write(`${totals.passed} passed, ${totals.failed} failed\n`);
-process.exitCode = totals.failed === 0 ? 0 : 1;
 
 /** Of the folders of test/, and of the tests that lie beside them. */
 function patterns(wanted) {
@@ -71,27 +90,26 @@ function patterns(wanted) {
   return names.map(entry => (entry.isDirectory() ? `test/${entry.name}/**/*.test.ts` : `test/${entry.name}`));
 }
 
-/** Runs one suite. Of what AVA says it shows all but the tests that passed, and those it counts. */
-function run({ command: [file, ...args], isAva = false }) {
+/** Runs one suite. Of what AVA says it tells all but the tests that passed, and those it counts. */
+function run({ command: [file, ...args], isAva = false }, say) {
   return new Promise(resolve => {
-    const child = spawn(file, args, {
-      cwd: root,
-      env,
-      stdio: ['ignore', isAva ? 'pipe' : 'inherit', 'inherit'],
-    });
+    const child = spawn(file, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] });
     const counts = { passed: 0, failed: 0 };
-    if (isAva) createInterface({ input: child.stdout }).on('line', line => tell(line, counts));
+    createInterface({ input: child.stdout }).on('line', line => {
+      if (isAva) count(line, counts);
+      if (line.trim() !== '' && !(isAva && hasPassed.test(line))) say(line);
+    });
+    createInterface({ input: child.stderr }).on('line', say);
     child.on('close', code =>
       resolve({ code, ...(isAva ? counts : { passed: code === 0 ? 1 : 0, failed: 0 }) }),
     );
   });
 }
 
-function tell(line, counts) {
+function count(line, counts) {
   const [, number, what] = /^ {2}(\d+) (.+)$/.exec(line) ?? [];
+  if (hasPassed.test(line)) counts.passed++;
   if (isFailure.test(what)) counts.failed += Number(number);
-  if (/^ {2}✔ /.test(line)) counts.passed++;
-  else if (line.trim() !== '') process.stdout.write(`${line}\n`);
 }
 
 /** etcd, HAProxy and wrk for the tests, from PATH or from Debian's packages. */
