@@ -12,9 +12,12 @@ import type { World } from './world.ts';
 const APART_MS = 10_000;
 const EVENTS_LOOKED_AT = 500;
 
+/** The node whose turn it is may be about to expire itself: then the next one writes, unless it has been written. */
+const STAGGER_MS = 3000;
+
 /**
  * Writes down which promises ran out with their lease: neither withdrawn by the promiser nor judged broken. One live
- * node does so for each ended session, the same one in everybody's eyes, so the ledger has it once.
+ * node does so for each ended session, in an order that is the same in everybody's eyes, so the ledger has it once.
  * Returns how to stop.
  */
 export function recordExpiries(options: {
@@ -27,6 +30,7 @@ export function recordExpiries(options: {
 }): () => void {
   const { world, node, clock, log } = options;
   let vanished: { entry: Entry<'promises'>; atMs: InstantMs }[] = [];
+  const waiting = new Set<() => void>();
 
   const stopPromises = world.promises.onChange((changes: Change<'promises'>[]) => {
     const nowMs = clock.now();
@@ -37,19 +41,24 @@ export function recordExpiries(options: {
   const stopSessions = world.sessions.onChange((changes: Change<'sessions'>[]) => {
     for (const { before, after } of changes) {
       if (!before || after || before.value.node === node) continue;
-      const writer = rendezvousOrder(`expiry/${before.name}`, [...world.nodes().keys()])[0];
-      if (writer !== node) continue;
+      const turn = rendezvousOrder(`expiry/${before.name}`, [...world.nodes().keys()]).indexOf(node);
+      if (turn === -1) continue;
       const gone = [...vanished.map(({ entry }) => entry), ...world.promises.all()].filter(
         entry => entry.lease === before.lease,
       );
-      record(options, before.value, gone).catch((error: unknown) => {
-        log.warn('the end of a session could not be written down', { session: before.name, error });
+      const cancel = clock.after(turn * STAGGER_MS, () => {
+        waiting.delete(cancel);
+        record(options, before.value, gone).catch((error: unknown) => {
+          log.warn('the end of a session could not be written down', { session: before.name, error });
+        });
       });
+      waiting.add(cancel);
     }
   });
   return () => {
     stopPromises();
     stopSessions();
+    for (const cancel of waiting) cancel();
   };
 }
 
@@ -60,9 +69,10 @@ async function record(
 ): Promise<void> {
   const { entries } = await store.list('events', { newestFirst: true, limit: EVENTS_LOOKED_AT });
   const subject = `node/${session.node}`;
-  const left = entries.some(
-    ({ value }) => value.kind === 'node-left' && value.details['incarnation'] === session.incarnation,
-  );
+  const told = (kind: string): boolean =>
+    entries.some(({ value }) => value.kind === kind && value.details['incarnation'] === session.incarnation);
+  if (told('session-ended') || told('promise-expired')) return;
+  const left = told('node-left');
   if (!left) {
     ledger.note({
       kind: 'session-ended',
