@@ -157,7 +157,7 @@ export class SimCluster {
   /** What is found at an address by another machine that reaches it. */
   reply(host: string, port: number): Reply {
     for (const node of this.nodes.values()) {
-      if (node.address !== host) continue;
+      if (node.address !== host || node.offline) continue;
       const reply = node.reply(port);
       if (reply !== null) return reply;
     }
@@ -187,7 +187,7 @@ export class SimNode {
   /** Why its machine can run nothing. */
   unable: string | null = null;
   left = false;
-  /** True = its own network is gone: every question it asks is refused. */
+  /** True = its network is gone: it reaches no other node and none reaches it. The way to the store is another. */
   offline = false;
   private readonly cluster: SimCluster;
   private readonly units: FakeWorld = fakeWorld();
@@ -234,13 +234,12 @@ export class SimNode {
       artifacts: this.artifacts,
       peers: {
         output: (peer, instance, options) => {
-          const other = [...this.cluster.nodes.values()].find(node => node.address === peer.host);
-          if (!other?.running) throw new Error(`${peer.host} does not answer`);
+          const other = this.reached(peer.host);
+          if (!other) throw new Error(`${peer.host} does not answer`);
           return other.driver.output(instance, options);
         },
         beats: async (peer, onBeat, signal) => {
-          const other = [...this.cluster.nodes.values()].find(node => node.address === peer.host);
-          while (other?.running === true && !other.offline && !this.offline && !signal.aborted) {
+          while (this.reached(peer.host) && !signal.aborted) {
             onBeat();
             await clock.sleep(500, signal);
           }
@@ -291,6 +290,12 @@ export class SimNode {
       return this.cluster.replies.get(described.unit) ?? { kind: 'http', status: 200 };
     }
     return null;
+  }
+
+  /** The node at an address, if its agent runs and nothing lies between. */
+  private reached(address: string): SimNode | null {
+    const other = [...this.cluster.nodes.values()].find(node => node.address === address);
+    return other?.running && !other.offline && !this.offline ? other : null;
   }
 
   private newDriver(): FakeDriver {

@@ -1,0 +1,105 @@
+import test from 'ava';
+import { Beats } from '../../src/agent/beats.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+
+function hearing() {
+  const clock = new FakeClock();
+  const dead = new Set<string>();
+  let streams = 0;
+  let silences = 0;
+  const beats = new Beats({
+    clock,
+    onSilence: () => silences++,
+    peers: {
+      beats: async (peer, onBeat, signal) => {
+        streams++;
+        while (!signal.aborted && !dead.has(peer.host)) {
+          onBeat();
+          await clock.sleep(500, signal);
+        }
+        streams--;
+      },
+      output: () => {
+        throw new Error('not asked for');
+      },
+    },
+  });
+  const peers = (...names: string[]) => new Map(names.map(name => [name, { host: name, port: 7400 }]));
+  return { clock, dead, beats, peers, silences: () => silences, streams: () => streams };
+}
+
+test('who beats is not silent, and nobody is woken', async t => {
+  const { clock, beats, peers, silences } = hearing();
+  beats.listenTo(peers('node-2', 'node-3'));
+  await clock.advance(60_000);
+  t.is(beats.silentMs('node-2'), null);
+  t.is(silences(), 0);
+  beats.stop();
+  t.is(clock.pending, 0);
+});
+
+test('who falls silent is told after 2 s, and heard again at once', async t => {
+  const { clock, dead, beats, peers, silences } = hearing();
+  beats.listenTo(peers('node-2', 'node-3'));
+  await clock.advance(5100);
+  dead.add('node-2');
+  await clock.advance(1800);
+  t.is(beats.silentMs('node-2'), null);
+  await clock.advance(200);
+  t.true(beats.silentMs('node-2')! >= 2000);
+  t.is(silences(), 1, 'the assessing is woken');
+  t.is(beats.silentMs('node-3'), null);
+  t.false(beats.alone());
+  dead.delete('node-2');
+  await clock.advance(300);
+  t.is(beats.silentMs('node-2'), null);
+  beats.stop();
+});
+
+test('when all fall silent together it is rather this one that is alone', async t => {
+  const { clock, dead, beats, peers } = hearing();
+  beats.listenTo(peers('node-2', 'node-3'));
+  await clock.advance(5100);
+  dead.add('node-2').add('node-3');
+  await clock.advance(1000);
+  t.false(beats.alone());
+  t.true(beats.alone(900), 'sooner, for who has to decide sooner');
+  await clock.advance(1000);
+  t.true(beats.alone());
+});
+
+test('of one node alone nothing can be said about oneself', async t => {
+  const { clock, dead, beats, peers } = hearing();
+  beats.listenTo(peers('node-2'));
+  dead.add('node-2');
+  await clock.advance(5000);
+  t.true(beats.silentMs('node-2')! > 2000);
+  t.false(beats.alone());
+});
+
+test('who is not listened to any more is not known, and one at another address is another', async t => {
+  const { clock, dead, beats, peers, streams } = hearing();
+  beats.listenTo(peers('node-2', 'node-3'));
+  await clock.advance(1000);
+  t.is(streams(), 2);
+  dead.add('node-2');
+  beats.listenTo(new Map([['node-2', { host: 'elsewhere', port: 7400 }]]));
+  await clock.advance(5000);
+  t.is(streams(), 1);
+  t.is(beats.silentMs('node-2'), null);
+  t.is(beats.silentMs('node-3'), null);
+  beats.stop();
+  await clock.advance(1000);
+  t.is(streams(), 0);
+  t.is(clock.pending, 0);
+});
+
+test('listening to the same again goes on as before', async t => {
+  const { clock, beats, peers, streams } = hearing();
+  for (let times = 0; times < 10; times++) {
+    beats.listenTo(peers('node-2'));
+    await clock.advance(100);
+  }
+  t.is(streams(), 1);
+  beats.stop();
+});
