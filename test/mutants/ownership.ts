@@ -12,6 +12,7 @@ export interface Mutant {
 const holdings = { file: 'src/agent/holdings.ts', test: 'test/agent/holdings.test.ts' };
 const session = { file: 'src/store/session.ts', test: 'test/store/session.test.ts' };
 const lostStore = { test: 'test/agent/lost-store.test.ts' };
+const evidence = { test: 'test/agent/evidence.test.ts' };
 const keeper = { file: 'src/agent/session-keeper.ts', test: 'test/agent/session-keeper.test.ts' };
 
 export const mutants: Mutant[] = [
@@ -229,5 +230,26 @@ export const mutants: Mutant[] = [
     name: 'rule 10: a release that was refused counts as done',
     search: "if (result.kind === 'refused') {",
     replace: 'if (result.revision < 0n) {',
+  },
+  {
+    ...evidence,
+    name: 'rule 12: one witness will do',
+    file: 'src/agent/evidence.ts',
+    search: 'const FEWEST_WITNESSES = 2;',
+    replace: 'const FEWEST_WITNESSES = 1;',
+  },
+  {
+    ...evidence,
+    name: 'rule 12: an instance that answers is taken',
+    file: 'src/agent/evidence.ts',
+    search: 'return witnesses(world, nodes, node, `running:${instance}`);',
+    replace: "return witnesses(world, nodes, node, 'capacity');",
+  },
+  {
+    ...evidence,
+    name: 'rule 12: the evidence may be gone when it is taken',
+    file: 'src/agent/holdings.ts',
+    search: "...evidence.map(({ name, revision }) => ({ kind: 'assessments' as const, name, revision })),",
+    replace: '',
   },
 ];
