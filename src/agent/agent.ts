@@ -183,7 +183,7 @@ export class Agent {
       log,
       refuses: wanted => this.#refuses(wanted),
     }));
-    this.#beats = new Beats({ peers: parts.peers, clock, onSilence: () => assessments.wake() });
+    this.#beats = new Beats({ peers: parts.peers, clock, onChange: () => assessments.wake() });
     const assessments = assessLoop({
       node,
       intervalMs: config.probeIntervalSeconds * 1000,

@@ -18,13 +18,14 @@ interface Heard {
 export class Beats {
   readonly #peers: Peers;
   readonly #clock: Clock;
-  readonly #onSilence: () => void;
+  readonly #onChange: () => void;
   readonly #heard = new Map<NodeName, Heard>();
 
-  constructor(options: { peers: Peers; clock: Clock; onSilence: () => void }) {
+  /** `onChange`: somebody has been silent for too long, or is heard again. */
+  constructor(options: { peers: Peers; clock: Clock; onChange: () => void }) {
     this.#peers = options.peers;
     this.#clock = options.clock;
-    this.#onSilence = options.onSilence;
+    this.#onChange = options.onChange;
   }
 
   /** To exactly these from now on. A node that is new to it counts as heard a moment ago. */
@@ -78,13 +79,15 @@ export class Beats {
 
   #beat(heard: Heard): void {
     if (heard.abort.signal.aborted) return;
+    const silentMs = this.#clock.now() - heard.lastMs;
     heard.lastMs = this.#clock.now();
     this.#arm(heard);
+    if (silentMs >= SILENT_AFTER_MS) this.#onChange();
   }
 
   #arm(heard: Heard): void {
     heard.cancel();
-    heard.cancel = this.#clock.after(SILENT_AFTER_MS, this.#onSilence);
+    heard.cancel = this.#clock.after(SILENT_AFTER_MS, this.#onChange);
   }
 
   #end(heard: Heard): void {
