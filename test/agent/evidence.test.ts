@@ -133,3 +133,17 @@ test('rule 12: who is taken from while its session lives goes on until the other
   await cluster.advance(1000);
   t.is(cluster.events('subject-taken').length, 1);
 });
+
+test('rule 12: who is heard again is a candidate again within a second', async t => {
+  const cluster = new SimCluster();
+  await cluster.start();
+  await cluster.advance(10_000);
+  const node = cluster.node('node-3');
+  const excluded = (): boolean =>
+    cluster.assessments('node-3/capacity').some(said => said.unreachable === true);
+  node.offline = true;
+  await cluster.until(excluded, 5000);
+  node.offline = false;
+  await cluster.until(() => !excluded(), 1000);
+  t.pass();
+});
