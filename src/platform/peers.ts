@@ -34,14 +34,12 @@ export interface PeerListener {
 
 /** As they are at the start: renewed files are taken up by the next start of the agent. @throws Error naming the file */
 export async function readPeerCredentials(files: TlsFiles): Promise<PeerCredentials> {
-  const [ca, cert, key] = await Promise.all(
-    (['ca', 'cert', 'key'] as const).map(name =>
-      readFile(files[name], 'utf8').catch((error: unknown) => {
-        throw new Error(`can't read peer.tls.${name}: ${(error as Error).message}`, { cause: error });
-      }),
-    ),
-  );
-  return { ca: ca ?? '', cert: cert ?? '', key: key ?? '' };
+  const read = (name: keyof TlsFiles): Promise<string> =>
+    readFile(files[name], 'utf8').catch((error: unknown) => {
+      throw new Error(`can't read peer.tls.${name}: ${(error as Error).message}`, { cause: error });
+    });
+  // One after the other: of several that can't be read, the first is named.
+  return { ca: await read('ca'), cert: await read('cert'), key: await read('key') };
 }
 
 /** Where other agents reach this one: artifacts, and the output of instances. @throws Error when the port is taken */
