@@ -2,6 +2,7 @@ import type { InstantMs, NodeName, Subject } from '../model/ids.ts';
 import type { FreeInstance, PlaceableNode, Ranking } from '../model/placement.ts';
 import { dueClaims } from '../ownership/claims.ts';
 import { rank } from '../placement/rank.ts';
+import { reservation } from '../placement/reservation.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Store } from '../ports/store.ts';
@@ -51,7 +52,7 @@ export function claimLoop(options: ClaimLoopOptions): Loop {
       const session = keeper.current();
       if (!session || !world.synced() || world.staleMs() > TOO_STALE_MS) return 500;
       await options.holdings.discover(session, world.owners.all());
-      const { free, nodes, placed } = placementInputs(world);
+      const { free, nodes, placed } = withOwnClaims(options, placementInputs(world));
       const settlingMs = placed.length === 0 ? SETTLE_MS - keeper.sinceOpenedMs() : 0;
       if (settlingMs > 0) return settlingMs;
       keepTime(freeSinceMs, new Set(free.map(instance => instance.subject)), clock.now());
@@ -67,6 +68,30 @@ export function claimLoop(options: ClaimLoopOptions): Loop {
       return wakeInMs;
     },
   });
+}
+
+/**
+ * Own claims count from when they are made. Were they free until the mirror shows them, what is left would be shared out
+ * anew among those that do not show yet, and this node take more than its share.
+ */
+function withOwnClaims(
+  { node, holdings }: ClaimLoopOptions,
+  { free, nodes, placed }: ReturnType<typeof placementInputs>,
+): ReturnType<typeof placementInputs> {
+  const held = holdings.held();
+  const own = free.filter(({ subject }) => held.has(subject));
+  return {
+    nodes,
+    free: free.filter(({ subject }) => !held.has(subject)),
+    placed: [
+      ...placed,
+      ...own.map(({ instance, spec, process }) => ({
+        instance,
+        node,
+        reserves: reservation(spec, process),
+      })),
+    ],
+  };
 }
 
 /**

@@ -1,6 +1,7 @@
 import test from 'ava';
 import { claimLoop } from '../../src/agent/claim-loop.ts';
 import { Holdings } from '../../src/agent/holdings.ts';
+import { sessionRecord } from '../support/store-worlds.ts';
 import { SimCluster, webApp } from '../support/sim-cluster.ts';
 import { appRecord, member } from './helpers.ts';
 
@@ -132,6 +133,39 @@ test('a node takes no more than it has, though its mirror has not caught up with
   await cluster.advance(20_000);
   t.is(Object.keys(cluster.etcd.contents('owners')).length, 2);
   t.is(cluster.events('instance-unplaced').length, 1);
+});
+
+test('a node takes its share once, though its mirror shows only some of its own claims yet', async t => {
+  for (const shown of [0, 1, 2]) {
+    const one = await member();
+    const { clock, etcd, store, ledger, random, world, node } = one;
+    for (const other of ['node-2', 'node-3'])
+      etcd.put(
+        'sessions',
+        `${other}/first`,
+        sessionRecord({
+          node: other,
+          incarnation: 'first',
+          roles: ['apps'],
+          peer: { host: other, port: 7400 },
+        }),
+      );
+    await clock.advance(SETTLED_MS);
+    const holdings = new Holdings({ node, store, clock, random, ledger });
+    const loop = claimLoop({ ...one, holdings, refuses: () => null });
+    loop.start();
+    const get = world.owners.get.bind(world.owners);
+    const isShown = (subject: string) => subject === [...holdings.held().keys()].sort()[shown];
+    world.owners.get = subject => (isShown(subject) ? get(subject) : undefined);
+    etcd.put('apps', 'blog', appRecord(webApp(9)));
+    // Far from a stagger: nobody's turn but its own has come.
+    for (let round = 0; round < 5; round++) {
+      loop.wake();
+      await clock.settle();
+    }
+    t.is(Object.keys(etcd.contents('owners')).length, 3, `while its ${shown + 1}. claim shows`);
+    await loop.stop();
+  }
 });
 
 test('removing an app asks its owners: owner keys go when they have released them, and the app with the last', async t => {
