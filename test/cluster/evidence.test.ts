@@ -28,10 +28,7 @@ test.serial('an agent that is gone while its instances answer loses nothing', as
   );
   await node.start();
   await node.ready();
-  await until('it is heard again', async () => {
-    const { items } = await cluster.api.assessments({ promiser: 'node-2' });
-    return items.every(({ unreachable }) => !unreachable);
-  });
+  await heardAgain('node-2');
   t.deepEqual(
     (await cluster.ready('shop', 3)).map(({ pid }) => pid),
     before.map(({ pid }) => pid),
@@ -58,6 +55,8 @@ test.serial('a frozen node whose instance was taken gives up its own copy when i
   const node = cluster.node('node-3');
   await node.start();
   await node.ready();
+  // Until then it is no candidate.
+  await heardAgain('node-3');
   await cluster.api.scale('shop', { web: 6 });
   const before = await cluster.ready('shop', 6, all => all.some(instance => instance.node === 'node-3'));
   const frozen = before.filter(instance => instance.node === 'node-3');
@@ -72,3 +71,10 @@ test.serial('a frozen node whose instance was taken gives up its own copy when i
   );
   t.is((await cluster.ready('shop', 6)).length, 6);
 });
+
+function heardAgain(node: string): Promise<void> {
+  return until(`${node} is heard again`, async () => {
+    const { items } = await cluster.api.assessments({ promiser: node });
+    return items.every(({ unreachable }) => !unreachable);
+  });
+}
