@@ -23,6 +23,9 @@ export function drivers(parts: { process: Driver; static: Driver }): Driver {
     stop: async (unit, graceSeconds) => {
       await Promise.all(all.map(part => part.stop(unit, graceSeconds)));
     },
+    fence: async (unit, token) => {
+      await Promise.all(all.map(part => part.fence(unit, token)));
+    },
     forget: async unit => {
       await Promise.all(all.map(part => part.forget(unit)));
     },

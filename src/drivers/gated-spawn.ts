@@ -19,22 +19,28 @@ export interface Gated {
  */
 const GATE = 'read -r go <&3 || exit 125; exec 3<&-; exec /bin/sh -c "$1"';
 
+/** A command behind its gate. */
+export function gatedCommand(command: string): [file: string, ...args: string[]] {
+  return ['/bin/sh', '-c', GATE, 'hop3', command];
+}
+
 /** Failures for want of something that may be there later. */
 const PASSING = new Set(['EAGAIN', 'ENOMEM', 'EMFILE', 'ENFILE', 'ENOSPC', 'EDQUOT', 'EIO']);
 
 /**
- * Spawns in a session of its own, in one turn of the event loop; the promise is only for failures that take longer.
- * @throws DriverError
+ * Spawns a command that has a gate, in a session of its own and in one turn of the event loop; the promise is only for
+ * failures that take longer. @throws DriverError
  */
 export function spawnGated(
   launch: Launch,
+  [file, ...args]: [file: string, ...args: string[]],
   files: OutputFiles,
   user: { uid: number; gid: number } | undefined,
 ): Gated | Promise<never> {
   let output;
   try {
     output = openOutput(files, user);
-    const child = spawn('/bin/sh', ['-c', GATE, 'hop3', launch.process.command], {
+    const child = spawn(file, args, {
       cwd: launch.directory,
       env: launch.env,
       detached: true,

@@ -5,13 +5,15 @@ import type { Clock } from '../ports/clock.ts';
 import { DriverError, type Driver, type DriverUnit, type Launch } from '../ports/driver.ts';
 import type { Log } from '../ports/log.ts';
 import { cgroups, enterGroups, removeGroups, type Cgroups, type Enforceable } from './cgroups.ts';
-import { spawnGated, type Gated } from './gated-spawn.ts';
+import { gatedCommand, spawnGated, type Gated } from './gated-spawn.ts';
 import { outputDirectory, outputFilesFor, type OutputFiles } from './output-files.ts';
 import { outputKeeper } from './output-keeper.ts';
 import type { RotationLimits } from './output-pieces.ts';
 import { readOutput } from './output-reading.ts';
 import { processUnits, type ProcessRecord, type ProcessUnit } from './process-units.ts';
 import { bootId, readStat, sendSignal } from './proc.ts';
+import { processGuard, type ProcessGuard } from './process-guard.ts';
+import { tokenFiles } from './token-files.ts';
 import { groupPrefix, limitGroups, removeLeftGroups } from './unit-limits.ts';
 import { unitRecords } from './unit-records.ts';
 
@@ -27,6 +29,7 @@ export interface ProcessDriverOptions {
 }
 
 export interface ProcessDriver extends Driver {
+  readonly guard: ProcessGuard;
   /** Which limits this node can hold an instance to: what it must not take otherwise. */
   limitsEnforceable(): Promise<Enforceable>;
 }
@@ -45,6 +48,9 @@ export function processDriver(options: ProcessDriverOptions): ProcessDriver {
   const logs = join(stateDir, 'logs');
   const thisBoot = bootId();
   const closing = new AbortController();
+  const asRoot = process.getuid?.() === 0 && options.user === undefined;
+  const guard = processGuard({ stateDir, bootId: thisBoot, asRoot });
+  const tokens = tokenFiles(join(stateDir, 'tokens'));
   const units = processUnits({
     records: unitRecords<ProcessRecord>(join(stateDir, 'units', 'process'), log),
     bootId: thisBoot,
@@ -61,8 +67,11 @@ export function processDriver(options: ProcessDriverOptions): ProcessDriver {
   });
   output.keep(() => units.all().map(({ record }) => record));
   removeLeftGroups(groups, prefix);
+  tokens.keepOnly(units.all().map(({ record }) => record.unit));
 
   return {
+    guard,
+
     async start(launch) {
       refuseUnstartable(launch);
       const directories = limitGroups(groups, prefix, launch);
@@ -70,10 +79,11 @@ export function processDriver(options: ProcessDriverOptions): ProcessDriver {
       let gated: Gated;
       try {
         // Nothing is awaited between asking and running unless it fails: no moment is wasted.
-        const spawned = spawnGated(launch, files, options.user);
+        const spawned = spawnGated(fenced(launch), commandOf(launch), files, options.user);
         gated = spawned instanceof Promise ? await spawned : spawned;
       } catch (error) {
         removeGroups(directories);
+        tokens.remove(launch.unit);
         throw error;
       }
       try {
@@ -84,6 +94,7 @@ export function processDriver(options: ProcessDriverOptions): ProcessDriver {
       } catch (error) {
         // It has not passed the gate, so this is all there is of it.
         gated.onExit(() => removeGroups(directories));
+        tokens.remove(launch.unit);
         sendSignal(gated.pid, 'SIGKILL');
         throw new DriverError(`can't start ${launch.unit}: ${(error as Error).message}`, {
           retryable: true,
@@ -104,12 +115,18 @@ export function processDriver(options: ProcessDriverOptions): ProcessDriver {
       }
     },
 
+    fence(name, token) {
+      if (units.get(name)?.record.exit === null) tokens.write(name, token);
+      return Promise.resolve();
+    },
+
     async forget(name) {
       const unit = units.get(name);
       if (unit === undefined) return Promise.resolve();
       if (unit.record.exit === null) {
         throw new DriverError(`${name} still runs: stop it first`, { retryable: false });
       }
+      tokens.remove(name);
       units.forget(unit);
     },
 
@@ -144,6 +161,25 @@ export function processDriver(options: ProcessDriverOptions): ProcessDriver {
         retryable: false,
       });
     }
+    if (launch.guarded !== true) return;
+    const untilMs = guard.armedUntilMs();
+    if (untilMs === null || untilMs <= clock.now()) {
+      throw new DriverError(`can't start ${launch.unit}: it is exclusive, and its guard is not armed`, {
+        retryable: true,
+      });
+    }
+  }
+
+  function commandOf({ guarded, process: { command } }: Launch): [file: string, ...args: string[]] {
+    return guarded === true ? guard.command(command) : gatedCommand(command);
+  }
+
+  function fenced(launch: Launch): Launch {
+    if (launch.token == null) return launch;
+    const file = tokens.write(launch.unit, launch.token);
+    const env: Record<string, string> = { ...launch.env, HOP3_FENCING_TOKEN_FILE: file };
+    if (launch.guarded === true) env['HOP3_FENCING_TOKEN'] = launch.token;
+    return { ...launch, env };
   }
 
   function recordOf(launch: Launch, pid: number, files: OutputFiles, directories: string[]): ProcessRecord {
@@ -163,11 +199,12 @@ export function processDriver(options: ProcessDriverOptions): ProcessDriver {
       ...place,
       stopRequested: false,
       exit: null,
+      ...(launch.guarded === true ? { guarded: true } : {}),
     };
   }
 }
 
 function describe({ record }: ProcessUnit): DriverUnit {
-  const { unit, instance, release, version, pid, endpoint, exit } = record;
-  return { unit, instance, release, version, pid, endpoint, exit };
+  const { unit, instance, release, version, pid, endpoint, exit, guarded } = record;
+  return { unit, instance, release, version, pid, endpoint, exit, guarded: guarded === true };
 }

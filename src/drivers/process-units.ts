@@ -1,3 +1,5 @@
+import { constants } from 'node:os';
+
 import type { Limits } from '../model/app-spec.ts';
 import type { UnitExit } from '../model/reconciliation.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -218,12 +220,26 @@ export function processUnits(options: {
   }
 }
 
-function exitOf(record: ProcessRecord, code: number | null, signal: string | null): UnitExit {
+function exitOf(record: ProcessRecord, status: number | null, killedBy: string | null): UnitExit {
+  const { code, signal } =
+    record.guarded === true ? unwrapped(status, killedBy) : { code: status, signal: killedBy };
   const lines = outputOf(record);
   if (ranOutOfMemory(record.cgroups)) {
     lines.push(`out of memory: the kernel killed it at its limit of ${memoryLimitText(record.limits)}`);
   }
   return { code, signal, lastOutput: lines.slice(-LAST_LINES), requested: record.stopRequested };
+}
+
+const SHELL_SIGNAL_BASE = 128;
+
+/** The guard is a shell, and says of a signal what shells say. */
+function unwrapped(
+  code: number | null,
+  signal: string | null,
+): { code: number | null; signal: string | null } {
+  const number = (code ?? 0) - SHELL_SIGNAL_BASE;
+  const name = Object.entries(constants.signals).find(([, value]) => value === number)?.[0];
+  return name === undefined ? { code, signal } : { code: null, signal: name };
 }
 
 /** An exit is told even when the reason can't be. */

@@ -60,6 +60,9 @@ export async function staticDriver(options: { stateDir: string; clock: Clock; lo
       noteExit(served, { code: 0, lastOutput: journalOf(served.record.instance).last(20), requested: true });
     },
 
+    // Static files are nobody's to fence.
+    fence: () => Promise.resolve(),
+
     async forget(unit) {
       const served = units.get(unit);
       if (served === undefined) return Promise.resolve();

@@ -15,6 +15,7 @@ export interface UnitRecord {
   version: string;
   endpoint: Endpoint | null;
   exit: UnitExit | null;
+  guarded?: boolean;
 }
 
 export interface UnitRecords<R extends UnitRecord> {

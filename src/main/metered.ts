@@ -131,6 +131,7 @@ export function meteredDriver(driver: Driver, metrics: Metrics): Driver {
     },
     observe: () => driver.observe(),
     stop: (unit, graceSeconds) => driver.stop(unit, graceSeconds),
+    fence: (unit, token) => driver.fence(unit, token),
     forget: unit => driver.forget(unit),
     onExit: listener => driver.onExit(listener),
     output: (instance, options) => driver.output(instance, options),

@@ -117,6 +117,8 @@ export interface OwnerRecord {
   released: { at: Timestamp; reason: string } | null;
   /** The token, once the record has been written again after it was taken; null = its own modification revision. */
   token: Token | null;
+  /** Held under the guard: dead by the deadline of its session. Absent = redundant. */
+  exclusive?: boolean;
 }
 
 export interface HolderRecord {

@@ -1,5 +1,5 @@
 import type { ProcessSpec, Limits } from '../model/app-spec.ts';
-import type { InstanceId } from '../model/ids.ts';
+import type { InstanceId, Token } from '../model/ids.ts';
 import type { Endpoint } from '../model/node-promise.ts';
 import type { UnitExit } from '../model/reconciliation.ts';
 
@@ -17,6 +17,10 @@ export interface Launch {
   /** Where it listens; null for processes that are not routed. */
   endpoint: Endpoint | null;
   limits: Limits;
+  /** The fencing token it is started under; null = nothing is fenced. */
+  token?: Token | null;
+  /** Exclusive: it must be dead when the guard's deadline has passed, whatever becomes of the agent. */
+  guarded?: boolean;
 }
 
 /** A copy the driver knows, running or ended and not yet forgotten. */
@@ -30,6 +34,8 @@ export interface DriverUnit {
   endpoint: Endpoint | null;
   /** null while it lives. */
   exit: UnitExit | null;
+  /** Whether it was started under the guard. */
+  guarded?: boolean;
 }
 
 /**
@@ -38,8 +44,10 @@ export interface DriverUnit {
  */
 export interface Driver {
   /**
-   * Resolves once the process exists. @throws DriverError when it cannot be started (no such directory, a limit
-   * that cannot be enforced); a command that fails at once is an exit, not an error.
+   * Resolves once the process exists. Adds to its environment `HOP3_FENCING_TOKEN_FILE`, a file that holds the token, and
+   * `HOP3_FENCING_TOKEN` for a guarded one, whose token never changes. @throws DriverError when it cannot be started (no
+   * such directory, a limit that cannot be enforced, guarded while no guard is armed); a command that fails at once is an
+   * exit, not an error.
    */
   start(launch: Launch): Promise<DriverUnit>;
   /** All of them. Cheap enough to be called at every round. */
@@ -49,6 +57,8 @@ export interface Driver {
    * been confirmed. Stopping what has ended, or is not known, is no error.
    */
   stop(unit: string, graceSeconds: number): Promise<void>;
+  /** Puts the token that its owner key has now into the unit's token file. Of a unit that is not known it is no error. */
+  fence(unit: string, token: Token): Promise<void>;
   /** Drops the memory of an ended unit; its output stays readable. */
   forget(unit: string): Promise<void>;
   /** Wakes when any unit ended. Returns how to stop listening. */

@@ -72,8 +72,8 @@ test.serial('a frozen node whose instance was taken gives up its own copy when i
   t.is((await cluster.ready('shop', 6)).length, 6);
 });
 
-function heardAgain(node: string): Promise<void> {
-  return until(`${node} is heard again`, async () => {
+async function heardAgain(node: string): Promise<void> {
+  await until(`${node} is heard again`, async () => {
     const { items } = await cluster.api.assessments({ promiser: node });
     return items.every(({ unreachable }) => !unreachable);
   });

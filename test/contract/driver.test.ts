@@ -68,6 +68,20 @@ const processes: Making = t => {
   };
 };
 
+/** Everything under the guard, armed for longer than any test. */
+const guarded: Making = t => {
+  const stateDir = temporaryDirectory(t);
+  return {
+    async driver() {
+      const driver = processDriverIn(t, stateDir);
+      await driver.guard.arm(clock.now() + 600_000);
+      return { ...driver, start: launch => driver.start({ ...launch, guarded: true }) };
+    },
+    running: async parts => launch({ command: 'echo hello; sleep 300', ...parts }),
+    provokeOutput: async () => 'hello',
+  };
+};
+
 const statics: Making = t => {
   const stateDir = temporaryDirectory(t);
   const directory = join(stateDir, 'site');
@@ -93,7 +107,7 @@ const statics: Making = t => {
   };
 };
 
-const commandWorlds: Record<string, Making> = { fake, process: processes };
+const commandWorlds: Record<string, Making> = { fake, process: processes, 'guarded process': guarded };
 const worlds: Record<string, Making> = { ...commandWorlds, static: statics };
 
 for (const [name, make] of Object.entries(worlds)) {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
 
-import { spawnGated } from '../../src/drivers/gated-spawn.ts';
+import { gatedCommand, spawnGated } from '../../src/drivers/gated-spawn.ts';
 import { outputFilesFor } from '../../src/drivers/output-files.ts';
 import { readStat } from '../../src/drivers/proc.ts';
 import { DriverError } from '../../src/ports/driver.ts';
@@ -20,7 +20,8 @@ function waitsAtGate(pid: number): boolean {
 test('a command does not run before its gate is opened, and then it does', async t => {
   const directory = temporaryDirectory(t);
   const files = outputFilesFor(directory, 'unit', clock.timestamp());
-  const gated = await spawnGated(launch({ command: ': > ran; exit 7', directory }), files, undefined);
+  const command = gatedCommand(': > ran; exit 7');
+  const gated = await spawnGated(launch({ directory }), command, files, undefined);
   const ended = new Promise(resolve => gated.onExit(resolve));
   await until('it waits', () => waitsAtGate(gated.pid));
   t.false(existsSync(join(directory, 'ran')));

@@ -1,4 +1,4 @@
-import type { InstanceId } from '../../src/model/ids.ts';
+import type { InstanceId, InstantMs, Token } from '../../src/model/ids.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import {
   DriverError,
@@ -8,6 +8,7 @@ import {
   type OutputLine,
   type OutputOptions,
 } from '../../src/ports/driver.ts';
+import type { Guard } from '../../src/ports/guard.ts';
 
 /** How a started copy behaves; the default runs until it is asked to stop, and then ends at once. */
 export interface Behaviour {
@@ -35,10 +36,21 @@ export interface FakeWorld {
   units: Map<string, FakeUnit>;
   output: { instance: InstanceId; line: OutputLine }[];
   nextPid: number;
+  /** What the token files of the units hold. */
+  tokens: Map<string, Token>;
+  guard: { untilMs: InstantMs | null; unable: string | null; cancel: () => void };
+  exitListeners: Set<() => void>;
 }
 
 export function fakeWorld(): FakeWorld {
-  return { units: new Map(), output: [], nextPid: 1000 };
+  return {
+    units: new Map(),
+    output: [],
+    nextPid: 1000,
+    tokens: new Map(),
+    guard: { untilMs: null, unable: null, cancel: () => undefined },
+    exitListeners: new Set(),
+  };
 }
 
 const POLL_MS = 200;
@@ -52,7 +64,7 @@ export class FakeDriver implements Driver {
   private readonly clock: Clock;
   private readonly world: FakeWorld;
   private readonly behaviourOf: (launch: Launch) => Behaviour;
-  private readonly listeners = new Set<() => void>();
+  private readonly listening = new Set<() => void>();
   private readonly timers = new Set<() => void>();
   private readonly closing = new AbortController();
 
@@ -68,10 +80,17 @@ export class FakeDriver implements Driver {
     }
     const behaviour = this.behaviourOf(launch);
     if (behaviour.refuses !== undefined) throw behaviour.refuses;
+    const guarded = launch.guarded === true;
+    if (guarded && (this.world.guard.untilMs ?? -Infinity) <= this.clock.now()) {
+      throw new DriverError(`can't start ${launch.unit}: it is exclusive, and its guard is not armed`, {
+        retryable: true,
+      });
+    }
+    if (launch.token != null) this.world.tokens.set(launch.unit, launch.token);
     this.launches.push(launch);
     const { unit, instance, release, version, endpoint } = launch;
     const pid = launch.process.kind === 'static' ? null : this.world.nextPid++;
-    const described = { unit, instance, release, version, pid, endpoint, exit: null };
+    const described = { unit, instance, release, version, pid, endpoint, exit: null, guarded };
     this.world.units.set(unit, { launch, described, behaviour, stopRequested: false, waiting: [] });
     for (const { stream, text } of behaviour.prints ?? []) this.print(unit, stream, text);
     if (behaviour.endsAfterMs !== undefined) {
@@ -97,6 +116,10 @@ export class FakeDriver implements Driver {
     await gone;
   }
 
+  async fence(unit: string, token: Token): Promise<void> {
+    if (this.world.units.get(unit)?.described.exit === null) this.world.tokens.set(unit, token);
+  }
+
   async forget(unit: string): Promise<void> {
     const found = this.world.units.get(unit);
     if (found === undefined) return;
@@ -107,8 +130,13 @@ export class FakeDriver implements Driver {
   }
 
   onExit(listener: () => void): () => void {
-    this.listeners.add(listener);
-    return () => void this.listeners.delete(listener);
+    const stop = (): void => {
+      this.listening.delete(stop);
+      this.world.exitListeners.delete(listener);
+    };
+    this.world.exitListeners.add(listener);
+    this.listening.add(stop);
+    return stop;
   }
 
   async *output(instance: InstanceId, options: OutputOptions): AsyncGenerator<OutputLine> {
@@ -127,21 +155,12 @@ export class FakeDriver implements Driver {
   async close(): Promise<void> {
     this.closing.abort();
     for (const cancel of this.timers) cancel();
+    for (const stop of this.listening) stop();
   }
 
   /** A copy ends now, by itself or by somebody's signal. */
   exit(unit: string, how: { code?: number; signal?: string }): void {
-    const found = this.world.units.get(unit);
-    if (found === undefined || found.described.exit !== null) return;
-    const own = this.world.output.filter(({ line }) => line.unit === unit).map(({ line }) => line.text);
-    found.described.exit = {
-      code: how.code ?? null,
-      signal: how.signal ?? null,
-      lastOutput: own.slice(-20),
-      requested: found.stopRequested,
-    };
-    for (const listener of this.listeners) listener();
-    for (const resolve of found.waiting.splice(0)) resolve();
+    end(this.world, unit, how);
   }
 
   print(unit: string, stream: OutputLine['stream'], text: string): void {
@@ -164,4 +183,58 @@ export class FakeDriver implements Driver {
     });
     this.timers.add(cancel);
   }
+}
+
+/** Kills what is guarded at the deadline, also when its agent is no more. */
+export class FakeGuard implements Guard {
+  private readonly clock: Clock;
+  private readonly world: FakeWorld;
+  /** The next arming fails with this. */
+  failure: Error | null = null;
+
+  constructor(options: { clock: Clock; world: FakeWorld }) {
+    this.clock = options.clock;
+    this.world = options.world;
+  }
+
+  async unable(): Promise<string | null> {
+    return this.world.guard.unable;
+  }
+
+  async arm(deadlineMs: InstantMs): Promise<void> {
+    if (this.failure !== null) throw this.failure;
+    const { clock, world } = this;
+    world.guard.cancel();
+    world.guard.untilMs = deadlineMs;
+    world.guard.cancel = clock.after(Math.max(0, deadlineMs - clock.now()), () => killGuarded(world));
+  }
+
+  armedUntilMs(): InstantMs | null {
+    return this.world.guard.untilMs;
+  }
+
+  async disarm(): Promise<void> {
+    this.world.guard.cancel();
+    this.world.guard.untilMs = null;
+  }
+}
+
+function killGuarded(world: FakeWorld): void {
+  for (const [unit, { described }] of world.units) {
+    if (described.guarded === true) end(world, unit, { signal: 'SIGKILL' });
+  }
+}
+
+function end(world: FakeWorld, unit: string, how: { code?: number; signal?: string }): void {
+  const found = world.units.get(unit);
+  if (found === undefined || found.described.exit !== null) return;
+  const own = world.output.filter(({ line }) => line.unit === unit).map(({ line }) => line.text);
+  found.described.exit = {
+    code: how.code ?? null,
+    signal: how.signal ?? null,
+    lastOutput: own.slice(-20),
+    requested: found.stopRequested,
+  };
+  for (const listener of world.exitListeners) listener();
+  for (const resolve of found.waiting.splice(0)) resolve();
 }

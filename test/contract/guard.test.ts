@@ -1,0 +1,100 @@
+import test, { type ExecutionContext } from 'ava';
+
+import { DriverError, type Driver, type Launch } from '../../src/ports/driver.ts';
+import type { Guard } from '../../src/ports/guard.ts';
+import { clock, exitOf, launch, processDriverIn, temporaryDirectory, unitOf } from '../drivers/helpers.ts';
+import { FakeDriver, FakeGuard, fakeWorld } from '../support/fake-driver.ts';
+
+/** Of one node; made anew it is what an agent finds that follows another. */
+interface World {
+  make(): { driver: Driver; guard: Guard };
+  /** The guard may be late by this: the steps of its clock, and the time that killing takes on a busy machine. */
+  lateMs: number;
+}
+
+const worlds: Record<string, (t: ExecutionContext) => World> = {
+  fake: () => {
+    const world = fakeWorld();
+    return {
+      make: () => ({ driver: new FakeDriver({ clock, world }), guard: new FakeGuard({ clock, world }) }),
+      lateMs: 500,
+    };
+  },
+  process: t => {
+    const stateDir = temporaryDirectory(t);
+    return {
+      make: () => {
+        const driver = processDriverIn(t, stateDir);
+        return { driver, guard: driver.guard };
+      },
+      lateMs: 500,
+    };
+  },
+};
+
+function exclusive(parts: Partial<Launch> = {}): Launch {
+  return launch({ command: 'sleep 300', guarded: true, token: '42', ...parts });
+}
+
+for (const [name, make] of Object.entries(worlds)) {
+  test(`${name}: what is guarded is dead when the deadline has passed, what is not lives on`, async t => {
+    const { driver, guard } = make(t).make();
+    t.is(await guard.unable(), null);
+    const deadlineMs = clock.now() + 700;
+    await guard.arm(deadlineMs);
+    const { unit } = await driver.start(exclusive());
+    const other = await driver.start(launch({ command: 'sleep 300', unit: 'other' }));
+    const exit = await exitOf(driver, unit);
+    t.is(exit.signal, 'SIGKILL');
+    t.false(exit.requested);
+    t.is((await unitOf(driver, other.unit))?.exit, null);
+    await driver.stop(other.unit, 0);
+  });
+
+  test(`${name}: arming it again in time moves the deadline for what runs`, async t => {
+    const { driver, guard } = make(t).make();
+    await guard.arm(clock.now() + 500);
+    const { unit } = await driver.start(exclusive());
+    const firstMs = guard.armedUntilMs()!;
+    await guard.arm(clock.now() + 1500);
+    await clock.sleep(firstMs + 300 - clock.now());
+    t.is((await unitOf(driver, unit))?.exit, null);
+    t.is((await exitOf(driver, unit)).signal, 'SIGKILL');
+    t.true(clock.now() > firstMs + 300);
+  });
+
+  test(`${name}: nothing exclusive starts while it is not armed, or when its time is over`, async t => {
+    const { driver, guard } = make(t).make();
+    await t.throwsAsync(driver.start(exclusive()), {
+      instanceOf: DriverError,
+      message: /guard is not armed/,
+    });
+    await guard.arm(clock.now() - 1);
+    await t.throwsAsync(driver.start(exclusive()), {
+      instanceOf: DriverError,
+      message: /guard is not armed/,
+    });
+    await guard.arm(clock.now() + 5000);
+    await guard.disarm();
+    t.is(guard.armedUntilMs(), null);
+    await t.throwsAsync(driver.start(exclusive()), {
+      instanceOf: DriverError,
+      message: /guard is not armed/,
+    });
+    t.deepEqual(await driver.observe(), []);
+  });
+
+  test(`${name}: it kills though the agent that armed it is gone, and the next one knows until when`, async t => {
+    const world = make(t);
+    const first = world.make();
+    const deadlineMs = clock.now() + 800;
+    await first.guard.arm(deadlineMs);
+    const { unit } = await first.driver.start(exclusive());
+    await first.driver.close();
+    const second = world.make();
+    t.true(Math.abs(second.guard.armedUntilMs()! - deadlineMs) <= 1);
+    t.true((await unitOf(second.driver, unit))?.guarded);
+    await exitOf(second.driver, unit);
+    t.true(clock.now() <= deadlineMs + world.lateMs);
+  });
+}
