@@ -175,10 +175,11 @@ export function processDriver(options: ProcessDriverOptions): ProcessDriver {
   }
 
   function fenced(launch: Launch): Launch {
-    if (launch.token == null) return launch;
-    const file = tokens.write(launch.unit, launch.token);
+    const token = launch.token ?? null;
+    if (token === null) return launch;
+    const file = tokens.write(launch.unit, token);
     const env: Record<string, string> = { ...launch.env, HOP3_FENCING_TOKEN_FILE: file };
-    if (launch.guarded === true) env['HOP3_FENCING_TOKEN'] = launch.token;
+    if (launch.guarded === true) env['HOP3_FENCING_TOKEN'] = token;
     return { ...launch, env };
   }
 

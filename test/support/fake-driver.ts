@@ -86,7 +86,7 @@ export class FakeDriver implements Driver {
         retryable: true,
       });
     }
-    if (launch.token != null) this.world.tokens.set(launch.unit, launch.token);
+    if (launch.token !== undefined && launch.token !== null) this.world.tokens.set(launch.unit, launch.token);
     this.launches.push(launch);
     const { unit, instance, release, version, endpoint } = launch;
     const pid = launch.process.kind === 'static' ? null : this.world.nextPid++;

@@ -1,9 +1,9 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 
-/** Below the ports that the kernel gives to outgoing connections, which would take one before it is listened on. */
-const FIRST = 10_000;
-const COUNT = 10_000;
+/** Above the last port that `fetch` refuses for safety (10080), below those that the kernel gives to outgoing connections, which would take one before it is listened on. */
+const FIRST = 10_100;
+const COUNT = 9_900;
 /** Test files run side by side: each process looks from a place of its own. */
 let next = (process.pid * 131) % COUNT;
 
