@@ -16,7 +16,7 @@ import type { SessionKeeper } from './session-keeper.ts';
 import type { Supervisor } from './supervise-loop.ts';
 import { supervisorOf } from './supervise-loop.ts';
 import { appView, instanceViews, nodeViews, promiseViews, subjectViews } from './views.ts';
-import { placementInputs, wantedOrWhyNot } from './wanted.ts';
+import { placementInputs, wantedOrWhyNot, type HeldDown } from './wanted.ts';
 import type { World } from './world.ts';
 
 /** Answers from an older copy than this are not given as the truth. */
@@ -36,6 +36,8 @@ export interface AdminServiceOptions {
   clock: Clock;
   /** What this node is, before its session shows it. */
   self: () => Omit<NodeView, 'state' | 'remainingMs' | 'reserved' | 'instances' | 'trust'>;
+  /** How long an exclusive subject without an owner must still be left alone. */
+  heldDown: HeldDown;
   doctor: () => Promise<Doctor['checks']>;
   metrics: () => Promise<string>;
   leave: () => Promise<void>;
@@ -181,7 +183,7 @@ export function adminService(options: AdminServiceOptions): Admin {
     },
     followEvents: (filter, signal) => followEvents(store, filter, signal),
     logs: (target, logOptions, signal) => readLogs(options, target, logOptions, signal),
-    explain: target => explain(world, target),
+    explain: target => explain(world, target, options.heldDown),
 
     plan: request => asAdminErrors(() => deployments.plan(request)),
     apply: (request, signal) => deployments.apply(request, signal),
@@ -291,7 +293,7 @@ async function* followEvents(
   }
 }
 
-function explain(world: World, target: string): Explanation {
+function explain(world: World, target: string, heldDown: HeldDown): Explanation {
   const promise = promiseViews(world).find(view => `${view.promiser}/${view.name}` === target);
   if (promise) {
     return {
@@ -314,12 +316,12 @@ function explain(world: World, target: string): Explanation {
       'not-found',
       `"${target}" is neither an instance (APP/TYPE/N), a subject nor a promise (NODE/NAME)`,
     );
-  return explainInstance(world, known);
+  return explainInstance(world, known, heldDown);
 }
 
-function explainInstance(world: World, view: InstanceView): Explanation {
+function explainInstance(world: World, view: InstanceView, heldDown: HeldDown): Explanation {
   const subject = subjectOfInstance(view.instance);
-  const inputs = placementInputs(world);
+  const inputs = placementInputs(world, heldDown);
   const wanted = wantedOrWhyNot(world, parseable(view.instance));
   const lines: string[] = [];
   if ('notWanted' in wanted) lines.push(`not wanted: ${wanted.notWanted}`);
@@ -327,6 +329,11 @@ function explainInstance(world: World, view: InstanceView): Explanation {
   if (view.node !== null)
     lines.push(`owned by ${view.node} with token ${view.token ?? 'none'}; it says: ${view.state}`);
   else lines.push(`owned by nobody: ${view.trouble ?? 'never taken'}`);
+  const held = inputs.heldDown.find(({ instance }) => instance === view.instance);
+  if (held) {
+    const seconds = (held.forMs / 1000).toFixed(1);
+    lines.push(`held down: where it ran last it may not be dead before ${seconds} s from now`);
+  }
   if (view.mayStillRun.length > 0) lines.push(`may still run on ${view.mayStillRun.join(', ')}`);
   if (view.node !== null && view.trouble !== null) lines.push(view.trouble);
   if ('notWanted' in wanted)

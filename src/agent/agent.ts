@@ -6,6 +6,7 @@ import type { Admin } from '../ports/admin.ts';
 import type { Artifacts } from '../ports/artifacts.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Driver } from '../ports/driver.ts';
+import type { Guard } from '../ports/guard.ts';
 import type { Host } from '../ports/host.ts';
 import type { LocalState } from '../ports/local-state.ts';
 import type { Log } from '../ports/log.ts';
@@ -13,11 +14,14 @@ import type { Peers } from '../ports/peers.ts';
 import type { Prober } from '../ports/prober.ts';
 import type { Proxy } from '../ports/proxy.ts';
 import type { Random } from '../ports/random.ts';
-import type { Store } from '../ports/store.ts';
+import type { Entry, Session, Store } from '../ports/store.ts';
 import type { Doctor } from '../model/views.ts';
-import { subjectOfInstance } from '../model/ids.ts';
+import { instanceOfSubject, subjectOfInstance } from '../model/ids.ts';
+import { notAdmitted } from '../ownership/admission.ts';
+import { heldDownMs } from '../ownership/hold-down.ts';
 import { reservation } from '../placement/reservation.ts';
 import { overcommitted } from '../promise/conflicts.ts';
+import { Absences } from './absences.ts';
 import { adminService, type AdminServiceOptions } from './admin-service.ts';
 import { assessLoop } from './assess-loop.ts';
 import { Beats } from './beats.ts';
@@ -25,6 +29,7 @@ import { claimLoop } from './claim-loop.ts';
 import { collectLoop } from './collect-loop.ts';
 import { copiesLoop } from './copies-loop.ts';
 import { Deployments } from './deployments.ts';
+import { Exclusive } from './exclusive.ts';
 import { recordExpiries } from './expiries.ts';
 import { Holdings } from './holdings.ts';
 import { InstanceLoop } from './instance-loop.ts';
@@ -39,6 +44,10 @@ import { Supplies } from './supplies.ts';
 import { Supervisor } from './supervise-loop.ts';
 import { wantedOrWhyNot, type WantedInstance } from './wanted.ts';
 import { World } from './world.ts';
+
+const RESUMED_AGAIN_MS = 200;
+/** How soon it is looked again whether a copy here that this node does not own any more is dead. */
+const RUNS_HERE_MS = 300;
 
 export interface AgentParts {
   config: NodeConfig;
@@ -55,6 +64,9 @@ export interface AgentParts {
   state: LocalState;
   host: Host;
   driver: Driver;
+  guard: Guard;
+  /** Why this machine can't guard anything exclusive; null = it can. */
+  guardMissing: string | null;
   prober: Prober;
   artifacts: AdminServiceOptions['artifacts'];
   peers: Peers;
@@ -73,6 +85,7 @@ export class Agent {
   readonly admin: Admin;
   readonly #parts: AgentParts;
   readonly #world: World;
+  readonly #absences: Absences;
   readonly #ledger: Ledger;
   readonly #keeper: SessionKeeper;
   readonly #holdings: Holdings;
@@ -100,6 +113,7 @@ export class Agent {
       cpu: config.capacity.cpu ?? whole.cpu,
     };
     const world = (this.#world = new World(store));
+    const absences = (this.#absences = new Absences(world, clock));
     const ledger = (this.#ledger = new Ledger({ node, store, clock, log }));
     const keeper = (this.#keeper = new SessionKeeper({
       store,
@@ -133,6 +147,15 @@ export class Agent {
       driver,
       prober,
       starter,
+      exclusive: copies =>
+        new Exclusive({
+          guard: parts.guard,
+          session: () => keeper.current(),
+          holdsAny: () => [...holdings.held().values()].some(({ exclusive }) => exclusive),
+          clock,
+          log,
+          ...copies,
+        }),
       ledger,
       clock,
       log,
@@ -181,7 +204,8 @@ export class Agent {
       holdings,
       clock,
       log,
-      refuses: wanted => this.#refuses(wanted),
+      refuses: (wanted, session) => this.#refuses(wanted, session),
+      heldDown: owner => this.#heldDown(owner),
     }));
     this.#beats = new Beats({ peers: parts.peers, clock, onChange: () => assessments.wake() });
     const assessments = assessLoop({
@@ -208,7 +232,17 @@ export class Agent {
       onFetched: () => this.#undertakingsChanged(),
     });
     const requests = requestLoop({ node, world, store, holdings, instances, ledger, clock, log });
-    this.#supervisor = new Supervisor({ node, world, store, keeper, ledger, random, clock, log });
+    this.#supervisor = new Supervisor({
+      node,
+      world,
+      store,
+      keeper,
+      ledger,
+      heldDown: owner => this.#heldDown(owner),
+      random,
+      clock,
+      log,
+    });
     const proxyLoop = parts.proxy ? [new ProxyLoop({ world, proxy: parts.proxy, clock, log })] : [];
     this.#others = [claims, promises, assessments, requests, this.#supervisor, collect, copies, ...proxyLoop];
     this.#unlisten = [
@@ -220,7 +254,11 @@ export class Agent {
       world.onChange(['apps', 'sessions', 'promises'], () => copies.wake()),
       world.onChange(['requests'], () => requests.wake()),
       world.onChange(['supervisor', 'sessions'], () => this.#supervisor.wake()),
+      world.onChange(['owners', 'sessions'], () => absences.look()),
       holdings.onChange(() => instances.wake()),
+      // Armed as soon as something exclusive is held, and again with every renewal.
+      holdings.onChange(() => void instances.exclusive.renew()),
+      keeper.onRenewed(() => void instances.exclusive.renew()),
       holdings.onChange(() => claims.wake()),
       keeper.onChange(() => {
         void this.#sessionChanged().finally(() => {
@@ -238,6 +276,7 @@ export class Agent {
       store,
       keeper,
       supervisor: this.#supervisor,
+      heldDown: owner => this.#heldDown(owner),
       deployments: this.#deployments,
       artifacts,
       driver,
@@ -259,7 +298,8 @@ export class Agent {
     const { driver, log } = this.#parts;
     await this.#refreshArtifacts();
     for (const unit of await driver.observe()) {
-      if (unit.exit === null) this.#holdings.remember(unit.instance, subjectOfInstance(unit.instance));
+      if (unit.exit === null && unit.guarded !== true)
+        this.#holdings.remember(unit.instance, subjectOfInstance(unit.instance));
     }
     void this.#world.ready(this.#stop.signal).then(
       () => {
@@ -300,6 +340,7 @@ export class Agent {
       details: { incarnation, at: clock.timestamp() },
     });
     await this.#ledger.flush();
+    await this.#parts.guard.disarm();
     await this.#keeper.stop({ leave: true });
     await this.#close();
   }
@@ -321,22 +362,56 @@ export class Agent {
   }
 
   async #sessionChanged(): Promise<void> {
+    const { exclusive } = this.#instances;
     if (this.#keeper.state === 'ConnectionLost') {
       this.#holdings.lose();
+      exclusive.lose(
+        `the session of this node is lost: ${this.#keeper.lostReason ?? 'for an unknown reason'}`,
+      );
       return;
     }
     const session = this.#keeper.current();
-    if (session?.resumed === true) {
-      await this.#holdings.resume(session).catch((error: unknown) => {
-        // What this incarnation owns is free for nobody, goes on as it is, and is discovered by the claim loop.
-        this.#parts.log.warn('what this node owns could not be read yet', { error });
-      });
+    if (session?.resumed !== true) exclusive.settle();
+    else if (await this.#resume(session)) exclusive.settle();
+    await exclusive.renew();
+  }
+
+  /** What a resumed session owns; false when it ended before that could be read. */
+  async #resume(session: Session): Promise<boolean> {
+    const { clock, log } = this.#parts;
+    while (session.valid()) {
+      try {
+        await this.#holdings.resume(session);
+        return true;
+      } catch (error) {
+        // What this incarnation owns is free for nobody, and goes on as it is.
+        log.warn('what this node owns could not be read yet and is asked for again', { error });
+        await clock.sleep(RESUMED_AGAIN_MS, this.#stop.signal);
+        if (this.#stop.signal.aborted) return false;
+      }
     }
+    return false;
+  }
+
+  /** Only what nobody runs any more is taken: neither its owner, nor this node before its session was lost. */
+  #heldDown(owner: Entry<'owners'>): number {
+    const { config, clock } = this.#parts;
+    const { value } = owner;
+    const instance = instanceOfSubject(owner.name);
+    const looked = this.#instances.statuses() !== null;
+    if (!looked || (instance !== null && this.#instances.runs(instance))) return RUNS_HERE_MS;
+    const ownDead = value.node === config.name && this.#keeper.wasOwn(value.incarnation);
+    this.#absences.look();
+    return heldDownMs(value, this.#absences.sinceMs(value.node, value.incarnation), clock.now(), ownDead);
   }
 
   /** The authority on itself: what it holds by its own transactions, and what its machine can do. */
-  #refuses({ instance, spec, process }: WantedInstance): string | null {
-    const unable = this.#parts.unableTo(spec);
+  #refuses({ instance, spec, process }: WantedInstance, session: Session): string | null {
+    const unable =
+      this.#parts.unableTo(spec) ??
+      (process.exclusive
+        ? (this.#parts.guardMissing ?? notAdmitted(session.ttlSeconds, process.stopTimeoutSeconds))
+        : null);
     if (unable !== null) return unable;
     const node = this.#parts.config.name;
     const held = [...this.#holdings.held().values()].flatMap(holding => {

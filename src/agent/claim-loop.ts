@@ -5,12 +5,12 @@ import { rank } from '../placement/rank.ts';
 import { reservation } from '../placement/reservation.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
-import type { Store } from '../ports/store.ts';
+import type { Session, Store } from '../ports/store.ts';
 import { evidenceAgainst } from './evidence.ts';
 import type { Holdings } from './holdings.ts';
 import { Loop } from './loop.ts';
 import type { SessionKeeper } from './session-keeper.ts';
-import { placementInputs, wantedOrWhyNot, type WantedInstance } from './wanted.ts';
+import { placementInputs, wantedOrWhyNot, type HeldDown, type WantedInstance } from './wanted.ts';
 import type { World } from './world.ts';
 
 /**
@@ -35,7 +35,8 @@ export interface ClaimLoopOptions {
   clock: Clock;
   log: Log;
   /** The node's own last word: why it will not take an instance of that app, or null. */
-  refuses: (wanted: WantedInstance) => string | null;
+  refuses: (wanted: WantedInstance, session: Session) => string | null;
+  heldDown: HeldDown;
 }
 
 /** Takes what is free and ranks this node first, or whose better candidates have let their turn pass. */
@@ -52,7 +53,8 @@ export function claimLoop(options: ClaimLoopOptions): Loop {
       const session = keeper.current();
       if (!session || !world.synced() || world.staleMs() > TOO_STALE_MS) return 500;
       await options.holdings.discover(session, world.owners.all());
-      const { free, nodes, placed } = withOwnClaims(options, placementInputs(world));
+      const inputs = placementInputs(world, options.heldDown);
+      const { free, nodes, placed } = withOwnClaims(options, inputs);
       const settlingMs = placed.length === 0 ? SETTLE_MS - keeper.sinceOpenedMs() : 0;
       if (settlingMs > 0) return settlingMs;
       keepTime(freeSinceMs, new Set(free.map(instance => instance.subject)), clock.now());
@@ -65,19 +67,19 @@ export function claimLoop(options: ClaimLoopOptions): Loop {
       );
       await Promise.all(now.map(ranking => claim(options, ranking)));
       await finishRemovals(options);
-      return wakeInMs;
+      const wakes = [...(wakeInMs === null ? [] : [wakeInMs]), ...inputs.heldDown.map(({ forMs }) => forMs)];
+      return wakes.length === 0 ? null : Math.min(...wakes);
     },
   });
 }
+
+type Placement = Pick<ReturnType<typeof placementInputs>, 'free' | 'nodes' | 'placed'>;
 
 /**
  * Own claims count from when they are made. Were they free until the mirror shows them, what is left would be shared out
  * anew among those that do not show yet, and this node take more than its share.
  */
-function withOwnClaims(
-  { node, holdings }: ClaimLoopOptions,
-  { free, nodes, placed }: ReturnType<typeof placementInputs>,
-): ReturnType<typeof placementInputs> {
+function withOwnClaims({ node, holdings }: ClaimLoopOptions, { free, nodes, placed }: Placement): Placement {
   const held = holdings.held();
   const own = free.filter(({ subject }) => held.has(subject));
   return {
@@ -125,7 +127,7 @@ async function claim(options: ClaimLoopOptions, ranking: Ranking): Promise<void>
   if (!session || holdings.held().has(ranking.subject)) return;
   const wanted = wantedOrWhyNot(world, ranking.instance);
   if ('notWanted' in wanted) return;
-  const refusal = options.refuses(wanted);
+  const refusal = options.refuses(wanted, session);
   if (refusal !== null) {
     await store.commit(
       [{ kind: 'sessions', name: `${node}/${session.incarnation}`, lease: session.lease }],
@@ -154,8 +156,9 @@ async function claim(options: ClaimLoopOptions, ranking: Ranking): Promise<void>
   const known = world.owners.get(ranking.subject);
   const holder = known?.value.released === null ? known.value : null;
   const lives = holder !== null && world.sessions.get(`${holder.node}/${holder.incarnation}`) !== undefined;
-  const evidence = lives ? evidenceAgainst(world, holder.node, ranking.instance) : null;
-  await holdings.acquire(ranking.subject, session, known, reason, evidence);
+  const { exclusive } = wanted.process;
+  const evidence = lives && !exclusive ? evidenceAgainst(world, holder.node, ranking.instance) : null;
+  await holdings.acquire(ranking.subject, session, known, reason, { evidence, exclusive });
 }
 
 /** Remembers since when each subject has been free, as this node saw it. */

@@ -12,6 +12,15 @@ export interface Holding {
   token: Token;
   /** The session it was taken under; when that is no longer this node's, the holding is only remembered. */
   incarnation: string;
+  /** Taken to be run under the guard, and by nobody else at the same time. */
+  exclusive: boolean;
+}
+
+/** How a subject is taken, besides the plain case. */
+export interface Taking {
+  /** Of rule 12, against a redundant subject's owner whose session still lives. */
+  evidence?: Entry<'assessments'>[] | null;
+  exclusive?: boolean;
 }
 
 /**
@@ -67,9 +76,9 @@ export class Holdings {
     }
   }
 
-  /** The session is gone: nothing is owned any more, everything is remembered. */
+  /** The session is gone: nothing is owned any more, and what may run twice for a while is remembered. */
   lose(): void {
-    for (const [subject, holding] of this.#held) this.#former.set(subject, holding);
+    for (const [subject, holding] of this.#held) if (!holding.exclusive) this.#former.set(subject, holding);
     this.#held.clear();
     this.#changed();
   }
@@ -78,8 +87,7 @@ export class Holdings {
   async resume(session: Session): Promise<void> {
     const { entries } = await this.#store.list('owners');
     for (const entry of entries) {
-      if (isOf(entry.value, this.#node, session.incarnation))
-        this.#hold(entry.name, tokenOf(entry), session.incarnation);
+      if (isOf(entry.value, this.#node, session.incarnation)) this.#hold(entry, session.incarnation);
     }
     this.#changed();
   }
@@ -93,7 +101,7 @@ export class Holdings {
       if (!isOf(value, this.#node, session.incarnation) || this.#held.has(name)) continue;
       const entry = await this.#store.get('owners', name);
       if (!entry || !isOf(entry.value, this.#node, session.incarnation) || !session.valid()) continue;
-      this.#hold(name, tokenOf(entry), session.incarnation);
+      this.#hold(entry, session.incarnation);
       this.#changed();
     }
   }
@@ -101,7 +109,7 @@ export class Holdings {
   /** Remembers what runs here without being owned, as after a restart with a new session. */
   remember(instance: InstanceId, subject: Subject): void {
     if (this.#held.has(subject) || this.#former.has(subject)) return;
-    this.#former.set(subject, { subject, instance, token: '0', incarnation: '' });
+    this.#former.set(subject, { subject, instance, token: '0', incarnation: '', exclusive: false });
     this.#changed();
   }
 
@@ -120,11 +128,13 @@ export class Holdings {
     session: Session,
     known: Entry<'owners'> | undefined,
     reason: string,
-    evidence: Entry<'assessments'>[] | null = null,
+    { evidence = null, exclusive = false }: Taking = {},
   ): Promise<boolean> {
     const previous = known?.value ?? null;
     const operation = this.#random.hex(8);
-    const mayStillRun = previous !== null && previous.released === null && previous.node !== this.#node;
+    const unreleased = previous !== null && previous.released === null && previous.node !== this.#node;
+    // What ran under the guard is dead by now: its taker has waited for that (rule 3).
+    const mayStillRun = unreleased && previous.exclusive !== true;
     const record = takenRecord(
       previous,
       {
@@ -134,6 +144,7 @@ export class Holdings {
         ttlSeconds: session.ttlSeconds,
         holder: 'agent',
         operation,
+        exclusive,
       },
       mayStillRun,
     );
@@ -154,7 +165,7 @@ export class Holdings {
     const revision = await this.#commitOwner(subject, record, compares);
     // The wait may have outlived the session; what was written then is taken over by whoever comes next.
     if (revision === null || !session.valid()) return false;
-    this.#hold(subject, String(revision), session.incarnation);
+    this.#hold({ name: subject, value: record, revision }, session.incarnation);
     this.#ledger.note({
       kind: 'subject-acquired',
       subject,
@@ -217,11 +228,13 @@ export class Holdings {
   }
 
   /** What is held is not former any more: nothing is looked after twice. */
-  #hold(subject: Subject, token: Token, incarnation: string): void {
+  #hold(owner: Pick<Entry<'owners'>, 'name' | 'value' | 'revision'>, incarnation: string): void {
+    const subject = owner.name;
     const instance = instanceOfSubject(subject);
     if (instance === null) return;
     this.#former.delete(subject);
-    this.#held.set(subject, { subject, instance, token, incarnation });
+    const exclusive = owner.value.exclusive === true;
+    this.#held.set(subject, { subject, instance, token: tokenOf(owner), incarnation, exclusive });
   }
 
   #changed(): void {

@@ -1,5 +1,5 @@
 import { processOf } from '../model/app-spec.ts';
-import type { InstanceId } from '../model/ids.ts';
+import type { InstanceId, Token } from '../model/ids.ts';
 import { parseInstanceId, subjectOfInstance } from '../model/ids.ts';
 import { versionOf } from '../model/records.ts';
 import type {
@@ -20,12 +20,13 @@ import type { Clock } from '../ports/clock.ts';
 import type { Driver, DriverUnit } from '../ports/driver.ts';
 import type { Log } from '../ports/log.ts';
 import type { Prober } from '../ports/prober.ts';
+import type { Exclusive, ExclusiveOptions } from './exclusive.ts';
 import { HealthChecks, type Watched } from './health.ts';
 import type { Holding, Holdings } from './holdings.ts';
 import type { Ledger } from './ledger.ts';
 import { Loop } from './loop.ts';
 import type { Starter } from './starter.ts';
-import { runningElsewhere, unmetDependencies, wantedOrWhyNot } from './wanted.ts';
+import { runningElsewhere, unmetDependencies, wantedOrWhyNot, type WantedInstance } from './wanted.ts';
 import type { World } from './world.ts';
 
 /** How long a copy that was taken out of traffic finishes what it has, before it is asked to stop. */
@@ -42,6 +43,8 @@ export interface InstanceLoopOptions {
   driver: Driver;
   prober: Prober;
   starter: Starter;
+  /** The right to run what is exclusive, made with this loop's own copies. */
+  exclusive: (copies: Pick<ExclusiveOptions, 'copies' | 'stop' | 'onChange'>) => Exclusive;
   ledger: Ledger;
   clock: Clock;
   log: Log;
@@ -67,6 +70,9 @@ export class InstanceLoop {
   readonly #givenUp = new Map<InstanceId, string>();
   readonly #ending = new AbortController();
   readonly #health: HealthChecks;
+  readonly #exclusive: Exclusive;
+  /** The token that each copy's file holds. */
+  readonly #fenced = new Map<string, Token>();
   readonly #loop: Loop;
   #statuses: InstanceStatus[] | null = null;
   #leaving = false;
@@ -78,6 +84,14 @@ export class InstanceLoop {
       clock: options.clock,
       prober: options.prober,
       tell: (unit, result) => this.#probed(unit, result),
+    });
+    this.#exclusive = options.exclusive({
+      copies: () =>
+        this.units()
+          .filter(unit => unit.guarded === true && alive(unit) && unit.phase.kind !== 'stopping')
+          .map(({ unit, instance }) => ({ unit, stopTimeoutSeconds: this.#graceSeconds(instance) })),
+      stop: ({ unit }, graceSeconds, reason) => this.#stopGuarded(unit, graceSeconds, reason),
+      onChange: () => this.#loop.wake(),
     });
     this.#loop = new Loop({
       name: 'instances',
@@ -127,7 +141,17 @@ export class InstanceLoop {
     this.#stopListening?.();
     this.#ending.abort(new Error('the instance loop is stopping'));
     await this.#loop.stop();
+    this.#exclusive.stop();
     this.#health.stop();
+  }
+
+  /** Whether something of an instance lives here, or is about to. */
+  runs(instance: InstanceId): boolean {
+    return this.#busy.has(instance) || this.units().some(unit => unit.instance === instance && alive(unit));
+  }
+
+  get exclusive(): Exclusive {
+    return this.#exclusive;
   }
 
   /** Asked by the supervisor: the copies of an instance that are there now are replaced, old before new. */
@@ -146,13 +170,14 @@ export class InstanceLoop {
     const { actions, statuses, histories, wakeInMs } = reconcile({
       desired,
       unwanted,
-      units: this.units(),
+      units: this.units().filter(unit => !this.#undecided(unit)),
       histories: [...this.#histories.values()],
       nowMs: clock.now(),
       drainMs: DRAIN_MS,
     });
     this.#histories = new Map(histories.map(history => [history.instance, history]));
     for (const action of actions) this.#begin(action, desired);
+    this.#fence();
     this.#confirmStopped();
     this.#watchHealth(desired);
     this.#tellStatuses(statuses);
@@ -174,6 +199,16 @@ export class InstanceLoop {
     await Promise.all(found.map(unit => this.#adopt(unit)));
     for (const unit of this.#units.keys())
       if (!seen.has(unit) && !this.#busy.has(unit)) this.#units.delete(unit);
+    this.#exclusive.watch();
+  }
+
+  /** A guarded copy that was found here: until it is known whether this node still owns it, its guard alone decides. */
+  #undecided(unit: Unit): boolean {
+    return unit.guarded === true && !this.#exclusive.settled && !this.#holds(unit.instance);
+  }
+
+  #holds(instance: InstanceId): boolean {
+    return this.#options.holdings.held().has(subjectOfInstance(instance));
   }
 
   /** What was found running is asked before anything is said of it: nobody shall take it out of traffic meanwhile. */
@@ -224,7 +259,7 @@ export class InstanceLoop {
     const unowned = new Set(
       [
         ...this.units()
-          .filter(alive)
+          .filter(unit => alive(unit) && !this.#undecided(unit))
           .map(unit => unit.instance),
         ...[...holdings.former().values()].map(holding => holding.instance),
       ].filter(instance => !holdings.held().has(subjectOfInstance(instance))),
@@ -240,14 +275,29 @@ export class InstanceLoop {
       ),
       elsewhere: runningElsewhere(world),
       wanted: new Set([...unowned].filter(instance => !('notWanted' in wantedOrWhyNot(world, instance)))),
+      exclusive: new Set([...unowned].filter(instance => this.#neverTwice(instance))),
     });
     return new Map(copies.map(copy => [copy.instance, copy]));
   }
 
+  #neverTwice(instance: InstanceId): boolean {
+    const wanted = wantedOrWhyNot(this.#options.world, instance);
+    const guarded = this.units().some(
+      unit => unit.instance === instance && unit.guarded === true && alive(unit),
+    );
+    return guarded || (!('notWanted' in wanted) && wanted.process.exclusive);
+  }
+
   /** What runs here without being owned, as after a restart, goes on for as long as it may. */
   #rememberUnowned(surplus: ReadonlyMap<InstanceId, SurplusCopy>): void {
-    for (const { instance, phase } of this.#units.values()) {
-      if (phase.kind === 'exited' || phase.kind === 'stopping' || phase.kind === 'draining') continue;
+    for (const { instance, phase, guarded } of this.#units.values()) {
+      if (
+        guarded === true ||
+        phase.kind === 'exited' ||
+        phase.kind === 'stopping' ||
+        phase.kind === 'draining'
+      )
+        continue;
       if (surplus.get(instance)?.stopNow === false)
         this.#options.holdings.remember(instance, subjectOfInstance(instance));
     }
@@ -300,6 +350,11 @@ export class InstanceLoop {
     const wanted = wantedOrWhyNot(world, holding.instance);
     if ('notWanted' in wanted) return wanted;
     const { record, process, index, spec } = wanted;
+    if (owned && holding.exclusive !== process.exclusive) {
+      return {
+        notWanted: `${process.type} has become ${process.exclusive ? 'exclusive' : 'redundant'}: it is taken anew`,
+      };
+    }
     const version = versionOf(record, process.type);
     const running = runningElsewhere(world).filter(
       other =>
@@ -327,8 +382,7 @@ export class InstanceLoop {
       process.scale,
       [...running, ...own],
     );
-    const unmet = unmetDependencies(world, spec.dependsOn);
-    const heldElsewhere = !owned && this.#ownedByAnother(holding.instance);
+    const waitingFor = this.#waitingFor(holding, wanted, owned);
     return {
       instance: holding.instance,
       subject: holding.subject,
@@ -340,16 +394,28 @@ export class InstanceLoop {
       version,
       artifact: record.artifact,
       token: holding.token,
-      mayStart: unmet.length === 0 && !heldElsewhere,
-      waitingFor:
-        unmet.length > 0
-          ? `waits for ${unmet.join(', ')} to be ready`
-          : heldElsewhere
-            ? 'another node has taken it'
-            : null,
+      mayStart: waitingFor === null,
+      waitingFor,
       mayReplace: turn.allowed && owned,
       replaceWaitsFor: owned ? turn.waitsFor : 'this node does not own it now',
     };
+  }
+
+  /** Why a copy that this node should run may not be started yet; null = it may. */
+  #waitingFor(holding: Holding, { process, spec }: WantedInstance, owned: boolean): string | null {
+    const unmet = unmetDependencies(this.#options.world, spec.dependsOn);
+    if (unmet.length > 0) return `waits for ${unmet.join(', ')} to be ready`;
+    if (!owned && this.#ownedByAnother(holding.instance)) return 'another node has taken it';
+    return process.exclusive ? this.#mayNotRunYet(holding, process.stopTimeoutSeconds) : null;
+  }
+
+  /** Of what is exclusive: not while a copy from when it was redundant may live, and not without an armed guard. */
+  #mayNotRunYet(holding: Holding, stopTimeoutSeconds: number): string | null {
+    const owner = this.#options.world.owners.get(holding.subject);
+    if (!owner || owner.revision < BigInt(holding.token)) return 'waits to see its own claim';
+    const others = owner.value.mayStillRun;
+    if (others.length > 0) return `waits until ${others.join(', ')} has confirmed that its copy is stopped`;
+    return this.#exclusive.whyNotNow(stopTimeoutSeconds);
   }
 
   #ownedByAnother(instance: InstanceId): boolean {
@@ -431,17 +497,44 @@ export class InstanceLoop {
   async #start(target: DesiredInstance, reason: string): Promise<void> {
     const { starter, clock, ledger } = this.#options;
     const previous = this.units().findLast(unit => unit.instance === target.instance && !alive(unit));
-    const started = await starter.start(target, {
-      takenPorts: () =>
-        new Set(this.units().flatMap(unit => (unit.endpoint && alive(unit) ? [unit.endpoint.port] : []))),
-      preferPort: previous?.endpoint?.port ?? null,
-    });
+    const { exclusive, stopTimeoutSeconds } = target.process;
+    const started = await starter.start(
+      target,
+      {
+        takenPorts: () =>
+          new Set(this.units().flatMap(unit => (unit.endpoint && alive(unit) ? [unit.endpoint.port] : []))),
+        preferPort: previous?.endpoint?.port ?? null,
+      },
+      // What it took to fetch and unpack may have outlived the right to run it.
+      () =>
+        !exclusive ||
+        (this.#holds(target.instance) && this.#exclusive.whyNotNow(stopTimeoutSeconds) === null),
+    );
+    if (started === null) return;
     this.#units.set(started.unit, adopted(started, clock.now()));
+    this.#fenced.set(started.unit, target.token);
+    if (exclusive) this.#exclusive.watch();
     ledger.note({
       kind: 'instance-started',
       subject: target.instance,
       message: `${target.instance} started as pid ${started.pid ?? 'none'}: ${reason}`,
       details: { unit: started.unit, pid: started.pid, version: started.version, endpoint: started.endpoint },
+    });
+  }
+
+  /** Not a move of the reconciliation: it cannot wait for a round, nor for a drain. */
+  #stopGuarded(name: string, graceSeconds: number, reason: string): void {
+    const { ledger, log } = this.#options;
+    const unit = this.#units.get(name);
+    if (!unit) return;
+    ledger.note({
+      kind: 'exclusive-stopped',
+      subject: unit.instance,
+      message: `${unit.instance} is stopped: ${reason}`,
+      details: { unit: name, graceSeconds },
+    });
+    this.#stopUnit(unit, graceSeconds, reason).catch((error: unknown) => {
+      log.error('an exclusive copy could not be stopped; its guard will kill it', { unit: name, error });
     });
   }
 
@@ -475,6 +568,24 @@ export class InstanceLoop {
       subject: action.instance,
       message: `${action.instance} could not be started: ${message}`,
     });
+  }
+
+  /** A copy's token file follows the owner key: its subject may have been taken anew while it ran on. */
+  #fence(): void {
+    const { holdings, driver, log } = this.#options;
+    for (const unit of this.#fenced.keys()) if (!this.#units.has(unit)) this.#fenced.delete(unit);
+    for (const unit of this.units().filter(alive)) {
+      const token = holdings.held().get(subjectOfInstance(unit.instance))?.token;
+      if (token === undefined || this.#fenced.get(unit.unit) === token) continue;
+      this.#fenced.set(unit.unit, token);
+      driver.fence(unit.unit, token).catch((error: unknown) => {
+        this.#fenced.delete(unit.unit);
+        log.warn('a fencing token could not be handed over and will be tried again', {
+          unit: unit.unit,
+          error,
+        });
+      });
+    }
   }
 
   #watchHealth(desired: DesiredInstance[]): void {
@@ -570,6 +681,7 @@ function adopted(observed: DriverUnit, nowMs: number): Unit {
     endpoint: observed.endpoint,
     phase: { kind: 'starting' },
     startedMs: nowMs,
+    guarded: observed.guarded === true,
   };
 }
 

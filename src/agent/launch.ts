@@ -34,6 +34,8 @@ export function launchOf(desired: DesiredInstance, place: LaunchPlace): Launch {
     env: environmentOf(spec, desired, place),
     endpoint: place.endpoint,
     limits: spec.limits,
+    token: desired.token,
+    guarded: process.exclusive,
   };
 }
 

@@ -15,7 +15,11 @@ interface SavedSession {
   lease: string;
   ttlSeconds: number;
   bootId: string;
+  /** Incarnations of this very state directory before that one, newest first. */
+  earlier: string[];
 }
+
+const EARLIER_KEPT = 20;
 
 export interface SessionKeeperOptions {
   store: Store;
@@ -33,11 +37,13 @@ export interface SessionKeeperOptions {
 export class SessionKeeper {
   readonly #options: SessionKeeperOptions;
   readonly #listeners = new Set<() => void>();
+  readonly #renewedListeners = new Set<() => void>();
   readonly #stop = new AbortController();
   #session: Session | null = null;
   #state: NodeState = 'Inactive';
   #running: Promise<void> | null = null;
   #lostReason: string | null = null;
+  #own = new Set<string>();
   #openedMs = 0;
 
   constructor(options: SessionKeeperOptions) {
@@ -56,6 +62,17 @@ export class SessionKeeper {
   /** Why the last session was lost; null when none was. */
   get lostReason(): string | null {
     return this.#lostReason;
+  }
+
+  /** Whether an incarnation was this agent's own, or one before it on the same state directory. */
+  wasOwn(incarnation: string): boolean {
+    return this.#own.has(incarnation);
+  }
+
+  /** After each renewal of the session in force. Returns how to stop. */
+  onRenewed(listener: () => void): () => void {
+    this.#renewedListeners.add(listener);
+    return () => this.#renewedListeners.delete(listener);
   }
 
   /** How long this node has been in the cluster with its session; a resumed one counts as always. */
@@ -114,6 +131,7 @@ export class SessionKeeper {
       saved.bootId === bootId &&
       saved.ttlSeconds === record.ttlSeconds &&
       this.#session === null;
+    const earlier = saved === null ? [] : [saved.incarnation, ...saved.earlier].slice(0, EARLIER_KEPT);
     await this.#refuseStrangers(record.node, [saved?.incarnation, this.#session?.incarnation]);
     const session = await store.openSession({
       record,
@@ -125,12 +143,14 @@ export class SessionKeeper {
         lease: session.lease,
         ttlSeconds: record.ttlSeconds,
         bootId,
+        earlier: earlier.filter(incarnation => incarnation !== session.incarnation),
       } satisfies SavedSession);
     } catch (error) {
       // Nobody would know of it any more: it must not be renewed beside the next one.
       await session.detach();
       throw error;
     }
+    this.#own = new Set(earlier);
     const back = this.#state === 'ConnectionLost';
     this.#session = session;
     this.#openedMs = this.#options.clock.now();
@@ -173,6 +193,7 @@ export class SessionKeeper {
       session.onRenewed(() => {
         // A renewal that comes in after the loss brings nothing back: only a new session does.
         if (this.#state === 'Active') this.#move('Renew');
+        for (const listener of this.#renewedListeners) listener();
       });
       session.onLost(reason => {
         if (!signal.aborted) {
@@ -199,13 +220,14 @@ export class SessionKeeper {
 
 function parseSaved(document: unknown): SavedSession | null {
   if (typeof document !== 'object' || document === null) return null;
-  const { incarnation, lease, ttlSeconds, bootId } = document as Record<string, unknown>;
+  const { incarnation, lease, ttlSeconds, bootId, earlier } = document as Record<string, unknown>;
   const whole =
     typeof incarnation === 'string' &&
     typeof lease === 'string' &&
     typeof ttlSeconds === 'number' &&
     typeof bootId === 'string';
-  return whole ? { incarnation, lease, ttlSeconds, bootId } : null;
+  const before = Array.isArray(earlier) ? earlier.filter(each => typeof each === 'string') : [];
+  return whole ? { incarnation, lease, ttlSeconds, bootId, earlier: before } : null;
 }
 
 function aborted(signal: AbortSignal): boolean {

@@ -42,12 +42,20 @@ export class Starter {
     this.#options = options;
   }
 
-  /** @throws DriverError, ArtifactError, or Error when no port is left */
-  async start(desired: DesiredInstance, ports: PortWish): Promise<DriverUnit> {
+  /**
+   * Null = `mayStart`, asked once more when all has been fetched and chosen, says that it may not any more.
+   * @throws DriverError, ArtifactError, or Error when no port is left
+   */
+  async start(
+    desired: DesiredInstance,
+    ports: PortWish,
+    mayStart: () => boolean = () => true,
+  ): Promise<DriverUnit | null> {
     const { driver, random, node, user, world } = this.#options;
     const unpacked = await this.#unpacked(desired);
     const endpoint = desired.process.routed ? await this.#endpoint(ports) : null;
     try {
+      if (!mayStart()) return null;
       return await driver.start(
         launchOf(desired, {
           unit: `${desired.app}.${desired.process.type}.${desired.index}.${desired.version}.${random.hex(3)}`,

@@ -12,7 +12,7 @@ import type { Session, Store } from '../ports/store.ts';
 import type { Ledger } from './ledger.ts';
 import { Loop } from './loop.ts';
 import type { SessionKeeper } from './session-keeper.ts';
-import { placementInputs } from './wanted.ts';
+import { placementInputs, type HeldDown } from './wanted.ts';
 import type { World } from './world.ts';
 
 const EVENTS_KEPT = 5000;
@@ -27,6 +27,7 @@ export interface SuperviseLoopOptions {
   keeper: SessionKeeper;
   ledger: Ledger;
   random: Random;
+  heldDown: HeldDown;
   clock: Clock;
   log: Log;
 }
@@ -214,7 +215,7 @@ export class Supervisor {
   }
 
   #unplaced(nowMs: InstantMs): { subject: Subject; sinceMs: InstantMs; why: string }[] {
-    const { free, nodes, placed } = placementInputs(this.#options.world);
+    const { free, nodes, placed } = placementInputs(this.#options.world, this.#options.heldDown);
     const subjects = new Set(free.map(instance => instance.subject));
     for (const subject of this.#unplacedSinceMs.keys())
       if (!subjects.has(subject)) this.#unplacedSinceMs.delete(subject);

@@ -12,6 +12,7 @@ import type { RunningElsewhere } from '../model/reconciliation.ts';
 import { trustOf } from '../assess/trust.ts';
 import { standing } from '../ownership/standing.ts';
 import { reservation } from '../placement/reservation.ts';
+import type { Entry } from '../ports/store.ts';
 import { evidenceAgainst, unreachableNodes } from './evidence.ts';
 import type { World } from './world.ts';
 
@@ -51,11 +52,19 @@ export function wantedOrWhyNot(world: World, instance: InstanceId): WantedInstan
   return { instance, index, process, spec: record.spec, record };
 }
 
-/** What placement needs to know: who is there, what is taken, what is free. The same on every node. */
-export function placementInputs(world: World): {
+/** How long an exclusive subject must be left alone, in ms; 0 = it may be taken. */
+export type HeldDown = (owner: Entry<'owners'>) => number;
+
+/** What placement needs to know: who is there, what is taken, what is free. The same on every node, but for what is held down. */
+export function placementInputs(
+  world: World,
+  heldDown: HeldDown = () => 0,
+): {
   free: FreeInstance[];
   nodes: PlaceableNode[];
   placed: PlacedInstance[];
+  /** Exclusive instances without an owner that can't be taken yet. */
+  heldDown: { instance: InstanceId; forMs: number }[];
 } {
   const live = world.liveIncarnations();
   const assessments = world.assessments.all().map(entry => entry.value.assessment);
@@ -72,6 +81,7 @@ export function placementInputs(world: World): {
   }));
   const free: FreeInstance[] = [];
   const placed: PlacedInstance[] = [];
+  const held: { instance: InstanceId; forMs: number }[] = [];
   for (const { instance, index, process, spec, record } of wantedInstances(world)) {
     const subject = subjectOfInstance(instance);
     const owner = world.owners.get(subject);
@@ -80,6 +90,11 @@ export function placementInputs(world: World): {
     const lost = holder !== null && !process.exclusive && evidenceAgainst(world, holder, instance) !== null;
     if (holder !== null && !lost) {
       placed.push({ instance, node: holder, reserves: reservation(spec, process) });
+      continue;
+    }
+    const forMs = process.exclusive && owner ? heldDown(owner) : 0;
+    if (forMs > 0) {
+      held.push({ instance, forMs });
       continue;
     }
     free.push({
@@ -97,7 +112,7 @@ export function placementInputs(world: World): {
         .map(entry => ({ node: entry.value.node, reason: entry.value.reason })),
     });
   }
-  return { free, nodes, placed };
+  return { free, nodes, placed, heldDown: held };
 }
 
 /** What the nodes say of their copies, as rollouts and overlaps see it. */

@@ -131,6 +131,8 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
       state: fileState({ stateDir, log }),
       host: systemHost({ name: config.name }),
       driver,
+      guard: processes.guard,
+      guardMissing: await processes.guard.unable(),
       prober: meteredProber(networkProber({ clock }), metrics),
       artifacts,
       peers: httpPeers({ tls: peerTls }),

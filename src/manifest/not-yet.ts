@@ -11,31 +11,21 @@ export interface NotYet {
   hint: string | null;
 }
 
-const guard = 'the ownership guard, which this version does not have yet';
-const exclusive = {
-  message: `exclusive process types need ${guard}`,
-  hint: 'leave it out for processes of which two may run for a short while',
-};
-
-/** Sections of a manifest that are refused when it is read. */
-export const refusedSections: ReadonlyMap<string, { message: string; hint: string | null }> = new Map([
-  ['exclusive', exclusive],
-]);
-
 /** Parts of a spec that are read, and refused when it is applied. */
 export function notYet(spec: AppSpec): NotYet[] {
   const found: NotYet[] = [];
   if (spec.volumes.length > 0) {
-    const message = `a volume makes its app exclusive, and that needs ${guard}`;
+    const message = 'volumes are not in this version yet';
     found.push({ field: 'volumes', message, hint: 'keep the data in a service that the app connects to' });
   }
   if (spec.ports.length > 0) {
-    const message = `a fixed port makes its app exclusive, and that needs ${guard}`;
+    const message = 'fixed ports are not in this version yet';
     found.push({ field: 'ports', message, hint: 'HTTP apps listen on $PORT and need none' });
   }
-  const isTied = spec.volumes.length > 0 || spec.ports.length > 0;
-  if (!isTied && spec.processes.some(process => process.exclusive)) {
-    found.push({ field: 'exclusive', ...exclusive });
+  for (const { type, kind, exclusive } of spec.processes) {
+    if (!exclusive || kind !== 'static') continue;
+    const message = `"${type}" serves static files: it has no process that could be exclusive`;
+    found.push({ field: 'exclusive', message, hint: 'leave it out: two nodes may serve the same files' });
   }
   if (spec.crons.length > 0) {
     const message = 'scheduled commands need the workflow engine, which this version does not have yet';

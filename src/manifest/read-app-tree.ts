@@ -6,11 +6,10 @@ import { commonFindings, manifestFindings } from './cross-checks.ts';
 import { hop3Toml } from './hop3-toml.ts';
 import { findingsOf } from './issues.ts';
 import { nearest } from './nearest.ts';
-import { refusedSections } from './not-yet.ts';
 import { merge, nothingDeclared, type Declared, type ProcessSettings } from './processes.ts';
 import { declaredIn, withDefaultSite } from './run-section.ts';
 import { settingsOf, toSpec, type AppData } from './to-spec.ts';
-import { isTable, listAt, problemsOf, shown, valueAt, type Finding, type Tree } from './tree.ts';
+import { isTable, problemsOf, shown, valueAt, type Finding, type Tree } from './tree.ts';
 import { unsupportedIn } from './unsupported.ts';
 
 /** What a Procfile and an ENV file beside the main file say. */
@@ -41,7 +40,6 @@ export function readAppTree(file: string, tree: Tree, beside: Beside): ReadTree 
           ...commonFindings(tree.data),
           ...manifestFindings(tree.data, declared),
           ...unsupportedIn(tree.data),
-          ...refusedFindings(tree.data),
         ];
   if (all.length > 0) return refused(problemsOf(file, tree, all));
   const data = appManifest.parse(tree.data);
@@ -84,10 +82,4 @@ function kindFindings(data: unknown): Finding[] {
   const close = typeof kind === 'string' ? nearest(kind, ['App', 'Plan']) : null;
   const hint = close === null ? 'App or Plan' : `did you mean "${close}"?`;
   return finding(`${shown(kind)} is not a kind of document`, hint);
-}
-
-function refusedFindings(data: unknown): Finding[] {
-  return [...refusedSections]
-    .filter(([section]) => listAt(data, section).length > 0)
-    .map(([section, { message, hint }]) => ({ path: [section], part: 'key', message, hint }));
 }

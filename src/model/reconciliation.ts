@@ -47,6 +47,8 @@ export interface Unit {
   phase: UnitPhase;
   /** When it was started, by this node's clock (an adopted unit: when it was adopted). */
   startedMs: InstantMs;
+  /** Runs under the guard. */
+  guarded?: boolean;
 }
 
 export type UnitPhase =

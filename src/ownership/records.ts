@@ -8,6 +8,8 @@ export interface Taker {
   ttlSeconds: number;
   holder: string;
   operation: string;
+  /** To be run under the guard. */
+  exclusive: boolean;
 }
 
 /**

@@ -35,7 +35,8 @@ export async function member(parts: { etcd?: FakeEtcd; clock?: FakeClock; node?:
   keeper.start();
   await world.ready(new AbortController().signal);
   await clock.settle();
-  return { clock, etcd, node, log, store, world, ledger, random, state, keeper };
+  const heldDown = (): number => 0;
+  return { clock, etcd, node, log, store, world, ledger, random, state, keeper, heldDown };
 }
 
 export function events(etcd: FakeEtcd, kind?: string): EventRecord[] {

@@ -46,6 +46,7 @@ test('what nobody owns is taken, and the token is the revision it was taken at',
   t.true(await one.take());
   t.deepEqual(one.holdings.held().get(SUBJECT), {
     subject: SUBJECT,
+    exclusive: false,
     instance: INSTANCE,
     token: String(etcd.revision),
     incarnation: one.session.incarnation,

@@ -56,18 +56,20 @@ async function starting(range: [number, number] = [4000, 4003]) {
 
 test('several starts at once get ports of their own', async t => {
   const { starter, desired, wish } = await starting();
-  const units = await Promise.all([0, 1, 2, 3].map(index => starter.start(desired(index), wish())));
+  const units = await Promise.all(
+    [0, 1, 2, 3].map(async index => (await starter.start(desired(index), wish()))!),
+  );
   t.deepEqual(units.map(unit => unit.endpoint?.port).sort(), [4000, 4001, 4002, 4003]);
   t.is(new Set(units.map(unit => unit.unit)).size, 4);
 });
 
 test('the port it had is kept when nobody has it, so that no proxy need be told', async t => {
   const { starter, busy, desired, wish } = await starting();
-  t.is((await starter.start(desired(0), wish({ preferPort: 4002 }))).endpoint?.port, 4002);
+  t.is((await starter.start(desired(0), wish({ preferPort: 4002 })))!.endpoint?.port, 4002);
   busy.add(4003);
-  t.is((await starter.start(desired(1), wish({ preferPort: 4003 }))).endpoint?.port, 4000);
+  t.is((await starter.start(desired(1), wish({ preferPort: 4003 })))!.endpoint?.port, 4000);
   const taken = wish({ preferPort: 4001, takenPorts: () => new Set([4000, 4001]) });
-  t.is((await starter.start(desired(2), taken)).endpoint?.port, 4002);
+  t.is((await starter.start(desired(2), taken))!.endpoint?.port, 4002);
 });
 
 test('when no port is left that is said, and one that is freed is used', async t => {
@@ -75,7 +77,7 @@ test('when no port is left that is said, and one that is freed is used', async t
   busy.add(4000);
   await t.throwsAsync(starter.start(desired(0), wish()), { message: /no free port in 4000-4000/ });
   busy.delete(4000);
-  t.is((await starter.start(desired(0), wish())).endpoint?.port, 4000);
+  t.is((await starter.start(desired(0), wish()))!.endpoint?.port, 4000);
 });
 
 test('a start that failed gives its port back', async t => {
@@ -86,13 +88,13 @@ test('a start that failed gives its port back', async t => {
   };
   await t.throwsAsync(starter.start(desired(0), wish()));
   driver.start = start;
-  t.is((await starter.start(desired(0), wish())).endpoint?.port, 4000);
+  t.is((await starter.start(desired(0), wish()))!.endpoint?.port, 4000);
 });
 
 test('a process that is not routed gets no port', async t => {
   const { starter, desired, wish } = await starting();
   const worker = desired(0, { process: processSpec({ routed: false }) });
-  t.is((await starter.start(worker, wish())).endpoint, null);
+  t.is((await starter.start(worker, wish()))!.endpoint, null);
 });
 
 test('instances of one release unpack it once, and fetch it once from a node that promises to hold it', async t => {

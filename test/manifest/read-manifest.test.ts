@@ -80,14 +80,6 @@ const wrong: [string, string, string[]][] = [
     ['app.yaml:1:7: kind: "Ap" is not a kind of document (did you mean "App"?)'],
   ],
   [
-    'an exclusive process',
-    `${minimal}exclusive: [web]\n`,
-    [
-      'app.yaml:3:1: exclusive: exclusive process types need the ownership guard, which this version does not have yet ' +
-        '(leave it out for processes of which two may run for a short while)',
-    ],
-  ],
-  [
     'a host name in two places',
     `${minimal}domains: {list: [a.example]}\nenv: {HOST_NAME: a.example}\n`,
     ['app.yaml:4:7: env.HOST_NAME: is given beside domains (keep the names in domains.list)'],

@@ -10,6 +10,7 @@ const taker = (node: string) => ({
   ttlSeconds: 10,
   holder: 'agent',
   operation: `op-${node}`,
+  exclusive: false,
 });
 
 test('the first to take it owes nothing to anybody', t => {

@@ -9,7 +9,7 @@ import type { DriverUnit, Launch } from '../../src/ports/driver.ts';
 import type { Host } from '../../src/ports/host.ts';
 import { FakeArtifacts } from './fake-artifacts.ts';
 import { FakeClock } from './fake-clock.ts';
-import { FakeDriver, fakeWorld, type Behaviour, type FakeWorld } from './fake-driver.ts';
+import { FakeDriver, FakeGuard, fakeWorld, type Behaviour, type FakeWorld } from './fake-driver.ts';
 import { FakeLocalState } from './fake-local-state.ts';
 import { FakeLog } from './fake-log.ts';
 import { FakeProber, type Reply } from './fake-prober.ts';
@@ -186,11 +186,14 @@ export class SimNode {
   running = false;
   /** Why its machine can run nothing. */
   unable: string | null = null;
+  /** Why its machine can guard nothing. */
+  unguarded: string | null = null;
   left = false;
   /** True = its network is gone: it reaches no other node and none reaches it. The way to the store is another. */
   offline = false;
   private readonly cluster: SimCluster;
   private readonly units: FakeWorld = fakeWorld();
+  readonly guard: FakeGuard;
   private readonly startedMs = new Map<string, { atMs: number; readyAfterMs: number }>();
   private starts = 0;
 
@@ -202,6 +205,7 @@ export class SimNode {
     this.artifacts = new FakeArtifacts(cluster.network);
     this.proxy = new FakeProxy();
     this.driver = this.newDriver();
+    this.guard = new FakeGuard({ clock: cluster.clock, world: this.units });
   }
 
   /** A new agent on what the machine has. */
@@ -224,6 +228,8 @@ export class SimNode {
       state: this.state,
       host: this.host(),
       driver: this.driver,
+      guard: this.guard,
+      guardMissing: this.unguarded,
       prober: new FakeProber({
         clock,
         otherwise: (host, port) => {
@@ -279,6 +285,7 @@ export class SimNode {
     this.store.setLink('refused');
     await this.cluster.whileTimePasses(this.stop());
     this.units.units.clear();
+    await this.guard.disarm();
   }
 
   reply(port: number): Reply | null {
