@@ -13,6 +13,7 @@ const mayImport = {
   artifacts: ['model/', 'ports/'],
   proxy: ['model/', 'ports/'],
   platform: ['model/', 'ports/'],
+  authority: ['model/', 'ports/'],
   agent: ['model/', 'ports/', ...pureRooms.map(room => `${room}/`)],
   api: ['model/', 'ports/', 'manifest/'],
   // The command line packs a directory before it uploads it: the one thing it shares with the agent's artifacts.
@@ -24,6 +25,7 @@ const hides = {
   store: ['etcd3', '@grpc/grpc-js', 'cockatiel'],
   artifacts: ['tar', 'ignore'],
   platform: ['winston', 'prom-client'],
+  authority: ['@peculiar/x509'],
   api: ['koa', '@koa/router', '@koa/bodyparser', 'zod', '@asteasolutions/zod-to-openapi'],
   cli: ['commander', 'cli-table3', 'picocolors'],
 };

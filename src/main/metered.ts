@@ -59,6 +59,7 @@ export function meteredStore(store: Store, metrics: Metrics, clock: Clock): Stor
     mirror: (kind, prefix) => store.mirror(kind, prefix),
     get: (kind, name) => store.get(kind, name),
     list: (kind, options) => store.list(kind, options),
+    grant: ttlSeconds => store.grant(ttlSeconds),
     describe: () => store.describe(),
     close: () => (closing ??= store.close()),
     async commit(compares, writes) {

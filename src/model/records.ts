@@ -35,6 +35,8 @@ export interface Records {
   supervisor: SupervisorRecord;
   /** name: `<RFC 3339 time>-<node>-<counter>` */
   events: EventRecord;
+  /** name: the hash of a join token; on a lease that ends with it */
+  enrolments: EnrolmentRecord;
 }
 export type Kind = keyof Records;
 
@@ -193,6 +195,17 @@ export interface EventRecord {
   node: NodeName;
   message: string;
   details: Record<string, unknown>;
+}
+
+/** A token that lets one node in, once. */
+export interface EnrolmentRecord {
+  v: 1;
+  /** Who it is for; null = any name that no node has. */
+  node: NodeName | null;
+  issuedBy: NodeName;
+  endsAt: Timestamp;
+  /** Who came with it; null while nobody has. */
+  usedBy: NodeName | null;
 }
 
 /** What an instance must run: the release, and how often it was restarted by request. */

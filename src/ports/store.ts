@@ -67,6 +67,8 @@ export interface Store {
   commit(compares: Compare[], writes: Write[]): Promise<CommitResult>;
   /** Grants a lease and creates (or, with `resume`, re-attaches) the session key. @throws StoreError */
   openSession(options: SessionOptions): Promise<Session>;
+  /** A lease that nobody renews: what is written on it goes when it ends, or a little later. @throws StoreError */
+  grant(ttlSeconds: number): Promise<string>;
   /** Server version, members reachable, known defects: for `doctor` and the log. Never throws. */
   describe(): Promise<StoreDescription>;
   close(): Promise<void>;

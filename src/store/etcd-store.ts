@@ -99,6 +99,10 @@ export class EtcdStore implements Store {
     }
   }
 
+  async grant(ttlSeconds: number): Promise<string> {
+    return (await this.parts.wire.grant(ttlSeconds)).lease;
+  }
+
   async describe(): Promise<StoreDescription> {
     const endpoints = await this.parts.wire.members();
     const versions = new Set(endpoints.map(endpoint => endpoint.version).filter(version => version !== null));
