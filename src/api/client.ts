@@ -15,15 +15,18 @@ import type {
   SupervisorView,
 } from '../model/views.ts';
 import type { EventFilter, Listing } from '../ports/admin.ts';
+import type { EnrolledNode, EnrolmentRequest, IssuedToken } from '../ports/enrolment.ts';
 import { ApiError, type Ask, type ClientOptions, readAll, sender, textOf } from './client-http.ts';
 import { eventsIn, linesIn, type Placed } from './client-stream.ts';
 import type {
+  AuthorityView,
   HeldArtifact,
   InspectedArtifact,
   Plan,
   PromiseDetail,
   Readiness,
   ReceivedArtifact,
+  TokenBody,
 } from './wire.ts';
 
 export { ApiError, ApiUnreachable } from './client-http.ts';
@@ -110,6 +113,11 @@ export interface ApiClient {
   artifacts(signal?: AbortSignal): Promise<Listing<HeldArtifact>>;
   inspectArtifact(digest: string, signal?: AbortSignal): Promise<InspectedArtifact>;
   doctor(signal?: AbortSignal): Promise<Doctor>;
+  /** The authority's certificate. */
+  authority(signal?: AbortSignal): Promise<AuthorityView>;
+  joinToken(request: TokenBody, signal?: AbortSignal): Promise<IssuedToken>;
+  /** A certificate for a new node, for a token that this uses up. */
+  enrol(request: EnrolmentRequest, signal?: AbortSignal): Promise<EnrolledNode>;
   /** Prometheus text. */
   metrics(signal?: AbortSignal): Promise<string>;
 }
@@ -207,6 +215,9 @@ export function apiClient(options: ClientOptions): ApiClient {
     artifacts: signal => get('/v1/artifacts', {}, signal),
     inspectArtifact: (digest, signal) => get(`/v1/artifacts/${part(digest)}/inspect`, {}, signal),
     doctor: signal => get('/v1/doctor', {}, signal),
+    authority: signal => get('/v1/authority', {}, signal),
+    joinToken: (request, signal) => post('/v1/authority/tokens', request, signal),
+    enrol: (request, signal) => post('/v1/authority/enrolments', request, signal),
     metrics: signal => text({ method: 'GET', path: '/metrics', signal }),
   };
 }

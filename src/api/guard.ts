@@ -10,8 +10,11 @@ export interface GuardRules {
   tokens: string[];
 }
 
-/** Liveness says nothing about the cluster, and whoever restarts agents has no token. */
-const OPEN_PATHS = new Set(['/healthz']);
+/**
+ * Liveness says nothing about the cluster, and whoever restarts agents has no token. A new node brings a join token
+ * instead, once it has seen the authority's certificate, which is no secret.
+ */
+const OPEN_PATHS = new Set(['/healthz', '/v1/authority', '/v1/authority/enrolments']);
 const READING = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 /**

@@ -87,8 +87,16 @@ export async function closeServer(server: Server, clock: Clock, graceMs: number)
 
 async function makeServer({ tls }: ListenConfig, handler: RequestListener): Promise<Server> {
   if (tls === null) return http.createServer(LIMITS, handler);
-  const [cert, key] = await Promise.all([readFile(tls.cert), readFile(tls.key)]);
-  const options = { ...LIMITS, cert, key, minVersion: 'TLSv1.2', handshakeTimeout: HANDSHAKE_MS } as const;
+  const [cert, key] = await Promise.all([readFile(tls.cert, 'utf8'), readFile(tls.key)]);
+  // Sent along with the certificate, for clients that know only who signed the signer.
+  const ca = tls.ca === undefined ? '' : await readFile(tls.ca, 'utf8');
+  const options = {
+    ...LIMITS,
+    cert: `${cert}\n${ca}`,
+    key,
+    minVersion: 'TLSv1.2',
+    handshakeTimeout: HANDSHAKE_MS,
+  } as const;
   return https.createServer(options, handler);
 }
 

@@ -115,4 +115,21 @@ export const appSpecBody = z
   })
   .meta({ id: 'AppSpec' }) satisfies z.ZodType<AppSpec>;
 
-export const names = { app: appName, process: processType, digest };
+const node = z
+  .string()
+  .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, 'must be 1 to 63 lower-case letters, digits and hyphens');
+const address = z.union(
+  [
+    z.ipv4(),
+    z.ipv6(),
+    z
+      .string()
+      .max(253)
+      .regex(/^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$/),
+  ],
+  {
+    error: 'must be a host name or an IP address',
+  },
+);
+
+export const names = { app: appName, process: processType, digest, node, address };

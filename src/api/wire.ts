@@ -19,6 +19,7 @@ import type {
   SubjectView,
   SupervisorView,
 } from '../model/views.ts';
+import type { EnrolledNode, EnrolmentRequest, IssuedToken } from '../ports/enrolment.ts';
 import { appSpecBody, names } from './wire-spec.ts';
 
 /**
@@ -152,6 +153,19 @@ const verification = z.discriminatedUnion('method', [
   z.object({ method: z.literal('lease') }),
 ]) satisfies z.ZodType<NodePromise['verify']>;
 
+const nodePromise = z.object({
+  promiser: z.string(),
+  promisee: z.string(),
+  name: z.string(),
+  kind: z.enum(['state', 'action']),
+  polarity: z.enum(['offer', 'accept']),
+  body: promiseBody,
+  given: strings,
+  verify: verification,
+  madeAt: timestamp,
+  completeBy: timestamp.nullable(),
+}) satisfies z.ZodType<NodePromise>;
+
 export const assessment = z
   .object({
     assessor: z.string(),
@@ -161,22 +175,13 @@ export const assessment = z
     evidence: z.string(),
     at: timestamp,
     unreachable: z.literal(true).optional(),
+    answering: nodePromise.optional(),
     trust: z.number(),
   })
   .meta({ id: 'Assessment' }) satisfies z.ZodType<Assessment>;
 
-export const promiseView = z
-  .object({
-    promiser: z.string(),
-    promisee: z.string(),
-    name: z.string(),
-    kind: z.enum(['state', 'action']),
-    polarity: z.enum(['offer', 'accept']),
-    body: promiseBody,
-    given: strings,
-    verify: verification,
-    madeAt: timestamp,
-    completeBy: timestamp.nullable(),
+export const promiseView = nodePromise
+  .extend({
     outcome: z.enum([...outcome.options, 'unassessed']),
     assessments: z.array(assessment),
     observers: strings,
@@ -424,3 +429,60 @@ export const scaleBody = z
 export const restartBody = z
   .strictObject({ process: names.process.nullable().default(null) })
   .meta({ id: 'RestartRequest' });
+
+const fingerprint = z
+  .string()
+  .meta({ description: "SHA-256 over the authority's certificate (DER), base64url without padding." });
+const pem = (of: string) =>
+  z
+    .string()
+    .max(16_384)
+    .meta({ description: `${of}, PEM.` });
+
+/** Whose certificates the nodes of this cluster believe. */
+export interface AuthorityView {
+  certificate: string;
+  fingerprint: string;
+}
+export const authorityView = z
+  .object({ certificate: pem("The authority's certificate"), fingerprint })
+  .meta({ id: 'Authority' }) satisfies z.ZodType<AuthorityView>;
+
+export interface TokenBody {
+  ttlSeconds: number;
+  node: string | null;
+}
+export const tokenBody = z
+  .strictObject({
+    ttlSeconds: z.int().min(60).max(86_400).default(900),
+    node: names.node.nullable().default(null).meta({
+      description: 'Who it is for, which may be a node that is there already; null = any new name.',
+    }),
+  })
+  .meta({ id: 'JoinTokenRequest' }) satisfies z.ZodType<TokenBody>;
+
+export const issuedToken = z
+  .object({ token: z.string(), node: z.string().nullable(), endsAt: timestamp, fingerprint })
+  .meta({ id: 'JoinToken' }) satisfies z.ZodType<IssuedToken>;
+
+export const enrolmentBody = z
+  .strictObject({
+    token: z.string().min(1).max(200),
+    node: names.node,
+    addresses: z.array(names.address).min(1).max(20),
+    request: pem('A PKCS #10 request with an ECDSA key on P-256'),
+  })
+  .meta({ id: 'EnrolmentRequest' }) satisfies z.ZodType<EnrolmentRequest>;
+
+export const enrolledNode = z
+  .object({
+    cluster: z.string(),
+    certificate: pem("The node's certificate"),
+    authority: pem("The authority's certificate"),
+    etcd: z.object({
+      endpoints: strings,
+      authority: z.string().nullable(),
+      asksForPassword: z.boolean(),
+    }),
+  })
+  .meta({ id: 'EnrolledNode' }) satisfies z.ZodType<EnrolledNode>;

@@ -1,4 +1,4 @@
-import type { EtcdConfig, ListenConfig, NodeConfig, TlsFiles } from '../model/node-config.ts';
+import type { EtcdConfig, NodeConfig, ServerTlsFiles } from '../model/node-config.ts';
 import type { Problem } from '../model/problem.ts';
 import { findingsOf } from './issues.ts';
 import { misspeltVariables, overridesFromEnv, overridesFromFlags } from './node-overrides.ts';
@@ -91,11 +91,13 @@ function complete(given: NodeManifest, facts: NodeFacts): NodeConfig {
     etcd: etcdConfig(given.etcd ?? {}),
     leaseTtlSeconds: given['lease-ttl'] ?? 10,
     admin: {
-      ...listenConfig(given.admin?.listen ?? '127.0.0.1:7300', given.admin?.tls),
+      ...requiredAddress(given.admin?.listen ?? '127.0.0.1:7300'),
+      tls: serverTls(given.admin?.tls),
       socket: socket === false ? null : socket,
       tokens: given.admin?.tokens ?? [],
     },
-    peer: listenConfig(given.peer?.listen ?? '127.0.0.1:7400', given.peer?.tls),
+    peer: { ...requiredAddress(given.peer?.listen ?? '127.0.0.1:7400'), tls: given.peer?.tls ?? null },
+    ...(given.authority === undefined ? {} : { authority: given.authority }),
     driver: given.driver ?? 'process',
     proxy: {
       ...requiredAddress(given.proxy?.listen ?? '0.0.0.0:8080'),
@@ -136,8 +138,10 @@ function etcdConfig(given: NonNullable<NodeManifest['etcd']>): EtcdConfig {
   };
 }
 
-function listenConfig(address: string, tls: TlsFiles | undefined): ListenConfig {
-  return { ...requiredAddress(address), tls: tls ?? null };
+function serverTls(given: NonNullable<NodeManifest['admin']>['tls']): ServerTlsFiles | null {
+  if (given === undefined) return null;
+  const { ca, cert, key } = given;
+  return { cert, key, ...(ca === undefined ? {} : { ca }) };
 }
 
 function requiredAddress(text: string): { host: string; port: number } {
@@ -172,10 +176,29 @@ function etcdFindings(data: Table, etcd: EtcdConfig): Finding[] {
   if ((etcd.username === null) !== (etcd.password === null)) {
     findings.push(finding(['etcd'], 'has a username or a password without the other', 'give both or none'));
   }
-  if (etcd.tls !== null && etcd.endpoints.some(endpoint => endpoint.startsWith('http:'))) {
-    findings.push(finding(['etcd', 'endpoints'], 'are not all https, but tls is given', 'https://HOST:2379'));
+  return [...findings, ...endpointFindings(etcd)];
+}
+
+/** Whoever can read or write what goes to etcd owns the cluster. */
+function endpointFindings({ endpoints, tls }: EtcdConfig & { kind: 'endpoints' }): Finding[] {
+  const place = ['etcd', 'endpoints'];
+  const plain = endpoints.filter(endpoint => endpoint.startsWith('http:'));
+  if (tls !== null && plain.length > 0) {
+    return [finding(place, 'are not all https, but tls is given', 'https://HOST:2379')];
   }
-  return findings;
+  const exposed = plain.find(endpoint => !isLoopback(hostOf(endpoint)));
+  if (exposed !== undefined) {
+    const hint = 'https://HOST:2379 and etcd.tls, or an etcd on 127.0.0.1';
+    return [finding(place, `${exposed} is asked over the network: it needs TLS`, hint)];
+  }
+  if (tls === null && plain.length < endpoints.length) {
+    return [finding(place, 'are https, which needs etcd.tls', 'add etcd.tls with ca, cert and key')];
+  }
+  return [];
+}
+
+function hostOf(endpoint: string): string {
+  return (URL.parse(endpoint)?.hostname ?? '').replace(/^\[|\]$/g, '');
 }
 
 function listenFindings({ admin, peer }: NodeConfig): Finding[] {

@@ -32,12 +32,16 @@ const tls = z
   .strictObject({ ca: absolutePath, cert: absolutePath, key: absolutePath })
   .describe('ca, cert and key: absolute paths of PEM files');
 
+const serverTls = z
+  .strictObject({ ca: absolutePath.optional(), cert: absolutePath, key: absolutePath })
+  .describe('cert and key: absolute paths of PEM files; ca, if clients need to see who signed cert');
+
 const etcd = z.strictObject({
   endpoints: z
-    .array(pattern(/^https?:\/\/[^\s/]+\/?$/, 'the address of an etcd member', 'as in http://10.0.0.1:2379'))
+    .array(pattern(/^https?:\/\/[^\s/]+\/?$/, 'the address of an etcd member', 'as in https://10.0.0.1:2379'))
     .min(1)
     .optional()
-    .describe('a list of addresses, as in [http://10.0.0.1:2379]'),
+    .describe('a list of addresses, as in [https://10.0.0.1:2379]'),
   managed: z
     .strictObject({ 'client-port': port.optional(), 'peer-port': port.optional() })
     .optional()
@@ -67,7 +71,7 @@ export const nodeManifest = z
           .union([absolutePath, z.literal(false)], { error: 'must be a path or false' })
           .optional()
           .describe('an absolute path, or false for none'),
-        tls: tls.optional(),
+        tls: serverTls.optional(),
         tokens: z
           .array(z.string().regex(/^\S{16,}$/, { error: 'is too short to be a secret' }))
           .optional()
@@ -75,6 +79,9 @@ export const nodeManifest = z
       })
       .optional(),
     peer: z.strictObject({ listen: listen.optional(), tls: tls.optional() }).optional(),
+    authority: absolutePath
+      .optional()
+      .describe('the directory of cluster init, on a node that enrols others'),
     driver: z.enum(['process', 'systemd']).optional(),
     proxy: z
       .strictObject({

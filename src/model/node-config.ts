@@ -14,7 +14,9 @@ export interface NodeConfig {
   leaseTtlSeconds: number;
   admin: ListenConfig & { socket: string | null; tokens: string[] };
   /** Where other agents reach this one, and the address instances listen on. */
-  peer: ListenConfig;
+  peer: PeerConfig;
+  /** Where the cluster's authority lies, on a node that enrols others. Absolute. */
+  authority?: string;
   driver: 'process' | 'systemd';
   proxy: ProxyConfig;
   /** What apps may reserve of this node; null = what the host has. */
@@ -39,7 +41,21 @@ export type EtcdConfig =
 export interface ListenConfig {
   host: string;
   port: number;
+  tls: ServerTlsFiles | null;
+}
+
+/** Both sides show a certificate. */
+export interface PeerConfig {
+  host: string;
+  port: number;
   tls: TlsFiles | null;
+}
+
+/** Paths of PEM files. `ca` = who signed the certificate, when clients know only who signed that one. */
+export interface ServerTlsFiles {
+  ca?: string;
+  cert: string;
+  key: string;
 }
 
 /** Paths of PEM files. */
