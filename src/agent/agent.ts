@@ -80,6 +80,9 @@ export interface AgentParts {
   onLeft: () => void;
 }
 
+/** A decision takes moments, and its transactions have deadlines. Longer, and its loop will not go on by itself. */
+const STUCK_AFTER_MS = 120_000;
+
 /** One node's agent: the loops, wired to each other by wakes alone, started in order and stopped in reverse. */
 export class Agent {
   readonly admin: Admin;
@@ -96,6 +99,7 @@ export class Agent {
   readonly #supervisor: Supervisor;
   readonly #deployments: Deployments;
   readonly #others: { start(): void; stop(): Promise<void> }[];
+  readonly #deciding: Record<string, { busyMs(): number }>;
   readonly #stop = new AbortController();
   readonly #capacity: Capacity;
   readonly #startedAt: string;
@@ -245,6 +249,8 @@ export class Agent {
     });
     const proxyLoop = parts.proxy ? [new ProxyLoop({ world, proxy: parts.proxy, clock, log })] : [];
     this.#others = [claims, promises, assessments, requests, this.#supervisor, collect, copies, ...proxyLoop];
+    // Not those that carry artifacts: that takes as long as it takes.
+    this.#deciding = { instances, claims, promises, assessments, requests, supervision: this.#supervisor };
     this.#unlisten = [
       world.onChange(['apps', 'sessions', 'owners', 'refusals', 'assessments'], () => claims.wake()),
       world.onChange(['owners'], () => holdings.noticeTaken(subject => world.owners.get(subject))),
@@ -310,6 +316,12 @@ export class Agent {
       },
       () => log.info('stopped before the store was heard'),
     );
+  }
+
+  /** The name of a loop that decides and is stuck in a round of it; null = all of them go on. */
+  stuckLoop(): string | null {
+    const stuck = Object.entries(this.#deciding).find(([, loop]) => loop.busyMs() > STUCK_AFTER_MS);
+    return stuck?.[0] ?? null;
   }
 
   /** Events of this node that are not in the ledger. */

@@ -125,6 +125,11 @@ export class InstanceLoop {
     this.#loop.wake();
   }
 
+  /** How long the round under way has taken so far; 0 between rounds. */
+  busyMs(): number {
+    return this.#loop.busyMs();
+  }
+
   /** Stops every copy, and releases what was held, before it resolves. */
   async stopEverything(signal: AbortSignal): Promise<void> {
     this.#leaving = true;

@@ -21,6 +21,7 @@ export class Loop {
   #woken = false;
   #wakeUp: (() => void) | null = null;
   #running: Promise<void> | null = null;
+  #roundSinceMs: number | null = null;
 
   constructor(options: LoopOptions) {
     this.#options = options;
@@ -35,6 +36,11 @@ export class Loop {
     this.#wakeUp?.();
   }
 
+  /** How long the round under way has taken so far; 0 between rounds. */
+  busyMs(): number {
+    return this.#roundSinceMs === null ? 0 : this.#options.clock.now() - this.#roundSinceMs;
+  }
+
   /** Aborts the round under way and resolves when it has ended. */
   async stop(): Promise<void> {
     this.#stop.abort(new Error(`the ${this.#options.name} loop is stopping`));
@@ -43,12 +49,13 @@ export class Loop {
   }
 
   async #run(): Promise<void> {
-    const { name, log, round, everyMs } = this.#options;
+    const { name, clock, log, round, everyMs } = this.#options;
     const signal = this.#stop.signal;
     let failures = 0;
     while (!signal.aborted) {
       this.#woken = false;
       let waitMs = everyMs;
+      this.#roundSinceMs = clock.now();
       try {
         const wanted = await round(signal);
         if (wanted !== null) waitMs = Math.min(everyMs, Math.max(0, wanted));
@@ -58,7 +65,9 @@ export class Loop {
         failures++;
         waitMs = Math.min(5000, 100 * 2 ** Math.min(failures, 6));
         log.warn('a round failed and will be tried again', { loop: name, failures, waitMs, error });
-        await this.#options.clock.sleep(Math.min(waitMs, 500), signal);
+        await clock.sleep(Math.min(waitMs, 500), signal);
+      } finally {
+        this.#roundSinceMs = null;
       }
       await this.#wait(waitMs);
     }

@@ -70,6 +70,11 @@ export class PromiseLoop {
     this.#loop.wake();
   }
 
+  /** How long the round under way has taken so far; 0 between rounds. */
+  busyMs(): number {
+    return this.#loop.busyMs();
+  }
+
   async stop(): Promise<void> {
     await this.#loop.stop();
   }

@@ -69,6 +69,11 @@ export class Supervisor {
     this.#loop.wake();
   }
 
+  /** How long the round under way has taken so far; 0 between rounds. */
+  busyMs(): number {
+    return this.#loop.busyMs();
+  }
+
   stop(): Promise<void> {
     return this.#loop.stop();
   }

@@ -108,3 +108,18 @@ test('what was never started can be stopped', async t => {
   await loop.stop();
   t.deepEqual(rounds, []);
 });
+
+test('it says how long the round under way has taken, also one that fails', async t => {
+  const { clock, loop } = looping(async () => {
+    await clock.sleep(400);
+    throw new Error('no luck');
+  });
+  loop.start();
+  await clock.advance(300);
+  t.is(loop.busyMs(), 300);
+  await clock.advance(400);
+  t.is(loop.busyMs(), 0);
+  const stopped = loop.stop();
+  await clock.advance(1000);
+  await stopped;
+});
