@@ -43,6 +43,9 @@ export async function fetchFromPeers(
 }
 
 function get(peer: Endpoint, path: string, room: PeerRoom, signal: AbortSignal): Promise<IncomingMessage> {
+  if (room.tls === null && !isLoopback(peer.host)) {
+    return Promise.reject(new Error('it is asked over the network: that needs TLS, and peer.tls is not set'));
+  }
   return new Promise((resolve, reject) => {
     const options = { host: peer.host, port: peer.port, path, signal, agent: false };
     const request = room.tls ? httpsRequest({ ...options, ...room.tls }) : httpRequest(options);
@@ -64,4 +67,8 @@ function get(peer: Endpoint, path: string, room: PeerRoom, signal: AbortSignal):
     });
     request.end();
   });
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 }

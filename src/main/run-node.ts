@@ -1,9 +1,11 @@
 import { mkdir } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { Agent } from '../agent/agent.ts';
+import { enrolmentRoutes } from '../api/routes/enrolment.ts';
 import { startAdminApi } from '../api/server.ts';
 import { localArtifacts } from '../artifacts/local-artifacts.ts';
 import { serveArtifacts } from '../artifacts/serve-artifacts.ts';
+import { enrolment, type EnrolmentOptions } from '../authority/enrolment.ts';
 import type { RunOptions } from '../cli/daemon.ts';
 import { CliFailure, EXIT } from '../cli/failure.ts';
 import { drivers } from '../drivers/combined-driver.ts';
@@ -27,6 +29,7 @@ import type { Log } from '../ports/log.ts';
 import type { Store } from '../ports/store.ts';
 import { haproxy } from '../proxy/haproxy.ts';
 import { openStore } from '../store/open-store.ts';
+import { clusterMembers } from './members.ts';
 import { meteredDriver, meteredProber, meteredStore, requestMeter } from './metered.ts';
 import { nodeConfiguration } from './node-configuration.ts';
 import { nodeDoctor } from './node-doctor.ts';
@@ -92,6 +95,7 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
       drivers({ process: processes, static: await staticDriver({ stateDir, clock, log }) }),
       metrics,
     );
+    const members = clusterMembers(store, { cluster: config.cluster, clock });
     const peerTls = config.peer.tls === null ? null : await readPeerCredentials(config.peer.tls);
     const artifacts = localArtifacts({ stateDir, clock, log, peerTls });
     const peer = await orWhoHasThePort(config.peer.port, 'peer', () =>
@@ -99,6 +103,7 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
         host: config.peer.host,
         port: config.peer.port,
         tls: peerTls,
+        isMember: names => members.isMember(names),
         driver,
         artifacts: serveArtifacts(artifacts),
       }),
@@ -152,6 +157,17 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
         tokens: config.admin.tokens,
         log,
         clock,
+        extraRoutes: enrolmentRoutes(
+          enrolment({
+            node: config.name,
+            cluster: config.cluster,
+            authorityDirectory: config.authority ?? null,
+            etcd: etcdForOthers(config),
+            store,
+            clock,
+            log,
+          }),
+        ),
         onRequest: requestMeter(metrics),
       }),
     );
@@ -167,6 +183,13 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
   } finally {
     for (const close of closers.reverse()) await close();
   }
+}
+
+/** What a node that is enrolled here is told of etcd. */
+function etcdForOthers({ etcd }: NodeConfig): EnrolmentOptions['etcd'] {
+  if (etcd.kind === 'managed') return null;
+  const { endpoints, tls, username } = etcd;
+  return { endpoints, caFile: tls?.ca ?? null, asksForPassword: username !== null };
 }
 
 /** A declared limit is a guarantee: a node that can't hold an app to it does not take it. */

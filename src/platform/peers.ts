@@ -3,6 +3,7 @@ import * as http from 'node:http';
 import * as https from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { createInterface } from 'node:readline';
+import type { TLSSocket } from 'node:tls';
 import type { TlsFiles } from '../model/node-config.ts';
 import type { Driver, OutputLine, OutputOptions } from '../ports/driver.ts';
 import type { PeerCredentials, Peers } from '../ports/peers.ts';
@@ -21,6 +22,8 @@ export interface PeerListenerOptions {
   port: number;
   /** null = plain HTTP, for loopback only; else whoever asks must show a certificate of the same authority. */
   tls: PeerCredentials | null;
+  /** Of the names that the asker's certificate speaks for, whether one is a node of this cluster. */
+  isMember?: (names: string[]) => boolean;
   driver: Pick<Driver, 'output'>;
   /** Answers what is not the listener's own. */
   artifacts: (request: http.IncomingMessage, response: http.ServerResponse) => void;
@@ -102,10 +105,15 @@ function makeServer(tls: PeerCredentials | null, listener: http.RequestListener)
 }
 
 function answer(
-  { driver, artifacts, tls }: PeerListenerOptions,
+  { driver, artifacts, tls, isMember }: PeerListenerOptions,
   request: http.IncomingMessage,
   response: http.ServerResponse,
 ): void {
+  // The authority's word is not enough: what it signed for etcd, or for a node that has left, is no peer.
+  if (tls !== null && isMember?.(namesOf(request.socket as TLSSocket)) === false) {
+    response.writeHead(403).end();
+    return;
+  }
   // Without certificates a web page could ask through the browser here, under a name that it points at 127.0.0.1.
   if (tls === null && !isLoopback(request.headers.host ?? '')) {
     response.writeHead(403).end();
@@ -118,6 +126,15 @@ function answer(
   const asked = outputAsked(request);
   if (asked === null) artifacts(request, response);
   else void sendOutput(driver, asked.instance, asked.options, response);
+}
+
+/** The common name, and the host names among the subject's other names. */
+function namesOf(socket: TLSSocket): string[] {
+  const { subject, subjectaltname = '' } = socket.getPeerCertificate();
+  // Without a certificate, which no handshake of ours lets through, there is no subject.
+  const common = (subject as { CN?: string | string[] } | undefined)?.CN ?? [];
+  const others = subjectaltname.split(', ').filter(name => name.startsWith('DNS:'));
+  return [...[common].flat(), ...others.map(name => name.slice('DNS:'.length))];
 }
 
 /** One byte at each beat: a frozen agent sends none, though its kernel keeps the connection. */
@@ -189,7 +206,12 @@ function ask(options: {
   tls: PeerCredentials | null;
 }): Promise<http.IncomingMessage> {
   const { tls, ...where } = options;
-  const place = `${where.host}:${where.port}`;
+  const place = `${where.host.includes(':') ? `[${where.host}]` : where.host}:${where.port}`;
+  if (tls === null && !isLoopback(place)) {
+    return Promise.reject(
+      new Error(`${place} is asked over the network: it needs TLS, and peer.tls is not set`),
+    );
+  }
   return new Promise((resolve, reject) => {
     const answered = (response: http.IncomingMessage): void => {
       asking.setTimeout(0);

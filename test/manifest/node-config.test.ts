@@ -136,10 +136,12 @@ test('a variable that is set to nothing is not set', t => {
 });
 
 test('endpoints from outside the file replace the etcd of its own that the file asks for', t => {
-  const { config } = read('etcd: {managed: {}}', { HOP3_AGENT_ETCD: 'http://a:2379,http://b:2379' });
+  const { config } = read('etcd: {managed: {}}', {
+    HOP3_AGENT_ETCD: 'http://localhost:2379,http://127.0.0.2:2379',
+  });
   t.deepEqual(config?.etcd, {
     kind: 'endpoints',
-    endpoints: ['http://a:2379', 'http://b:2379'],
+    endpoints: ['http://localhost:2379', 'http://127.0.0.2:2379'],
     tls: null,
     username: null,
     password: null,
@@ -202,6 +204,21 @@ const mistakes: Mistake[] = [
     name: 'TLS for plain endpoints',
     text: `etcd: {endpoints: [http://a:1], tls: ${tls}}`,
     says: /are not all https/,
+  },
+  {
+    name: 'etcd over the network without TLS',
+    text: 'etcd:\n  endpoints:\n    - http://127.0.0.1:2379\n    - http://10.0.0.2:2379',
+    says: /^agent\.yaml:3:5: etcd\.endpoints: http:\/\/10\.0\.0\.2:2379 is asked over the network: it needs TLS/,
+  },
+  {
+    name: 'etcd over the network without TLS, by a flag',
+    flags: { etcdEndpoints: ['http://[fd00::1]:2379'] },
+    says: /^--etcd: etcd\.endpoints: .* it needs TLS/,
+  },
+  {
+    name: 'https endpoints without the certificates for them',
+    text: 'etcd: {endpoints: ["https://10.0.0.1:2379"]}',
+    says: /etcd\.endpoints: are https, which needs etcd\.tls/,
   },
   {
     name: 'a login for an etcd of its own',
