@@ -119,6 +119,9 @@ test('rule 5: a session key that vanished while its owner had time left stops th
   cluster.etcd.delete('sessions', `${node}/${incarnation}`);
   await cluster.until(() => owner.driver.stops.length === 1);
   t.true(cluster.clock.now() - seenMs < 500);
+  await cluster.advance(1000);
+  const [stopped] = cluster.events('exclusive-stopped');
+  t.regex(stopped!.message, /the session of this node is lost: its session key was deleted/);
   t.is((await watch(cluster, 30_000)).most, 1);
   await cluster.stop();
 });
@@ -132,6 +135,16 @@ test('rule 5: a short outage of the store stops nothing exclusive', async t => {
   await cluster.advance(20_000);
   t.is(cluster.copies(INSTANCE)[0]?.unit.unit, before!.unit.unit);
   t.is(owner.driver.stops.length, 0);
+  await cluster.stop();
+});
+
+test('rule 3: an owner that nobody hears keeps what is exclusive for as long as its session lives', async t => {
+  const { cluster, owner } = await running();
+  owner.offline = true;
+  t.is((await watch(cluster, 30_000)).most, 1);
+  t.is(cluster.owner(INSTANCE)!.node, owner.name);
+  t.is(cluster.copies(INSTANCE)[0]!.node, owner);
+  t.is(cluster.assessments(`${owner.name}/capacity`).filter(({ unreachable }) => unreachable).length, 2);
   await cluster.stop();
 });
 

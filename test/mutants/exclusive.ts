@@ -20,13 +20,6 @@ export const exclusiveMutants: Mutant[] = [
     test: agent,
   },
   {
-    name: 'rule 3: evidence takes exclusive subjects as well',
-    file: 'src/agent/wanted.ts',
-    search: 'holder !== null && !process.exclusive && evidenceAgainst',
-    replace: 'holder !== null && evidenceAgainst',
-    test: agent,
-  },
-  {
     name: 'rule 5: stopping begins at the deadline, not before',
     file: 'src/agent/exclusive.ts',
     search: 'const beginMs = untilMs - copy.stopTimeoutSeconds * 1000;',

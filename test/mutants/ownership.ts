@@ -112,7 +112,8 @@ export const mutants: Mutant[] = [
   {
     ...holdings,
     name: 'rule 8: with the session everything is forgotten',
-    search: 'for (const [subject, holding] of this.#held) this.#former.set(subject, holding);',
+    search:
+      'for (const [subject, holding] of this.#held) if (!holding.exclusive) this.#former.set(subject, holding);',
     replace: '',
   },
   {
@@ -140,8 +141,8 @@ export const mutants: Mutant[] = [
     ...lostStore,
     name: 'rule 8: crashes are not repaired while cut off',
     file: 'src/agent/instance-loop.ts',
-    search: 'mayStart: unmet.length === 0 && !heldElsewhere,',
-    replace: 'mayStart: unmet.length === 0 && owned,',
+    search: 'mayStart: waitingFor === null,',
+    replace: 'mayStart: owned && waitingFor === null,',
   },
   {
     ...lostStore,
