@@ -64,6 +64,8 @@ export class InstanceLoop {
   readonly #reasons = new Map<string, string>();
   /** Actions under way, by unit or instance: each is done once. */
   readonly #busy = new Set<string>();
+  /** Since the driver last began to look. */
+  readonly #forgotten = new Set<string>();
   /** Owner keys in which this node's stop is being confirmed. */
   readonly #confirming = new Set<string>();
   /** The version at which an instance was given up, as people have been told. */
@@ -191,9 +193,13 @@ export class InstanceLoop {
 
   async #observe(): Promise<void> {
     const { driver, clock } = this.#options;
+    // What is started or forgotten while the driver looks is not in what it saw, or is still.
+    const before = new Set(this.#units.keys());
+    this.#forgotten.clear();
     const seen = new Set<string>();
     const found: Unit[] = [];
     for (const observed of await driver.observe()) {
+      if (this.#forgotten.has(observed.unit)) continue;
       seen.add(observed.unit);
       const known = this.#units.get(observed.unit);
       const unit = known ?? adopted(observed, clock.now());
@@ -202,8 +208,7 @@ export class InstanceLoop {
       } else if (!known && !this.#busy.has(observed.instance)) found.push(unit);
     }
     await Promise.all(found.map(unit => this.#adopt(unit)));
-    for (const unit of this.#units.keys())
-      if (!seen.has(unit) && !this.#busy.has(unit)) this.#units.delete(unit);
+    for (const unit of before) if (!seen.has(unit) && !this.#busy.has(unit)) this.#units.delete(unit);
     this.#exclusive.watch();
   }
 
@@ -492,6 +497,7 @@ export class InstanceLoop {
       case 'forget':
         await driver.forget(action.unit);
         this.#units.delete(action.unit);
+        this.#forgotten.add(action.unit);
         return;
       case 'release':
         await holdings.release(action.subject, action.token, action.reason);
