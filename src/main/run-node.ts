@@ -22,6 +22,7 @@ import { createMetrics } from '../platform/metrics.ts';
 import { httpPeers, listenForPeers, readPeerCredentials } from '../platform/peers.ts';
 import { portHolder } from '../platform/port-holder.ts';
 import { systemRandom } from '../platform/random.ts';
+import { serviceManager } from '../platform/service-manager.ts';
 import { lockStateDir } from '../platform/state-lock.ts';
 import { findTool } from '../platform/tools.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -41,7 +42,8 @@ const ETCD_ASKED_AGAIN_MS = 5000;
 
 /**
  * One node, until the signal aborts. SIGTERM hands over: apps run on, the next agent resumes the session (an
- * upgrade). SIGINT leaves: apps are stopped, and everything is released.
+ * upgrade). SIGINT leaves: apps are stopped, and everything is released. An agent that left for good ends with 130, which
+ * its unit does not start again.
  */
 export async function runNode(options: RunOptions, signal: AbortSignal): Promise<number> {
   let interrupted = false;
@@ -50,14 +52,15 @@ export async function runNode(options: RunOptions, signal: AbortSignal): Promise
   };
   process.on('SIGINT', onInterrupt);
   try {
-    await serve(await nodeConfiguration(options, process.env), signal, () => interrupted);
-    return 0;
+    const left = await serve(await nodeConfiguration(options, process.env), signal, () => interrupted);
+    return left ? EXIT.interrupted : EXIT.ok;
   } finally {
     process.off('SIGINT', onInterrupt);
   }
 }
 
-async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () => boolean): Promise<void> {
+/** Gives whether the node left for good. */
+async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () => boolean): Promise<boolean> {
   const clock = systemClock();
   const random = systemRandom();
   const log = winstonLog({
@@ -66,9 +69,10 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
     fields: { node: config.name },
   });
   const { stateDir } = config;
+  const manager = serviceManager({ env: process.env, pid: process.pid, clock, log });
   await mkdir(stateDir, { recursive: true });
   // In reverse order, whatever had been started when something went wrong.
-  const closers: (() => Promise<void>)[] = [];
+  const closers: (() => Promise<void>)[] = [() => manager.close()];
   try {
     const lock = await lockStateDir(stateDir);
     closers.push(() => lock.release());
@@ -176,10 +180,13 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
     const ending = AbortSignal.any([signal, left.signal]);
     const telling = tellOfEtcd(store, { log, clock, signal: ending });
     log.info('the agent is up', { version: VERSION, admin: api.url, etcd: etcd.endpoints });
+    await manager.ready(() => agent.stuckLoop());
     await aborted(ending);
+    await manager.stopping();
     log.info(interrupted() ? 'leaving the cluster' : 'handing over to the next agent');
     if (!left.signal.aborted) await (interrupted() ? agent.leave() : agent.stop());
     await telling;
+    return left.signal.aborted || interrupted();
   } finally {
     for (const close of closers.reverse()) await close();
   }
