@@ -85,6 +85,11 @@ export interface Assessment {
   at: Timestamp;
   /** Present when neither the promiser's agent nor what was promised answers: the evidence for taking it over. */
   unreachable?: true | undefined;
+  /**
+   * Present when the promise has expired with its lease and what was promised still answers: the promise as it was last
+   * made. Nobody takes over what answers.
+   */
+  answering?: NodePromise | undefined;
   /** This assessor's running share of kept checks of this promiser, 0–1, recent ones weighing more. */
   trust: number;
 }
