@@ -34,6 +34,8 @@ import { recordExpiries } from './expiries.ts';
 import { Holdings } from './holdings.ts';
 import { InstanceLoop } from './instance-loop.ts';
 import { Ledger } from './ledger.ts';
+import { Lapsed } from './lapsed.ts';
+import { lapsedLoop } from './lapsed-loop.ts';
 import type { Loop } from './loop.ts';
 import { PromiseLoop } from './promise-loop.ts';
 import { ProxyLoop } from './proxy-loop.ts';
@@ -211,7 +213,15 @@ export class Agent {
       refuses: (wanted, session) => this.#refuses(wanted, session),
       heldDown: owner => this.#heldDown(owner),
     }));
-    this.#beats = new Beats({ peers: parts.peers, clock, onChange: () => assessments.wake() });
+    this.#beats = new Beats({
+      peers: parts.peers,
+      clock,
+      onChange: () => {
+        assessments.wake();
+        leftovers.wake();
+      },
+    });
+    const lapsed = new Lapsed({ node, world });
     const assessments = assessLoop({
       node,
       intervalMs: config.probeIntervalSeconds * 1000,
@@ -220,8 +230,21 @@ export class Agent {
       keeper,
       prober,
       beats: this.#beats,
+      lapsed,
       ledger,
       random,
+      clock,
+      log,
+    });
+    const leftovers = lapsedLoop({
+      node,
+      world,
+      store,
+      keeper,
+      prober,
+      beats: this.#beats,
+      lapsed,
+      ledger,
       clock,
       log,
     });
@@ -248,7 +271,17 @@ export class Agent {
       log,
     });
     const proxyLoop = parts.proxy ? [new ProxyLoop({ world, proxy: parts.proxy, clock, log })] : [];
-    this.#others = [claims, promises, assessments, requests, this.#supervisor, collect, copies, ...proxyLoop];
+    this.#others = [
+      claims,
+      promises,
+      assessments,
+      leftovers,
+      requests,
+      this.#supervisor,
+      collect,
+      copies,
+      ...proxyLoop,
+    ];
     // Not those that carry artifacts: that takes as long as it takes.
     this.#deciding = { instances, claims, promises, assessments, requests, supervision: this.#supervisor };
     this.#unlisten = [
@@ -256,6 +289,7 @@ export class Agent {
       world.onChange(['owners'], () => holdings.noticeTaken(subject => world.owners.get(subject))),
       world.onChange(['apps', 'owners', 'promises', 'sessions'], () => instances.wake()),
       world.onChange(['promises', 'sessions'], () => assessments.wake()),
+      world.onChange(['apps', 'owners', 'promises', 'sessions'], () => leftovers.wake()),
       world.onChange(['apps'], () => promises.wake()),
       world.onChange(['apps', 'sessions', 'promises'], () => copies.wake()),
       world.onChange(['requests'], () => requests.wake()),

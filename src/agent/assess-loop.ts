@@ -7,19 +7,15 @@ import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Prober } from '../ports/prober.ts';
 import type { Random } from '../ports/random.ts';
-import type { Store, Write } from '../ports/store.ts';
-import type { Ledger } from './ledger.ts';
+import type { Store } from '../ports/store.ts';
 import type { Beats } from './beats.ts';
+import { footing } from './footing.ts';
+import type { Ledger } from './ledger.ts';
+import type { Lapsed } from './lapsed.ts';
 import { Loop } from './loop.ts';
+import { publishAssessments } from './publish-assessments.ts';
 import type { SessionKeeper } from './session-keeper.ts';
 import type { World } from './world.ts';
-
-const PER_TRANSACTION = 50;
-/** After this much silence of the store an observer doubts itself before it doubts others. */
-const DOUBT_AFTER_MS = 8000;
-
-/** One missed beat of each: sooner than a second bad answer. */
-const ALONE_AFTER_MS = 900;
 
 interface Observed {
   /** The promise as it was when the next check was planned; a changed one is checked at once. */
@@ -36,6 +32,7 @@ export interface AssessLoopOptions {
   keeper: SessionKeeper;
   prober: Prober;
   beats: Beats;
+  lapsed: Lapsed;
   ledger: Ledger;
   random: Random;
   clock: Clock;
@@ -55,7 +52,8 @@ export function assessLoop(options: AssessLoopOptions): Loop {
     round: async signal => {
       const session = keeper.current();
       if (!session || !world.synced()) return 500;
-      options.beats.listenTo(peersToHear(options));
+      const lapsed = options.lapsed.look();
+      options.beats.listenTo(new Map([...options.lapsed.peers(lapsed), ...peersToHear(options)]));
       const promises = promisesToObserve(options);
       const names = new Set(promises.map(entry => entry.name));
       for (const name of observed.keys()) if (!names.has(name)) observed.delete(name);
@@ -66,12 +64,14 @@ export function assessLoop(options: AssessLoopOptions): Loop {
       });
       const judged = await Promise.all(due.map(entry => check(options, entry, observed, signal)));
       if (signal.aborted) return null;
-      await publish(
+      await publishAssessments(
         options,
-        session.lease,
-        session.incarnation,
-        judged.filter(assessment => assessment !== null),
-        names,
+        session,
+        // What went meanwhile is not this loop's to judge any more.
+        judged
+          .filter(said => said !== null)
+          .filter(said => world.promises.get(`${said.promiser}/${said.promise}`) !== undefined),
+        new Set([...names, ...lapsed.map(({ name }) => name)]),
       );
       const next = Math.min(...[...observed.values()].map(plan => plan.nextMs));
       return Number.isFinite(next) ? Math.max(20, next - clock.now()) : null;
@@ -136,68 +136,14 @@ async function check(
   // A first bad answer is asked about again soon: one lost packet breaks no promise.
   const waitMs = bad && consecutiveBad < 2 ? Math.min(1000, plainMs) : plainMs;
   observed.set(entry.name, { revision: entry.revision, nextMs: clock.now() + waitMs, consecutiveBad });
-  const silenceMs = world.staleMs();
-  const heard = keeper.current() !== null && silenceMs < DOUBT_AFTER_MS;
-  // What cannot be reached may be as well as ever: it is told from an own lost network before it is told broken.
-  const sure = heard && !beats.alone(probe?.verdict === 'unreachable' ? ALONE_AFTER_MS : undefined);
   return judge({
     assessor: node,
     promise,
     probe,
     previous,
-    footing: {
-      sure,
-      reason: heard
-        ? 'this observer hears none of the nodes it observes'
-        : `this observer has not heard from the store for ${Math.round(silenceMs / 1000)} s`,
-    },
+    footing: footing({ keeper, world, beats }, probe),
     consecutiveBad,
     silentMs: beats.silentMs(promise.promiser),
     at: clock.timestamp(),
   });
-}
-
-/** A judgement and its event are written together or not at all: who can't reach the store has nothing to say. */
-async function publish(
-  { store, world, node, ledger }: AssessLoopOptions,
-  lease: string,
-  incarnation: string,
-  judged: Assessment[],
-  observedNames: ReadonlySet<string>,
-): Promise<void> {
-  const writes = new Map<string, () => Write[]>();
-  for (const assessment of judged) {
-    const name = `${assessment.promiser}/${assessment.promise}/${assessment.assessor}`;
-    writes.set(name, () => [
-      { put: 'assessments', name, value: { v: 1, assessment }, lease },
-      ...eventOf(assessment, ledger),
-    ]);
-  }
-  for (const { value, name, lease: writtenOn } of world.assessments.all()) {
-    if (value.assessment.assessor !== node || writes.has(name)) continue;
-    // A judgement of a promise that is no more says nothing any more; history is in the ledger.
-    if (!observedNames.has(`${value.assessment.promiser}/${value.assessment.promise}`))
-      writes.set(name, () => [{ delete: 'assessments', name }]);
-    // What this node's former agent judged stands, and must not go with its lease.
-    else if (writtenOn !== lease) writes.set(name, () => [{ put: 'assessments', name, value, lease }]);
-  }
-  const all = [...writes.values()];
-  for (let start = 0; start < all.length; start += PER_TRANSACTION) {
-    const own = all.slice(start, start + PER_TRANSACTION).flatMap(write => write());
-    const result = await store.commit([{ kind: 'sessions', name: `${node}/${incarnation}`, lease }], own);
-    if (result.kind === 'refused') return;
-  }
-}
-
-function eventOf(assessment: Assessment, ledger: Ledger): Write[] {
-  const { assessor, promiser, promise, outcome, evidence } = assessment;
-  if (outcome === 'indeterminate') return [];
-  return [
-    ledger.draft({
-      kind: `promise-${outcome}`,
-      subject: `${promiser}/${promise}`,
-      message: `${assessor} judges ${promise} of ${promiser} ${outcome}: ${evidence}`,
-      details: { assessor, evidence },
-    }),
-  ];
 }

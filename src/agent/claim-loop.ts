@@ -1,13 +1,13 @@
-import type { InstantMs, NodeName, Subject } from '../model/ids.ts';
+import type { InstanceId, InstantMs, NodeName, Subject } from '../model/ids.ts';
 import type { FreeInstance, PlaceableNode, Ranking } from '../model/placement.ts';
 import { dueClaims } from '../ownership/claims.ts';
 import { rank } from '../placement/rank.ts';
 import { reservation } from '../placement/reservation.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
-import type { Session, Store } from '../ports/store.ts';
-import { evidenceAgainst } from './evidence.ts';
-import type { Holdings } from './holdings.ts';
+import type { Entry, Session, Store } from '../ports/store.ts';
+import { evidenceAgainst, leftover, saidAsBefore } from './evidence.ts';
+import type { Holdings, Taking } from './holdings.ts';
 import { Loop } from './loop.ts';
 import type { SessionKeeper } from './session-keeper.ts';
 import { placementInputs, wantedOrWhyNot, type HeldDown, type WantedInstance } from './wanted.ts';
@@ -23,6 +23,11 @@ const SETTLE_MS = 1500;
 /** How long others leave to a node that is back what it had before, and to one that is not back yet. */
 const TAKES_AGAIN_MS = 3000;
 const COMES_BACK_MS = 1000;
+/**
+ * How long the observers of a node whose session is gone have to say whether its instances still answer (rule 12): two
+ * questions of a second each, and a second to write the verdict and have it read.
+ */
+const VERDICT_MS = 3000;
 /** Older than this, the copy of the world is not good enough to decide who should have what. */
 const TOO_STALE_MS = 10_000;
 
@@ -109,16 +114,31 @@ function withHeadStarts(
 ): Map<Subject, InstantMs> {
   const present = new Set(nodes.map(other => other.node));
   const since = new Map(freeSinceMs);
-  for (const { subject, runsOn } of free) {
+  for (const { subject, instance, runsOn } of free) {
     const [former] = runsOn;
     const sinceMs = freeSinceMs.get(subject);
     if (former === undefined || former === node || sinceMs === undefined) continue;
-    const owner = world.owners.get(subject)?.value;
-    const lives =
-      owner !== undefined && world.sessions.get(`${owner.node}/${owner.incarnation}`) !== undefined;
-    if (!lives) since.set(subject, sinceMs + (present.has(former) ? TAKES_AGAIN_MS : COMES_BACK_MS));
+    const owner = world.owners.get(subject);
+    if (owner && sessionLives(world, owner)) continue;
+    since.set(subject, sinceMs + headStartMs(world, instance, owner, present.has(former)));
   }
   return since;
+}
+
+function headStartMs(
+  world: World,
+  instance: InstanceId,
+  owner: Entry<'owners'> | undefined,
+  isBack: boolean,
+): number {
+  if (isBack) return TAKES_AGAIN_MS;
+  const wanted = wantedOrWhyNot(world, instance);
+  if (!owner || 'notWanted' in wanted) return COMES_BACK_MS;
+  return leftover(world, owner, wanted) === 'asked' ? VERDICT_MS : COMES_BACK_MS;
+}
+
+function sessionLives(world: World, { value: { node, incarnation } }: Entry<'owners'>): boolean {
+  return world.sessions.get(`${node}/${incarnation}`) !== undefined;
 }
 
 async function claim(options: ClaimLoopOptions, ranking: Ranking): Promise<void> {
@@ -154,11 +174,15 @@ async function claim(options: ClaimLoopOptions, ranking: Ranking): Promise<void>
     ? `ranked ${place + 1} of ${ranking.candidates.length} (${candidate.reasons.join('; ')})`
     : 'ranked';
   const known = world.owners.get(ranking.subject);
-  const holder = known?.value.released === null ? known.value : null;
-  const lives = holder !== null && world.sessions.get(`${holder.node}/${holder.incarnation}`) !== undefined;
+  const owned = known?.value.released === null ? known : null;
   const { exclusive } = wanted.process;
-  const evidence = lives && !exclusive ? evidenceAgainst(world, holder.node, ranking.instance) : null;
-  await holdings.acquire(ranking.subject, session, known, reason, { evidence, exclusive });
+  const taking: Taking = { exclusive };
+  if (owned && !exclusive) {
+    if (sessionLives(world, owned))
+      taking.evidence = evidenceAgainst(world, owned.value.node, ranking.instance);
+    else if (owned.value.node !== node) taking.compares = saidAsBefore(world, owned, ranking.instance);
+  }
+  await holdings.acquire(ranking.subject, session, known, reason, taking);
 }
 
 /** Remembers since when each subject has been free, as this node saw it. */

@@ -1,6 +1,9 @@
+import { lastWordOf } from '../assess/last-word.ts';
 import { observersOf } from '../assess/observers.ts';
+import type { ProcessSpec } from '../model/app-spec.ts';
 import type { InstanceId, NodeName } from '../model/ids.ts';
-import type { Entry } from '../ports/store.ts';
+import { versionOf, type AppRecord } from '../model/records.ts';
+import type { Compare, Entry } from '../ports/store.ts';
 import type { World } from './world.ts';
 
 /** With one observer alone, two nodes cut off from each other would take from each other for ever. */
@@ -25,6 +28,73 @@ export function evidenceAgainst(
   const nodes = [...world.nodes().keys()];
   if (witnesses(world, nodes, node, 'capacity') === null) return null;
   return witnesses(world, nodes, node, `running:${instance}`);
+}
+
+/** How it stands with what a node had whose session is gone. */
+export type Leftover =
+  /** It still answers at the version wanted: it stays where it is. */
+  | 'answers'
+  /** Its observers have not said yet whether it does. */
+  | 'asked'
+  /** It is there to be taken. */
+  | 'free';
+
+/**
+ * What becomes of an instance that a node had whose session is gone (design 5, rule 12). Released ones, exclusive ones and
+ * those of a node that is back, and speaks for itself, are free; so are those that nobody can ask.
+ */
+export function leftover(
+  world: World,
+  { value: owner }: Entry<'owners'>,
+  { instance, process, record }: { instance: InstanceId; process: ProcessSpec; record: AppRecord },
+): Leftover {
+  const nodes = [...world.nodes().keys()];
+  const redundant = owner.released === null && owner.exclusive !== true && !process.exclusive;
+  if (!redundant || !process.routed || nodes.includes(owner.node)) return 'free';
+  const observers = observersOf(owner.node, nodes);
+  const said = judgements(world, owner.node, instance, observers).flatMap(({ entry }) =>
+    entry ? [entry.value.assessment] : [],
+  );
+  switch (lastWordOf(said, observers)) {
+    case 'unreachable':
+      return 'free';
+    case 'unknown':
+      return 'asked';
+    case 'answers': {
+      // A release made meanwhile has to run somewhere, and its node hears nothing of it.
+      const version = versionOf(record, process.type);
+      const current = said.some(
+        ({ answering }) => answering?.body.kind === 'running' && answering.body.version === version,
+      );
+      return current ? 'answers' : 'free';
+    }
+  }
+}
+
+/** That the observers of what is taken after its session was gone still say what they said, or still nothing. */
+export function saidAsBefore(
+  world: World,
+  { value: owner }: Entry<'owners'>,
+  instance: InstanceId,
+): Compare[] {
+  const observers = observersOf(owner.node, [...world.nodes().keys()]);
+  return judgements(world, owner.node, instance, observers).map(({ name, entry }) => ({
+    kind: 'assessments',
+    name,
+    ...(entry ? { revision: entry.revision } : { is: 'absent' }),
+  }));
+}
+
+function judgements(
+  world: World,
+  node: NodeName,
+  instance: InstanceId,
+  observers: NodeName[],
+): { name: string; entry: Entry<'assessments'> | undefined }[] {
+  return observers.map(observer => {
+    const name = `${node}/running:${instance}/${observer}`;
+    return { name, entry: world.assessments.get(name) };
+  });
 }
 
 function witnesses(

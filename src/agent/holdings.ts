@@ -20,6 +20,8 @@ export interface Holding {
 export interface Taking {
   /** Of rule 12, against a redundant subject's owner whose session still lives. */
   evidence?: Entry<'assessments'>[] | null;
+  /** What else must hold: what is said of a redundant subject whose owner's session is gone. */
+  compares?: Compare[];
   exclusive?: boolean;
 }
 
@@ -128,7 +130,7 @@ export class Holdings {
     session: Session,
     known: Entry<'owners'> | undefined,
     reason: string,
-    { evidence = null, exclusive = false }: Taking = {},
+    { evidence = null, compares: further = [], exclusive = false }: Taking = {},
   ): Promise<boolean> {
     const previous = known?.value ?? null;
     const operation = this.#random.hex(8);
@@ -153,6 +155,7 @@ export class Holdings {
         ? { kind: 'owners', name: subject, revision: known.revision }
         : { kind: 'owners', name: subject, is: 'absent' },
       { kind: 'sessions', name: `${this.#node}/${session.incarnation}`, lease: session.lease },
+      ...further,
     ];
     if (evidence !== null) {
       compares.push(

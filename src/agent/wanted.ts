@@ -13,7 +13,7 @@ import { trustOf } from '../assess/trust.ts';
 import { standing } from '../ownership/standing.ts';
 import { reservation } from '../placement/reservation.ts';
 import type { Entry } from '../ports/store.ts';
-import { evidenceAgainst, unreachableNodes } from './evidence.ts';
+import { evidenceAgainst, leftover, unreachableNodes } from './evidence.ts';
 import type { World } from './world.ts';
 
 export interface WantedInstance {
@@ -82,7 +82,8 @@ export function placementInputs(
   const free: FreeInstance[] = [];
   const placed: PlacedInstance[] = [];
   const held: { instance: InstanceId; forMs: number }[] = [];
-  for (const { instance, index, process, spec, record } of wantedInstances(world)) {
+  for (const wanted of wantedInstances(world)) {
+    const { instance, index, process, spec, record } = wanted;
     const subject = subjectOfInstance(instance);
     const owner = world.owners.get(subject);
     const stand = standing(owner, live, { node: '', incarnation: '' });
@@ -90,6 +91,10 @@ export function placementInputs(
     const lost = holder !== null && !process.exclusive && evidenceAgainst(world, holder, instance) !== null;
     if (holder !== null && !lost) {
       placed.push({ instance, node: holder, reserves: reservation(spec, process) });
+      continue;
+    }
+    if (holder === null && owner && leftover(world, owner, wanted) === 'answers') {
+      placed.push({ instance, node: owner.value.node, reserves: reservation(spec, process) });
       continue;
     }
     const forMs = process.exclusive && owner ? heldDown(owner) : 0;

@@ -22,6 +22,8 @@ export interface JudgeInput {
   consecutiveBad: number;
   /** How long the promiser's agent has sent no beat; null or absent = it was heard lately. */
   silentMs?: number | null;
+  /** The promise has expired with its lease; this is how it was last made. */
+  lapsed?: boolean;
   at: Timestamp;
 }
 
@@ -31,7 +33,12 @@ export function judge(input: JudgeInput): Assessment | null {
   const finding = find(input);
   if (finding === null) return null;
   const unreachable = finding.unreachable ?? false;
-  if (finding.outcome === previous?.outcome && unreachable === (previous.unreachable ?? false)) return null;
+  const answering = finding.answering === true ? promise : undefined;
+  const same =
+    finding.outcome === previous?.outcome &&
+    unreachable === (previous.unreachable ?? false) &&
+    (answering === undefined) === (previous.answering === undefined);
+  if (same) return null;
   return {
     assessor,
     promiser: promise.promiser,
@@ -40,6 +47,7 @@ export function judge(input: JudgeInput): Assessment | null {
     evidence: finding.evidence,
     at,
     ...(unreachable ? { unreachable } : {}),
+    ...(answering ? { answering } : {}),
     trust: trustAfter(previous?.trust ?? 1, finding.outcome),
   };
 }
@@ -48,12 +56,14 @@ interface Finding {
   outcome: Outcome;
   evidence: string;
   unreachable?: true;
+  answering?: true;
 }
 
 function find(input: JudgeInput): Finding | null {
   const { promise, probe, previous, footing, consecutiveBad } = input;
   if (!footing.sure && probe?.verdict !== 'good')
     return { outcome: 'indeterminate', evidence: footing.reason };
+  if (input.lapsed === true) return lapsedFinding(input);
   const unreachable = unreachableFinding(input);
   if (unreachable !== null) return unreachable;
   if (promise.body.kind === 'running' && !promise.body.ready) return unready(promise.body, previous);
@@ -77,6 +87,27 @@ function unreachableFinding({ promise, probe, silentMs }: JudgeInput): Finding |
   if (promise.body.kind === 'capacity') return { outcome: 'broken', evidence: silence, unreachable: true };
   if (promise.body.kind !== 'running' || probe?.verdict !== 'unreachable') return null;
   return { outcome: 'broken', evidence: `${silence}, and ${probe.evidence}`, unreachable: true };
+}
+
+/**
+ * What is left of a promise that expired with its lease (design 5, rule 12): it answers, or it is gone. Of an agent that
+ * is heard, one lost packet says nothing; of a silent one, the first is enough. A bad answer is neither.
+ */
+function lapsedFinding(input: JudgeInput): Finding | null {
+  const { promise, probe, previous, consecutiveBad, silentMs } = input;
+  const expired = `the session of ${promise.promiser} is gone`;
+  if (probe === null)
+    return { outcome: 'broken', evidence: `${expired}, and it has nothing to be asked`, unreachable: true };
+  if (probe.verdict === 'good') {
+    const { outcome, evidence } = good(probe.evidence, previous);
+    return { outcome, evidence: `${expired}, and it still answers: ${evidence}`, answering: true };
+  }
+  const agentHeard = silentMs === null || silentMs === undefined;
+  if (agentHeard && consecutiveBad < badProbesToBreak) return null;
+  const evidence = `${expired}, and ${probe.evidence}`;
+  return probe.verdict === 'unreachable'
+    ? { outcome: 'broken', evidence, unreachable: true }
+    : { outcome: 'broken', evidence };
 }
 
 /** After a break, the first good check is the repair; only the next one makes it kept again. */

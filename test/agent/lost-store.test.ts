@@ -1,7 +1,14 @@
 import test from 'ava';
-import { SimCluster, webApp } from '../support/sim-cluster.ts';
+import type { Link } from '../support/fake-store.ts';
+import { SimCluster, webApp, type SimNode } from '../support/sim-cluster.ts';
 
 const INSTANCE = 'blog/web/0';
+
+/** Cut off from the store and from everybody else, or back. */
+function isolate(node: SimNode, link: Link): void {
+  node.store.setLink(link);
+  node.offline = link !== 'up';
+}
 
 /** One instance, and the names of the node that has it and of one that has not. */
 async function running(settings: { readyAfterMs?: number } = {}) {
@@ -67,15 +74,15 @@ test('rule 8: a crash that happens after another node was seen waiting for a sto
   t.pass();
 });
 
-test('rule 8: a node that was cut off alone stops its copy only after the other is ready', async t => {
+test('rule 8: a node that nobody reaches stops its copy only after the other is ready', async t => {
   const { cluster, owner, node, copy } = await running({ readyAfterMs: 5000 });
-  node.store.setLink('silent');
+  isolate(node, 'silent');
   await cluster.until(() => cluster.owner(INSTANCE)?.node !== owner, 30_000);
   const taker = cluster.owner(INSTANCE)!.node;
   t.deepEqual(cluster.owner(INSTANCE)?.mayStillRun, [owner], 'the taker says that it may run there still');
   t.is(cluster.copies(INSTANCE).length, 2);
 
-  node.store.setLink('up');
+  isolate(node, 'up');
   await cluster.until(() => !node.driver.running(INSTANCE).some(unit => unit.pid === copy.pid));
   t.true(cluster.said(taker, INSTANCE)?.ready, 'the other was ready when this one went');
   await cluster.advance(5000);
@@ -91,9 +98,9 @@ test('rule 8: a node that was cut off alone stops its copy only after the other 
 test('rule 8: while the other is not ready, the copy goes on, back in the cluster or not', async t => {
   const { cluster, owner, node, copy } = await running({ readyAfterMs: 1000 });
   cluster.behaviour = () => ({ readyAfterMs: 3_600_000 });
-  node.store.setLink('refused');
+  isolate(node, 'refused');
   await cluster.until(() => cluster.owner(INSTANCE)?.node !== owner, 30_000);
-  node.store.setLink('up');
+  isolate(node, 'up');
   await cluster.advance(25_000);
   t.true(cluster.copies(INSTANCE).some(each => each.node === node && each.unit.pid === copy.pid));
   t.deepEqual(cluster.owner(INSTANCE)?.mayStillRun, [owner]);
@@ -103,9 +110,9 @@ test('rule 8: while the other is not ready, the copy goes on, back in the cluste
 test('rule 8: a copy that dies after another node has taken it is not started again', async t => {
   const { cluster, owner, node, copy } = await running();
   cluster.behaviour = () => ({ readyAfterMs: 3_600_000 });
-  node.store.setLink('refused');
+  isolate(node, 'refused');
   await cluster.until(() => cluster.owner(INSTANCE)?.node !== owner, 30_000);
-  node.store.setLink('up');
+  isolate(node, 'up');
   await cluster.until(() => node.agent.admin.node().state === 'Active');
   await cluster.advance(3000);
   node.driver.exit(copy.unit, { code: 1 });
@@ -117,7 +124,7 @@ test('rule 8: a copy that dies after another node has taken it is not started ag
 test('rule 8: that some third node is ready does not count, only the owner does', async t => {
   const { cluster, owner, node } = await running();
   cluster.behaviour = () => ({ readyAfterMs: 3_600_000 });
-  node.store.setLink('refused');
+  isolate(node, 'refused');
   await cluster.until(() => cluster.owner(INSTANCE)?.node !== owner, 30_000);
   const third = [...cluster.nodes.keys()].find(
     name => ![owner, cluster.owner(INSTANCE)!.node].includes(name),
@@ -138,7 +145,7 @@ test('rule 8: that some third node is ready does not count, only the owner does'
       completeBy: null,
     },
   });
-  node.store.setLink('up');
+  isolate(node, 'up');
   await cluster.advance(10_000);
   t.is(node.driver.running(INSTANCE).length, 1);
 });
@@ -160,13 +167,13 @@ test('a session lost and made anew takes back what nobody took meanwhile, withou
 
 test('what is not wanted any more is stopped when the node hears of it', async t => {
   const { cluster, owner, node } = await running();
-  node.store.setLink('refused');
+  isolate(node, 'refused');
   await cluster.until(() => cluster.owner(INSTANCE)?.node !== owner, 30_000);
   const other = cluster.owner(INSTANCE)!.node;
   await cluster.node(other).agent.admin.remove('blog');
   await cluster.until(() => cluster.etcd.contents('apps')['blog'] === undefined);
   t.is(cluster.copies(INSTANCE).length, 1);
-  node.store.setLink('up');
+  isolate(node, 'up');
   await cluster.until(() => cluster.copies(INSTANCE).length === 0);
   t.pass();
 });

@@ -90,6 +90,77 @@ for (const [title, row] of Object.entries(rows)) {
   });
 }
 
+const lapsedRows: Record<string, Row & { silentMs?: number; flag: 'answering' | 'unreachable' | null }> = {
+  'what expired and answers is said to answer': {
+    probe: good,
+    previous: 'kept',
+    says: 'kept: the session of node-1 is gone, and it still answers: HTTP 200',
+    flag: 'answering',
+  },
+  'who doubts itself may say that it answers': {
+    probe: good,
+    footing: unsure,
+    says: 'kept: the session of node-1 is gone, and it still answers: HTTP 200',
+    flag: 'answering',
+  },
+  'who doubts itself does not say that it is gone': {
+    probe: silent,
+    footing: unsure,
+    silentMs: 9000,
+    consecutiveBad: 9,
+    says: 'indeterminate: the store is silent',
+    flag: null,
+  },
+  'one lost packet says nothing while the agent is heard': {
+    probe: silent,
+    consecutiveBad: 1,
+    says: null,
+    flag: null,
+  },
+  'two of them do': {
+    probe: silent,
+    consecutiveBad: 2,
+    says: 'broken: the session of node-1 is gone, and no answer',
+    flag: 'unreachable',
+  },
+  'of a silent agent one is enough': {
+    probe: silent,
+    silentMs: 2500,
+    consecutiveBad: 1,
+    says: 'broken: the session of node-1 is gone, and no answer',
+    flag: 'unreachable',
+  },
+  'a bad answer is neither': {
+    probe: refused,
+    consecutiveBad: 2,
+    says: 'broken: the session of node-1 is gone, and HTTP 500',
+    flag: null,
+  },
+  'what nobody can ask goes with its session': {
+    promise: lease,
+    probe: null,
+    says: 'broken: the session of node-1 is gone, and it has nothing to be asked',
+    flag: 'unreachable',
+  },
+};
+
+for (const [title, row] of Object.entries(lapsedRows)) {
+  test(`rule 12: ${title}`, t => {
+    const result = judge({ ...input(row), lapsed: true, silentMs: row.silentMs ?? null });
+    t.is(result && `${result.outcome}: ${result.evidence}`, row.says);
+    t.is(result?.unreachable, row.flag === 'unreachable' ? true : undefined);
+    t.deepEqual(result?.answering, row.flag === 'answering' ? (row.promise ?? runningPromise()) : undefined);
+  });
+}
+
+test('rule 12: that it answers is said once, and again when its promise was made anew', t => {
+  const first = judge({ ...input({ probe: good, previous: 'kept', says: '' }), lapsed: true })!;
+  t.is(judge({ ...input({ probe: good, says: '' }), previous: first, lapsed: true }), null);
+  const back = judge({ ...input({ probe: good, says: '' }), previous: first });
+  t.is(back?.outcome, 'kept');
+  t.is(back?.answering, undefined);
+});
+
 test('a judgement carries the running trust of its assessor', t => {
   const broken = judge(input({ probe: silent, previous: 'kept', consecutiveBad: 2, says: '' }));
   t.like(broken, {

@@ -191,6 +191,8 @@ export class SimNode {
   left = false;
   /** True = its network is gone: it reaches no other node and none reaches it. The way to the store is another. */
   offline = false;
+  /** The nodes that it does not reach though others do; they may reach it. */
+  readonly deafTo = new Set<NodeName>();
   private readonly cluster: SimCluster;
   private readonly units: FakeWorld = fakeWorld();
   readonly guard: FakeGuard;
@@ -234,7 +236,8 @@ export class SimNode {
         clock,
         otherwise: (host, port) => {
           if (host === this.address) return this.reply(port) ?? { kind: 'refuses' };
-          return this.offline ? { kind: 'refuses' } : this.cluster.reply(host, port);
+          const deaf = [...this.deafTo].some(name => this.cluster.node(name).address === host);
+          return this.offline || deaf ? { kind: 'refuses' } : this.cluster.reply(host, port);
         },
       }),
       artifacts: this.artifacts,
@@ -302,7 +305,8 @@ export class SimNode {
   /** The node at an address, if its agent runs and nothing lies between. */
   private reached(address: string): SimNode | null {
     const other = [...this.cluster.nodes.values()].find(node => node.address === address);
-    return other?.running && !other.offline && !this.offline ? other : null;
+    if (!other || this.deafTo.has(other.name)) return null;
+    return other.running && !other.offline && !this.offline ? other : null;
   }
 
   private newDriver(): FakeDriver {
