@@ -21,6 +21,11 @@ export interface Launch {
   token?: Token | null;
   /** Exclusive: it must be dead when the guard's deadline has passed, whatever becomes of the agent. */
   guarded?: boolean;
+  /**
+   * The app's own directories, absolute, which its processes may write to. A driver that runs apps as users of their own
+   * makes what is in them theirs.
+   */
+  own?: string[];
 }
 
 /** A copy the driver knows, running or ended and not yet forgotten. */
