@@ -88,6 +88,7 @@ export class Holdings {
   /** A resumed session owns what the store says it owns, as of a linearizable read. @throws StoreError */
   async resume(session: Session): Promise<void> {
     const { entries } = await this.#store.list('owners');
+    if (!session.valid()) return;
     for (const entry of entries) {
       if (isOf(entry.value, this.#node, session.incarnation)) this.#hold(entry, session.incarnation);
     }
@@ -135,8 +136,8 @@ export class Holdings {
     const previous = known?.value ?? null;
     const operation = this.#random.hex(8);
     const unreleased = previous !== null && previous.released === null && previous.node !== this.#node;
-    // What ran under the guard is dead by now: its taker has waited for that (rule 3).
-    const mayStillRun = unreleased && previous.exclusive !== true;
+    // What ran under the guard is dead by now, if its taker has waited for that (rule 3).
+    const mayStillRun = unreleased && !(previous.exclusive === true && exclusive);
     const record = takenRecord(
       previous,
       {

@@ -368,3 +368,24 @@ function ownerRecord(): OwnerRecord {
     token: null,
   };
 }
+
+test('rule 9: what is read for a session that has ended meanwhile is not held', async t => {
+  const { member } = world();
+  const one = await member('node-1');
+  await one.take();
+  one.holdings.lose();
+  const reading = one.holdings.resume(one.session);
+  await one.session.detach();
+  await reading;
+  t.is(one.holdings.held().size, 0);
+});
+
+test('rule 8: who takes as redundant what was exclusive has not waited, and says who may still run it', async t => {
+  const { etcd, member, owner } = world();
+  const one = await member('node-1');
+  const two = await member('node-2');
+  t.true(await one.holdings.acquire(SUBJECT, one.session, undefined, 'to be tried', { exclusive: true }));
+  etcd.killLease(one.session.lease);
+  t.true(await two.take());
+  t.deepEqual(owner()?.mayStillRun, ['node-1']);
+});
