@@ -48,6 +48,7 @@ import { wantedOrWhyNot, type WantedInstance } from './wanted.ts';
 import { World } from './world.ts';
 
 const RESUMED_AGAIN_MS = 200;
+const UNSEEN_GRACE_SECONDS = 10;
 /** How soon it is looked again whether a copy here that this node does not own any more is dead. */
 const RUNS_HERE_MS = 300;
 
@@ -386,9 +387,18 @@ export class Agent {
       details: { incarnation, at: clock.timestamp() },
     });
     await this.#ledger.flush();
+    await this.#stopUnseen();
     await this.#parts.guard.disarm();
     await this.#keeper.stop({ leave: true });
     await this.#close();
+  }
+
+  /** What the loops never looked at, because the store was not heard: nothing may run on without its guard. */
+  async #stopUnseen(): Promise<void> {
+    const { driver } = this.#parts;
+    const units = await driver.observe();
+    const living = units.filter(unit => unit.exit === null);
+    await Promise.all(living.map(({ unit }) => driver.stop(unit, UNSEEN_GRACE_SECONDS)));
   }
 
   async #stopLoops(): Promise<void> {

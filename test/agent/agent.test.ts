@@ -221,3 +221,14 @@ function pids(cluster: SimCluster): Record<string, (number | null)[]> {
     instances.map(instance => [instance, cluster.copies(instance).map(({ unit }) => unit.pid)]),
   );
 }
+
+test('a node that leaves without having heard the store leaves nothing running either', async t => {
+  const cluster = new SimCluster(['node-1']);
+  await cluster.start();
+  await cluster.run(webApp(2));
+  const node = cluster.node('node-1');
+  await cluster.whileTimePasses(node.stop());
+  await node.start('silent');
+  await cluster.whileTimePasses(node.leave());
+  t.deepEqual([...cluster.copies('blog/web/0'), ...cluster.copies('blog/web/1')], []);
+});
