@@ -1,4 +1,4 @@
-import { changes, type PromiseChanges } from '../promise/changes.ts';
+import { changes, isSame, type PromiseChanges } from '../promise/changes.ts';
 import { impossible } from '../promise/conflicts.ts';
 import { ownPromises } from '../promise/own-promises.ts';
 import type { AppName, Digest, NodeName, Timestamp } from '../model/ids.ts';
@@ -50,6 +50,8 @@ export class PromiseLoop {
   #unwritten = new Map<string, NodePromise | null>();
   /** The lease that the promises are on; on another, all of them have to be written again. */
   #lease: string | null = null;
+  /** The revision of the last write that is known to be done. */
+  #writtenAt = 0n;
 
   constructor(options: PromiseLoopOptions) {
     this.#options = options;
@@ -120,6 +122,7 @@ export class PromiseLoop {
     for (const promise of [...difference.made, ...difference.changed])
       this.#unwritten.set(promise.name, promise);
     for (const { promise } of difference.withdrawn) this.#unwritten.set(promise.name, null);
+    this.#findOverwritten(session);
     await this.#write(session);
     return null;
   }
@@ -132,6 +135,20 @@ export class PromiseLoop {
     });
     this.#unwritten = new Map(this.#standing.map(promise => [promise.name, promise]));
     this.#lease = session.lease;
+  }
+
+  /** A write that nobody answered for can be done after later ones: what the store says then is not what this node says. */
+  #findOverwritten(session: Session): void {
+    const { world, node } = this.#options;
+    if (world.promises.revision < this.#writtenAt) return;
+    const standing = new Map(this.#standing.map(promise => [promise.name, promise]));
+    for (const { value, lease } of world.promises.all()) {
+      if (value.promise.promiser !== node) continue;
+      const { name } = value.promise;
+      const now = standing.get(name) ?? null;
+      if (now !== null && lease === session.lease && isSame(now, value.promise)) continue;
+      if (!this.#unwritten.has(name)) this.#unwritten.set(name, now);
+    }
   }
 
   /** What nobody could keep is not promised; that it came up at all is a defect, and is written down. */
@@ -189,7 +206,10 @@ export class PromiseLoop {
         [{ kind: 'sessions', name: `${node}/${session.incarnation}`, lease: session.lease }],
         [...writes, ...events.writes],
       );
-      if (result.kind === 'committed') return;
+      if (result.kind === 'committed') {
+        this.#writtenAt = result.revision;
+        return;
+      }
     } catch (error) {
       events.putBack();
       throw error;

@@ -56,7 +56,8 @@ function usualReason({ body }: NodePromise): string {
   }
 }
 
-function isSame(a: unknown, b: unknown): boolean {
+/** Whether two promises, or parts of them, say the same. */
+export function isSame(a: unknown, b: unknown): boolean {
   if (a === b) return true;
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
   const left = Object.entries(a);

@@ -235,3 +235,24 @@ test('withdrawn, expired and broken are three different things', async t => {
   await cluster.until(() => kinds('blog/web/1').length > 0);
   t.deepEqual(kinds('blog/web/1'), ['promise-expired']);
 });
+
+test('what was written over by a write that came late is written again, and what came back is taken back', async t => {
+  const { clock, etcd, loop, state, promise, promised } = await promising();
+  state.statuses = [instanceStatus({ state: 'starting', ready: false })];
+  loop.start();
+  await clock.advance(1000);
+  const late = etcd.contents('promises')['node-1/running:blog/web/0']!;
+  state.statuses = [instanceStatus()];
+  loop.wake();
+  await clock.advance(1000);
+  etcd.put('promises', 'node-1/running:blog/web/0', late);
+  await clock.advance(11_000);
+  t.like(promise('running:blog/web/0'), { body: { ready: true } });
+  state.statuses = [];
+  loop.wake();
+  await clock.advance(1000);
+  etcd.put('promises', 'node-1/running:blog/web/0', late);
+  await clock.advance(11_000);
+  t.deepEqual(promised(), ['capacity']);
+  await loop.stop();
+});
