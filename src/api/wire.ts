@@ -441,11 +441,12 @@ const pem = (of: string) =>
 
 /** Whose certificates the nodes of this cluster believe. */
 export interface AuthorityView {
+  cluster: string;
   certificate: string;
   fingerprint: string;
 }
 export const authorityView = z
-  .object({ certificate: pem("The authority's certificate"), fingerprint })
+  .object({ cluster: z.string(), certificate: pem("The authority's certificate"), fingerprint })
   .meta({ id: 'Authority' }) satisfies z.ZodType<AuthorityView>;
 
 export interface TokenBody {

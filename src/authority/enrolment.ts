@@ -29,7 +29,7 @@ export function enrolment(options: EnrolmentOptions): Enrolment {
   return {
     async authority() {
       const { certificate } = await authorityOf(options);
-      return { certificate, fingerprint: fingerprintOf(certificate) };
+      return { cluster: options.cluster, certificate, fingerprint: fingerprintOf(certificate) };
     },
     async issueToken({ ttlSeconds, node }) {
       const { certificate } = await authorityOf(options);

@@ -11,6 +11,8 @@ export interface CliIo {
   isTty: boolean;
   /** Whether a person can answer on stdin. */
   canAsk: boolean;
+  /** Asks the person for what must not be seen: nothing of the answer is shown. Only when `canAsk`. */
+  askSecret(question: string): Promise<string>;
   env: Readonly<Record<string, string | undefined>>;
   /** Absolute. */
   cwd: string;

@@ -1,4 +1,5 @@
-import { addAbortSignal } from 'node:stream';
+import { createInterface } from 'node:readline/promises';
+import { addAbortSignal, Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { DaemonCommands } from './daemon.ts';
 import { INTERRUPTED, PIPE_CLOSED } from './io.ts';
@@ -33,6 +34,7 @@ export function processIo(version: string, daemon: DaemonCommands): CliIo {
     },
     isTty: process.stdout.isTTY,
     canAsk: process.stdin.isTTY && process.stderr.isTTY,
+    askSecret: question => askSecret(question, ending.signal),
     env: process.env,
     cwd: process.cwd(),
     signal: ending.signal,
@@ -45,4 +47,22 @@ export function processIo(version: string, daemon: DaemonCommands): CliIo {
     },
     daemon,
   };
+}
+
+/** The terminal shows only what is written to it, so what is typed goes nowhere. */
+async function askSecret(question: string, signal: AbortSignal): Promise<string> {
+  process.stderr.write(question);
+  const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
+  const lines = createInterface({ input: process.stdin, output: nowhere, terminal: true });
+  // In raw mode Ctrl-C is a key, and no signal.
+  lines.on('SIGINT', () => process.kill(process.pid, 'SIGINT'));
+  try {
+    return await lines.question('', { signal });
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
+  } finally {
+    lines.close();
+    process.stderr.write('\n');
+  }
 }

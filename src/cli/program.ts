@@ -5,7 +5,7 @@ import { Invocation } from './invocation.ts';
 import type { CliIo } from './io.ts';
 import { Output } from './output.ts';
 import { reportFailure } from './report.ts';
-import { commandDefinitions, globalOptions } from './surface.ts';
+import { commandDefinitions, commandGroups, globalOptions } from './surface.ts';
 import type { CommandDefinition, OptionDefinition, ValueKind } from './surface.ts';
 
 /**
@@ -84,15 +84,29 @@ function helpWidth(io: CliIo): number {
 }
 
 function addCommand(program: Command, definition: CommandDefinition, perform: Perform): void {
-  const command = program
-    .command(definition.name)
+  const [first = '', second] = definition.name.split(' ');
+  const command = (second === undefined ? program : groupCommand(program, first))
+    .command(second ?? first)
     .summary(definition.summary)
     .description(sentence(definition.summary))
-    .helpGroup(`${definition.group}:`)
+    .helpGroup(second === undefined ? `${definition.group}:` : 'Commands:')
     .addHelpText('after', examplesText(definition));
   for (const argument of definition.arguments) command.argument(argument.syntax, argument.about);
   for (const option of definition.options) command.addOption(commanderOption(option));
   command.action(async () => perform(definition, command, command.args));
+}
+
+/** What commands of two words hang on; without the second it shows them. */
+function groupCommand(program: Command, name: string): Command {
+  const there = program.commands.find(command => command.name() === name);
+  if (there !== undefined) return there;
+  const { group, summary } = commandGroups[name] ?? { group: 'Help', summary: name };
+  return program
+    .command(name)
+    .summary(summary)
+    .description(sentence(summary))
+    .helpGroup(`${group}:`)
+    .helpCommand(false);
 }
 
 function sentence(summary: string): string {

@@ -46,7 +46,14 @@ async function asFailure(error: unknown): Promise<CliFailure> {
 }
 
 /** Errors whose message was written for people. */
-const knownKinds = new Set(['PackError', 'CliFailure', 'ToolError', 'ManagedEtcdError', 'ProxyError']);
+const knownKinds = new Set([
+  'StoreError',
+  'PackError',
+  'CliFailure',
+  'ToolError',
+  'ManagedEtcdError',
+  'ProxyError',
+]);
 
 const exitOfStatus: Record<number, ExitCode> = {
   401: EXIT.notAuthenticated,
@@ -65,8 +72,9 @@ const hintOfStatus: Record<number, string> = {
 };
 
 function ofApiError(error: ApiError): CliFailure {
+  const own = error.problem['hint'];
   return new CliFailure(exitOfStatus[error.status] ?? EXIT.failed, error.message, {
-    hint: hintOfStatus[error.status] ?? null,
+    hint: typeof own === 'string' ? own : (hintOfStatus[error.status] ?? null),
     problems: error.problem.problems ?? [],
     cause: error,
   });

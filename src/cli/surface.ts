@@ -6,9 +6,10 @@ import type { Invocation } from './invocation.ts';
  * whole surface; what a command does is in `commands/<name>.ts`, loaded only when it is asked for.
  */
 export interface CommandDefinition {
+  /** One word, or two: a group (`commandGroups`) and what is below it. */
   name: string;
   /** Grouped under this heading in `--help`. */
-  group: 'Daemons' | 'The life of an app' | 'Seeing' | 'Acting' | 'Help';
+  group: 'Daemons' | 'The life of an app' | 'Seeing' | 'Acting' | 'The cluster' | 'Help';
   summary: string;
   arguments: ArgumentDefinition[];
   options: OptionDefinition[];
@@ -91,6 +92,36 @@ export const globalOptions: OptionDefinition[] = [
   { flags: '--no-color', about: 'no colours, as with NO_COLOR=1' },
 ];
 
+/** First words of commands of two, and what all of them are about. */
+export const commandGroups: Record<string, { group: CommandDefinition['group']; summary: string }> = {
+  cluster: { group: 'The cluster', summary: 'certificates, and who may join' },
+};
+
+const nodeOfCluster: OptionDefinition[] = [
+  {
+    flags: '--config <file>',
+    about: 'the node configuration to complete; keys and certificates go beside it',
+    value: text,
+    fallback: '/etc/hop3/agent.yaml',
+    completes: 'files',
+  },
+  {
+    flags: '--name <node>',
+    about: "the node's name (default: what the file says, else the host's)",
+    value: text,
+  },
+  {
+    flags: '--address <address>',
+    about: 'where the other nodes reach this one; the first is listened on (default: as in peer.listen)',
+    value: list,
+  },
+  {
+    flags: '--etcd-users',
+    about:
+      "a user and a role in etcd for this node; asks for root's password (HOP3_AGENT_ETCD_ROOT_PASSWORD)",
+  },
+];
+
 export const commandDefinitions: CommandDefinition[] = [
   {
     name: 'run',
@@ -133,10 +164,7 @@ export const commandDefinitions: CommandDefinition[] = [
     examples: [
       ['run', 'a node of its own, with its own etcd'],
       ['run --config /etc/hop3/agent.yaml', 'as systemd starts it'],
-      [
-        'run --name eu-1 --etcd http://10.0.0.1:2379,http://10.0.0.2:2379 --label zone=eu',
-        'a node of a cluster',
-      ],
+      ['run --name eu-1 --etcd http://127.0.0.1:2379 --label zone=eu', 'a node of a cluster'],
     ],
     load: async () => (await import('./commands/run.ts')).run,
   },
@@ -404,6 +432,74 @@ export const commandDefinitions: CommandDefinition[] = [
     options: [{ flags: '--wait', about: 'until all are replaced and ready' }, timeout],
     examples: [['restart blog web --wait', 'only the web instances']],
     load: async () => (await import('./commands/restart.ts')).restart,
+  },
+  {
+    name: 'cluster init',
+    group: 'The cluster',
+    summary: "make the cluster's authority and the first node's certificate, and complete its configuration",
+    arguments: [],
+    options: [
+      ...nodeOfCluster,
+      {
+        flags: '--cluster <name>',
+        about: "the cluster's name (default: what the file says, else default)",
+        value: text,
+      },
+      { flags: '--etcd <urls>', about: 'etcd endpoints, separated by commas', value: text },
+      { flags: '--renew', about: 'a new certificate for this node, though it has a good one' },
+    ],
+    examples: [
+      [
+        'cluster init --name node-1 --address 10.0.0.1 --etcd https://10.0.0.1:2379',
+        'the first node; what is there and good stays',
+      ],
+      ['cluster init --etcd-users', 'later, once etcd runs: users that may write only what is theirs'],
+    ],
+    load: async () => (await import('./commands/cluster-init.ts')).clusterInit,
+  },
+  {
+    name: 'cluster token',
+    group: 'The cluster',
+    summary: 'make a token that lets one node in, once',
+    arguments: [],
+    options: [
+      {
+        flags: '--node <name>',
+        about: 'only for that node, which may be there already',
+        value: text,
+        completes: 'nodes',
+      },
+      {
+        flags: '--ttl <seconds>',
+        about: 'until it ends (60 to 86400)',
+        value: count(60, 86_400),
+        fallback: 900,
+      },
+    ],
+    examples: [
+      ['cluster token', 'for a new node, within a quarter of an hour'],
+      ['cluster token --node node-2', 'to give node-2 a new certificate'],
+    ],
+    load: async () => (await import('./commands/cluster-token.ts')).clusterToken,
+  },
+  {
+    name: 'cluster join',
+    group: 'The cluster',
+    summary: 'enrol this machine: make a key, have it signed, complete the configuration',
+    arguments: [
+      {
+        syntax: '<url>',
+        about: 'the admin API of a node that holds the authority; --token is the join token',
+      },
+    ],
+    options: nodeOfCluster,
+    examples: [
+      [
+        'cluster join https://10.0.0.1:7300 --token hop3join.… --address 10.0.0.2',
+        'as cluster token prints it',
+      ],
+    ],
+    load: async () => (await import('./commands/cluster-join.ts')).clusterJoin,
   },
   {
     name: 'doctor',

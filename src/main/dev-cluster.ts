@@ -210,7 +210,13 @@ Ctrl-C stops everything.
 /** One command of the command line, printed here. */
 function command(argv: string[], api: string): Promise<number> {
   const unavailable = (): Promise<number> => Promise.resolve(2);
-  const daemon = { run: unavailable, dev: unavailable, etcdDefects: () => Promise.resolve([]) };
+  const daemon = {
+    run: unavailable,
+    dev: unavailable,
+    clusterInit: () => Promise.reject(new Error('not here')),
+    clusterJoin: () => Promise.reject(new Error('not here')),
+    etcdDefects: () => Promise.resolve([]),
+  };
   return runCli([...argv, '--api', api], processIo(VERSION, daemon));
 }
 

@@ -8,7 +8,6 @@ const FORGOTTEN_AFTER_MS = 600_000;
 export interface Members {
   /** Whether one of a certificate's names, `NODE` or `NODE.CLUSTER`, is a node of this cluster, or was one a moment ago. */
   isMember(names: string[]): boolean;
-  close(): void;
 }
 
 /** Until etcd has been heard for the first time nobody is known, and the authority's word must do. */
@@ -33,6 +32,5 @@ export function clusterMembers(
     isMember: names =>
       !sessions.synced ||
       names.some(name => has(name.endsWith(suffix) ? name.slice(0, -suffix.length) : name)),
-    close: () => sessions.close(),
   };
 }

@@ -16,32 +16,31 @@ export interface CompletedConfig {
 }
 
 /**
- * The text of a node's configuration with what it lacks, its comments and order as they were; null = no file yet. With
- * `replace`, these fields get what is wanted whatever they say. A text that is no mapping is given back as it is:
+ * The text of a node's configuration with what it lacks, its comments and order as they were; null = no file yet. A text that is no mapping is given back as it is:
  * reading it says what is wrong.
  */
-export function completeNodeConfig(
-  text: string | null,
-  wanted: WantedSetting[],
-  { replace = [] }: { replace?: string[] } = {},
-): CompletedConfig {
+export function completeNodeConfig(text: string | null, wanted: WantedSetting[]): CompletedConfig {
   const document = parseDocument(text ?? '');
   const completed: CompletedConfig = { text: text ?? '', added: [], kept: [] };
   const readable = document.contents === null || isMap(document.contents);
   if (document.errors.length > 0 || !readable) return completed;
-  let changed = false;
   for (const { path, value } of wanted) {
     const field = fieldOf(path);
     const is = plain(document.getIn(path));
-    if (is === undefined || (replace.includes(field) && !same(is, value))) {
+    if (is === undefined) {
       document.setIn(path, document.createNode(value));
       completed.added.push(field);
-      changed = true;
     } else if (!same(is, value)) {
       completed.kept.push({ field, is, wanted: value });
     }
   }
-  return changed ? { ...completed, text: document.toString({ lineWidth: 0 }) } : completed;
+  return completed.added.length > 0 ? { ...completed, text: document.toString({ lineWidth: 0 }) } : completed;
+}
+
+/** What the text says at that place; undefined when it says nothing, or can't be read. */
+export function settingOf(text: string | null, path: string[]): unknown {
+  const document = parseDocument(text ?? '');
+  return document.errors.length > 0 || !isMap(document.contents) ? undefined : plain(document.getIn(path));
 }
 
 function plain(node: unknown): unknown {

@@ -105,7 +105,7 @@ export function overridesFromEnv(env: Readonly<Record<string, string | undefined
 }
 
 /** Read by the command line or by tests, not part of a node's configuration. */
-const others = ['API', 'TOKEN', 'DEBUG'];
+const others = ['API', 'TOKEN', 'DEBUG', 'ETCD_ROOT_PASSWORD'];
 
 /** Variables that look like ours misspelt. Others that share the prefix may be somebody else's, and are left alone. */
 export function misspeltVariables(env: Readonly<Record<string, string | undefined>>): Problem[] {

@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import * as http from 'node:http';
 import * as https from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { createInterface } from 'node:readline';
-import type { TLSSocket } from 'node:tls';
+import { TLSSocket } from 'node:tls';
 import type { TlsFiles } from '../model/node-config.ts';
 import type { Driver, OutputLine, OutputOptions } from '../ports/driver.ts';
 import type { PeerCredentials, Peers } from '../ports/peers.ts';
@@ -110,7 +110,7 @@ function answer(
   response: http.ServerResponse,
 ): void {
   // The authority's word is not enough: what it signed for etcd, or for a node that has left, is no peer.
-  if (tls !== null && isMember?.(namesOf(request.socket as TLSSocket)) === false) {
+  if (tls !== null && isMember?.(namesOf(request.socket)) === false) {
     response.writeHead(403).end();
     return;
   }
@@ -129,7 +129,8 @@ function answer(
 }
 
 /** The common name, and the host names among the subject's other names. */
-function namesOf(socket: TLSSocket): string[] {
+function namesOf(socket: Socket): string[] {
+  if (!(socket instanceof TLSSocket)) return [];
   const { subject, subjectaltname = '' } = socket.getPeerCertificate();
   // Without a certificate, which no handshake of ours lets through, there is no subject.
   const common = (subject as { CN?: string | string[] } | undefined)?.CN ?? [];

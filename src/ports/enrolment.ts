@@ -3,7 +3,7 @@ import type { NodeName, Timestamp } from '../model/ids.ts';
 /** How new nodes get their certificates, from a node that holds the cluster's authority. @throws AdminError, StoreError */
 export interface Enrolment {
   /** The authority's certificate, PEM: no secret. */
-  authority(): Promise<{ certificate: string; fingerprint: string }>;
+  authority(): Promise<{ cluster: string; certificate: string; fingerprint: string }>;
   /** Lets one node in, once, until it ends. Bound to a name, it may also stand for a node that is there already. */
   issueToken(options: { ttlSeconds: number; node: NodeName | null }): Promise<IssuedToken>;
   /** Uses the token up, then signs. */

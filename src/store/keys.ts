@@ -2,7 +2,8 @@ import type { Kind } from '../model/records.ts';
 
 /** Names every key of one cluster: `/hop3/<cluster>/<kind>/<name>`. */
 export class Keyspace {
-  private readonly root: string;
+  /** What every key of the cluster starts with. */
+  readonly root: string;
 
   /** @throws RangeError when the cluster's name would break out of its place in the key. */
   constructor(cluster: string) {

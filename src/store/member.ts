@@ -61,6 +61,12 @@ export class Member {
     return timeoutMs === null ? { interceptors } : { interceptors, deadline: Date.now() + timeoutMs };
   }
 
+  /** Whether etcd asks who is there. With a password only. @throws Error when that is wrong */
+  async authenticationEnabled(): Promise<boolean> {
+    await this.callOptions(null);
+    return this.token !== '';
+  }
+
   /** After etcd has refused it. True when another can be had. */
   forgetToken(): boolean {
     this.token = null;

@@ -36,6 +36,7 @@ export async function ran(argv: string[], circumstances: Circumstances = {}): Pr
     stdin: stdinOf(circumstances.stdin ?? ''),
     isTty: circumstances.isTty ?? false,
     canAsk: circumstances.canAsk ?? false,
+    askSecret: async () => (circumstances.stdin ?? '').trim(),
     env: circumstances.env ?? {},
     cwd: circumstances.cwd ?? '/nowhere',
     signal: circumstances.signal ?? new AbortController().signal,
@@ -48,6 +49,8 @@ export async function ran(argv: string[], circumstances: Circumstances = {}): Pr
     daemon: {
       run: circumstances.daemon?.run ?? (() => Promise.reject(new Error('no daemon here'))),
       dev: circumstances.daemon?.dev ?? (() => Promise.reject(new Error('no daemon here'))),
+      clusterInit: circumstances.daemon?.clusterInit ?? (() => Promise.reject(new Error('no daemon here'))),
+      clusterJoin: circumstances.daemon?.clusterJoin ?? (() => Promise.reject(new Error('no daemon here'))),
       etcdDefects: circumstances.daemon?.etcdDefects ?? (() => Promise.resolve([])),
     },
   };
@@ -76,7 +79,15 @@ export function recordingDaemon(): { asked: (RunOptions | DevOptions)[]; daemon:
     asked.push(options);
     return Promise.resolve(0);
   };
-  return { asked, daemon: { run: remember, dev: remember, etcdDefects: () => Promise.resolve([]) } };
+  const nothing = () => Promise.reject(new Error('no daemon here'));
+  const daemon = {
+    run: remember,
+    dev: remember,
+    clusterInit: nothing,
+    clusterJoin: nothing,
+    etcdDefects: () => Promise.resolve([]),
+  };
+  return { asked, daemon };
 }
 
 async function* stdinOf(text: string): AsyncGenerator<string> {

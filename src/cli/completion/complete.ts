@@ -1,5 +1,5 @@
 import type { CliIo } from '../io.ts';
-import { commandDefinitions, globalOptions } from '../surface.ts';
+import { commandDefinitions, commandGroups, globalOptions } from '../surface.ts';
 import type { CommandDefinition, Completes, OptionDefinition } from '../surface.ts';
 import { liveWords } from './live-words.ts';
 
@@ -24,13 +24,15 @@ export async function complete(io: CliIo, words: string[]): Promise<void> {
 }
 
 type Place =
-  | { kind: 'command' }
+  /** `after`: the first word of a command of two. */
+  | { kind: 'command'; after: string | null }
   | { kind: 'option'; command: CommandDefinition | null }
   | { kind: 'value'; completes: Completes | undefined };
 
 function placeOf(words: string[]): Place {
   const typed = words.at(-1) ?? '';
   let command: CommandDefinition | null = null;
+  let group: string | null = null;
   let position = 0;
   let awaited: OptionDefinition | null = null;
   for (const word of words.slice(0, -1)) {
@@ -39,8 +41,11 @@ function placeOf(words: string[]): Place {
     } else if (word.startsWith('-')) {
       const option = optionsOf(command).find(known => flagOf(known) === word);
       awaited = option?.value ? option : null;
+    } else if (command === null && group === null && word in commandGroups) {
+      group = word;
     } else if (command === null) {
-      command = commandDefinitions.find(known => known.name === word) ?? null;
+      const name = group === null ? word : `${group} ${word}`;
+      command = commandDefinitions.find(known => known.name === name) ?? null;
       if (command === null) return { kind: 'value', completes: [] };
     } else {
       position++;
@@ -48,7 +53,7 @@ function placeOf(words: string[]): Place {
   }
   if (awaited !== null) return { kind: 'value', completes: valuesOf(awaited) };
   if (typed.startsWith('-')) return { kind: 'option', command };
-  if (command === null) return { kind: 'command' };
+  if (command === null) return { kind: 'command', after: group };
   return { kind: 'value', completes: argumentAt(command, position) };
 }
 
@@ -78,7 +83,7 @@ interface Suggestions {
 async function suggest(place: Place, io: CliIo, words: string[]): Promise<Suggestions> {
   switch (place.kind) {
     case 'command':
-      return only(commandDefinitions.map(({ name, summary }) => ({ value: name, about: summary })));
+      return only(commandWords(place.after));
     case 'option':
       return only(
         [...optionsOf(place.command), { flags: '--help', about: 'show help' }].map(option => ({
@@ -89,6 +94,18 @@ async function suggest(place: Place, io: CliIo, words: string[]): Promise<Sugges
     case 'value':
       return suggestValues(place.completes, io, words);
   }
+}
+
+function commandWords(after: string | null): Suggestion[] {
+  if (after !== null) {
+    return commandDefinitions
+      .filter(({ name }) => name.startsWith(`${after} `))
+      .map(({ name, summary }) => ({ value: name.slice(after.length + 1), about: summary }));
+  }
+  return [
+    ...commandDefinitions.filter(({ name }) => !name.includes(' ')),
+    ...Object.entries(commandGroups).map(([name, { summary }]) => ({ name, summary })),
+  ].map(({ name, summary }) => ({ value: name, about: summary }));
 }
 
 async function suggestValues(
