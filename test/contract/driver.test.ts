@@ -11,6 +11,7 @@ import {
   launch,
   linesOf,
   processDriverIn,
+  systemdDriverIn,
   temporaryDirectory,
   textsOf,
   unitOf,
@@ -107,7 +108,35 @@ const statics: Making = t => {
   };
 };
 
-const commandWorlds: Record<string, Making> = { fake, process: processes, 'guarded process': guarded };
+const systemd: Making = t => {
+  const stateDir = temporaryDirectory(t);
+  return {
+    driver: async () => systemdDriverIn(t, stateDir),
+    running: async parts => launch({ command: 'echo hello; sleep 300', ...parts }),
+    provokeOutput: async () => 'hello',
+  };
+};
+
+const guardedSystemd: Making = t => {
+  const stateDir = temporaryDirectory(t);
+  return {
+    async driver() {
+      const driver = systemdDriverIn(t, stateDir);
+      await driver.guard.arm(clock.now() + 600_000);
+      return { ...driver, start: launch => driver.start({ ...launch, guarded: true }) };
+    },
+    running: async parts => launch({ command: 'echo hello; sleep 300', ...parts }),
+    provokeOutput: async () => 'hello',
+  };
+};
+
+const commandWorlds: Record<string, Making> = {
+  fake,
+  process: processes,
+  'guarded process': guarded,
+  // There are no such worlds elsewhere: see test/drivers/helpers.ts.
+  ...(process.env['HOP3_TEST_SYSTEMD'] ? { systemd, 'guarded systemd': guardedSystemd } : {}),
+};
 const worlds: Record<string, Making> = { ...commandWorlds, static: statics };
 
 for (const [name, make] of Object.entries(worlds)) {

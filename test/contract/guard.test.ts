@@ -2,7 +2,15 @@ import test, { type ExecutionContext } from 'ava';
 
 import { DriverError, type Driver, type Launch } from '../../src/ports/driver.ts';
 import type { Guard } from '../../src/ports/guard.ts';
-import { clock, exitOf, launch, processDriverIn, temporaryDirectory, unitOf } from '../drivers/helpers.ts';
+import {
+  clock,
+  exitOf,
+  launch,
+  processDriverIn,
+  systemdDriverIn,
+  temporaryDirectory,
+  unitOf,
+} from '../drivers/helpers.ts';
 import { FakeDriver, FakeGuard, fakeWorld } from '../support/fake-driver.ts';
 
 /** Of one node; made anew it is what an agent finds that follows another. */
@@ -30,6 +38,21 @@ const worlds: Record<string, (t: ExecutionContext) => World> = {
       lateMs: 500,
     };
   },
+  // There is no such world elsewhere: see test/drivers/helpers.ts.
+  ...(process.env['HOP3_TEST_SYSTEMD']
+    ? {
+        systemd: t => {
+          const stateDir = temporaryDirectory(t);
+          return {
+            make: () => {
+              const driver = systemdDriverIn(t, stateDir);
+              return { driver, guard: driver.guard };
+            },
+            lateMs: 500,
+          };
+        },
+      }
+    : {}),
 };
 
 function exclusive(parts: Partial<Launch> = {}): Launch {

@@ -5,6 +5,7 @@ import type { ExecutionContext } from 'ava';
 
 import type { ProcessDriver, ProcessDriverOptions } from '../../src/drivers/process-driver.ts';
 import { processDriver } from '../../src/drivers/process-driver.ts';
+import { systemdDriver, type SystemdDriver } from '../../src/drivers/systemd-driver.ts';
 import { systemClock } from '../../src/platform/clock.ts';
 import type { Driver, DriverUnit, Launch, OutputLine } from '../../src/ports/driver.ts';
 import { FakeLog } from '../support/fake-log.ts';
@@ -48,6 +49,23 @@ export function processDriverIn(
     // One made anew knows what is left, whoever started it.
     const last = processDriver({ stateDir, clock, log });
     for (const { unit } of await last.observe()) await last.stop(unit, 0);
+    await last.close();
+  });
+  return { ...driver, log };
+}
+
+/** Only where systemd is process 1, as `HOP3_TEST_SYSTEMD` says it is. As `processDriverIn`. */
+export function systemdDriverIn(t: ExecutionContext, stateDir: string): SystemdDriver & { log: FakeLog } {
+  const log = new FakeLog();
+  const driver = systemdDriver({ stateDir, clock, log });
+  t.teardown(async () => {
+    await driver.close();
+    const last = systemdDriver({ stateDir, clock, log });
+    for (const { unit } of await last.observe()) {
+      await last.stop(unit, 0);
+      await last.forget(unit);
+    }
+    await last.guard.disarm();
     await last.close();
   });
   return { ...driver, log };

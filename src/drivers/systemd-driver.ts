@@ -1,0 +1,283 @@
+import { mkdirSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+
+import type { Clock } from '../ports/clock.ts';
+import { DriverError, type Driver, type DriverUnit, type Launch } from '../ports/driver.ts';
+import type { Log } from '../ports/log.ts';
+import type { Enforceable } from './cgroups.ts';
+import { bootId } from './proc.ts';
+import { environmentFile } from './systemd-environment.ts';
+import { systemdGuard, type SystemdGuard } from './systemd-guard.ts';
+import { journaled } from './systemd-journal.ts';
+import { triedLimits } from './systemd-limits.ts';
+import { systemdNames } from './systemd-names.ts';
+import { systemdOutput } from './systemd-output.ts';
+import { limitProperties, sandboxProperties, TOKEN_PLACE } from './systemd-sandbox.ts';
+import type { SystemdRecord } from './systemd-states.ts';
+import { runUnit, ToolError } from './systemd-tools.ts';
+import { systemdUnits, type SystemdUnit } from './systemd-units.ts';
+import { appUsers, type AppUser } from './systemd-users.ts';
+import { tokenFiles, type TokenFiles } from './token-files.ts';
+import { unitRecords } from './unit-records.ts';
+
+export interface SystemdDriverOptions {
+  /** Absolute; `units/`, `tokens/` and `guard/` in it are this driver's. One driver at a time. */
+  stateDir: string;
+  clock: Clock;
+  log: Log;
+}
+
+export interface SystemdDriver extends Driver {
+  readonly guard: SystemdGuard;
+  /** Which limits this node can hold an instance to: what it must not take otherwise. */
+  limitsEnforceable(): Promise<Enforceable>;
+}
+
+const TOKEN_FILE = 'fencing-token';
+
+/**
+ * Runs commands as transient units of systemd's, one a copy: each app as a system user of its own, in a sandbox, with limits
+ * held by control groups and output in the journal. systemd keeps them when the agent ends, and how they ended until
+ * they are forgotten. They are transient, not files, so that no reboot starts what this node has no right to any more.
+ * @throws DriverError where systemd does not run, or for anybody but root
+ */
+export function systemdDriver(options: SystemdDriverOptions): SystemdDriver {
+  refuseUnlessBooted();
+  const { stateDir, clock, log } = options;
+  const thisBoot = bootId();
+  const names = systemdNames(stateDir);
+  const users = appUsers(names);
+  const output = systemdOutput({ names, users, clock });
+  const closing = new AbortController();
+  const guard = systemdGuard({ stateDir, bootId: thisBoot, names, clock });
+  const units = systemdUnits({
+    records: unitRecords<SystemdRecord>(join(stateDir, 'units', 'systemd'), log),
+    names,
+    output,
+    bootId: thisBoot,
+    clock,
+    log,
+    closing: closing.signal,
+  });
+  const starting = new Set<string>();
+  let limits: Promise<Enforceable> | null = null;
+
+  return {
+    guard,
+
+    async start(launch) {
+      await units.load();
+      refuseUnstartable(launch);
+      starting.add(launch.unit);
+      try {
+        await refuseUnlimitable(launch);
+        return describe(await started(launch));
+      } finally {
+        starting.delete(launch.unit);
+      }
+    },
+
+    async observe() {
+      await units.load();
+      return units.all().map(describe);
+    },
+
+    async stop(name, graceSeconds) {
+      await units.load();
+      const unit = units.get(name);
+      if (unit === undefined || unit.gone) return;
+      if (closing.signal.aborted) throw new DriverError('the driver is closed', { retryable: false });
+      const killAtMs = clock.now() + graceSeconds * 1000;
+      if (!(await units.stop(unit, killAtMs))) {
+        throw new DriverError(`the driver was closed before ${name} had ended`, { retryable: true });
+      }
+    },
+
+    async fence(name, token) {
+      await units.load();
+      if (units.get(name)?.record.exit === null) tokensOf(name).write(TOKEN_FILE, token);
+    },
+
+    async forget(name) {
+      await units.load();
+      const unit = units.get(name);
+      if (unit === undefined) return;
+      if (unit.record.exit === null) {
+        throw new DriverError(`${name} still runs: stop it first`, { retryable: false });
+      }
+      removeTokens(name);
+      units.forget(unit);
+    },
+
+    onExit: listener => units.onExit(listener),
+
+    output: (instance, wanted) =>
+      output.read(instance, { ...wanted, signal: AbortSignal.any([wanted.signal, closing.signal]) }),
+
+    limitsEnforceable,
+
+    async close() {
+      closing.abort();
+      await units.settled();
+    },
+  };
+
+  function limitsEnforceable(): Promise<Enforceable> {
+    limits ??= triedLimits().catch((error: unknown) => {
+      limits = null;
+      throw error;
+    });
+    return limits;
+  }
+
+  function refuseUnstartable(launch: Launch): void {
+    if (closing.signal.aborted) throw new DriverError('the driver is closed', { retryable: false });
+    if (units.get(launch.unit) !== undefined || starting.has(launch.unit)) {
+      throw new DriverError(`${launch.unit} exists already`, { retryable: false });
+    }
+    if (statSync(launch.directory, { throwIfNoEntry: false })?.isDirectory() !== true) {
+      throw new DriverError(`can't start ${launch.unit}: ${launch.directory} is not a directory`, {
+        retryable: false,
+      });
+    }
+    if (launch.guarded !== true) return;
+    const untilMs = guard.armedUntilMs();
+    if (untilMs === null || untilMs <= clock.now()) {
+      throw new DriverError(`can't start ${launch.unit}: it is exclusive, and its guard is not armed`, {
+        retryable: true,
+      });
+    }
+  }
+
+  /** A declared limit is a guarantee: one that can't be enforced is refused. */
+  async function refuseUnlimitable(launch: Launch): Promise<void> {
+    const wanted = {
+      memory: launch.limits.memoryBytes,
+      cpu: launch.limits.cpu,
+      processes: launch.limits.processes,
+    };
+    if (Object.values(wanted).every(limit => limit === null)) return;
+    const able = await limitsEnforceable();
+    for (const [name, limit] of Object.entries(wanted)) {
+      if (limit === null || able[name as keyof Enforceable]) continue;
+      throw new DriverError(
+        `can't start ${launch.unit}: its ${name} limit (${limit}) can't be enforced on this node, whose systemd has no ` +
+          `${name} control group: take the limit out of the manifest, or run it on another node`,
+        { retryable: false },
+      );
+    }
+  }
+
+  async function started(launch: Launch): Promise<SystemdUnit> {
+    const record = recordOf(launch);
+    try {
+      const user = await users.ensure(launch.instance);
+      await users.give(user, launch.own ?? [], launch.release);
+      units.announce(record);
+      await run(launch, user, record.service);
+      return await units.add(record);
+    } catch (error) {
+      await units.revoke(record);
+      removeTokens(launch.unit);
+      throw cannotStart(launch, error as Error);
+    }
+  }
+
+  async function run(launch: Launch, user: AppUser, service: string): Promise<void> {
+    const { unit, instance, directory, guarded, process: spec } = launch;
+    const env: Record<string, string> = { ...launch.env };
+    if (env['USER'] !== undefined) env['USER'] = user.name;
+    const token = launch.token ?? null;
+    if (token !== null) {
+      tokensOf(unit).write(TOKEN_FILE, token);
+      env['HOP3_FENCING_TOKEN_FILE'] = join(TOKEN_PLACE, TOKEN_FILE);
+      if (guarded === true) env['HOP3_FENCING_TOKEN'] = token;
+    }
+    const environment = environmentFile(join(stateDir, 'units', 'systemd-environment'), unit, env);
+    try {
+      output.starting(instance, unit);
+      await runUnit(service, {
+        properties: [
+          `Description=${instance} (${unit}) of hop3-agent`,
+          'Type=exec',
+          // How it ended stays known until it is stopped; what it leaves is ended with it.
+          ...['RemainAfterExit=yes', 'Restart=no', 'KillMode=control-group'],
+          `TimeoutStopSec=${Math.max(1, spec.stopTimeoutSeconds)}s`,
+          `User=${user.name}`,
+          ...(guarded === true ? guard.properties : [`Slice=${names.slice}`]),
+          ...environment.properties,
+          ...sandboxProperties({
+            directory,
+            own: launch.own ?? [],
+            tokens: token === null ? null : tokensDirectory(unit),
+          }),
+          ...limitProperties(launch.limits),
+        ],
+        command: journaled(names.identifier(instance, unit), spec.command),
+      });
+    } finally {
+      environment.remove();
+    }
+  }
+
+  function recordOf(launch: Launch): SystemdRecord {
+    const { unit, instance, release, version, endpoint, limits: limited } = launch;
+    return {
+      ...{ v: 1, unit, instance, release, version, endpoint, exit: null },
+      ...(launch.guarded === true ? { guarded: true } : {}),
+      ...{ bootId: thisBoot, service: names.service(unit), main: null, group: null },
+      ...{ limits: limited, stopRequested: false },
+    };
+  }
+
+  function tokensDirectory(unit: string): string {
+    return join(stateDir, 'tokens', encodeURIComponent(unit));
+  }
+
+  /** A directory for each, because a unit is shown its own only, and sees a file that is replaced. */
+  function tokensOf(unit: string): TokenFiles {
+    mkdirSync(join(stateDir, 'tokens'), { recursive: true, mode: 0o711 });
+    return tokenFiles(tokensDirectory(unit));
+  }
+
+  function removeTokens(unit: string): void {
+    rmSync(tokensDirectory(unit), { recursive: true, force: true });
+  }
+}
+
+function describe({ record }: SystemdUnit): DriverUnit {
+  const { unit, instance, release, version, main, endpoint, exit, guarded } = record;
+  return {
+    unit,
+    instance,
+    release,
+    version,
+    pid: main?.pid ?? null,
+    endpoint,
+    exit,
+    guarded: guarded === true,
+  };
+}
+
+function cannotStart(launch: Launch, error: Error): DriverError {
+  const late = launch.guarded === true && error instanceof ToolError && /dependency/i.test(error.message);
+  const why = late ? 'it is exclusive, and its guard is not armed' : error.message;
+  const retryable = error instanceof DriverError && error.retryable;
+  return new DriverError(`can't start ${launch.unit}: ${why}`, { retryable, cause: error });
+}
+
+function refuseUnlessBooted(): void {
+  if (statSync('/run/systemd/system', { throwIfNoEntry: false }) === undefined) {
+    throw new DriverError(
+      'the systemd driver needs a machine that systemd runs, which this is not: use the process driver',
+      { retryable: false },
+    );
+  }
+  if (process.getuid?.() === 0) return;
+  throw new DriverError(
+    'the systemd driver needs the rights of root: run the agent as root, or use the process driver',
+    {
+      retryable: false,
+    },
+  );
+}

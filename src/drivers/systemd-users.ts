@@ -1,0 +1,73 @@
+import { lstatSync } from 'node:fs';
+
+import type { InstanceId } from '../model/ids.ts';
+import type { SystemdNames } from './systemd-names.ts';
+import { runOutside, runTool, ToolError } from './systemd-tools.ts';
+
+export interface AppUser {
+  name: string;
+  uid: number;
+}
+
+/**
+ * One system user an app, made when the app is first started here and never removed, so that its number is never given
+ * to somebody else while files of it are left. Not `DynamicUser=`: the numbers it hands out change from one start to the
+ * next, which an app's data directory would have to follow, file by file, while another copy of the app is writing; and
+ * without a module for the name service (not installed by default on Debian) programs that look themselves up
+ * fail, as Node's `os.userInfo()` does.
+ */
+export interface AppUsers {
+  /** @throws ToolError */
+  ensure(instance: InstanceId): Promise<AppUser>;
+  /** null when nothing of the app was ever started here. @throws ToolError */
+  find(instance: InstanceId): Promise<AppUser | null>;
+  /**
+   * Makes everything in the directories the user's that is root's so far. They are walked once for each release, because its
+   * hooks, which run as root, may leave files in them. @throws ToolError
+   */
+  give(user: AppUser, directories: readonly string[], release: number): Promise<void>;
+}
+
+export function appUsers(names: SystemdNames): AppUsers {
+  const known = new Map<string, Promise<AppUser>>();
+  const given = new Map<string, number>();
+  return {
+    async ensure(instance) {
+      const name = names.user(instance);
+      const found = known.get(name) ?? existing(name).then(user => user ?? made(name, instance));
+      known.set(name, found);
+      return found.catch((error: unknown) => {
+        known.delete(name);
+        throw error;
+      });
+    },
+
+    find: async instance => (await known.get(names.user(instance))) ?? existing(names.user(instance)),
+
+    async give({ name, uid }, directories, release) {
+      const due = directories.filter(
+        directory => lstatSync(directory).uid !== uid || given.get(directory) !== release,
+      );
+      if (due.length === 0) return;
+      await runOutside(['/usr/bin/chown', '-Rh', '--from=root', `${name}:${name}`, '--', ...due]);
+      for (const directory of due) given.set(directory, release);
+    },
+  };
+
+  async function made(name: string, instance: InstanceId): Promise<AppUser> {
+    const app = instance.split('/')[0] ?? instance;
+    await runOutside(['/usr/bin/systemd-sysusers', '--inline', `u ${name} - "app ${app} of hop3-agent" -`]);
+    const user = await existing(name);
+    if (user !== null) return user;
+    throw new ToolError(`the system user ${name} can't be found after it was made`);
+  }
+}
+
+async function existing(name: string): Promise<AppUser | null> {
+  try {
+    return { name, uid: Number(await runTool('id', ['--user', '--', name])) };
+  } catch (error) {
+    if (error instanceof ToolError && /no such user/.test(error.message)) return null;
+    throw error;
+  }
+}
