@@ -1,6 +1,6 @@
 import { processOf } from '../model/app-spec.ts';
 import type { InstanceId, Token } from '../model/ids.ts';
-import { parseInstanceId, subjectOfInstance } from '../model/ids.ts';
+import { instanceOfSubject, parseInstanceId, subjectOfInstance } from '../model/ids.ts';
 import { versionOf } from '../model/records.ts';
 import type {
   Action,
@@ -440,10 +440,8 @@ export class InstanceLoop {
     const { world, holdings, node, log, clock } = this.#options;
     for (const entry of world.owners.all()) {
       if (!entry.value.mayStillRun.includes(node) || this.#confirming.has(entry.name)) continue;
-      const running = this.units().some(
-        unit => subjectOfInstance(unit.instance) === entry.name && alive(unit),
-      );
-      if (running || holdings.former().has(entry.name)) continue;
+      const instance = instanceOfSubject(entry.name);
+      if (instance === null || this.runs(instance) || holdings.former().has(entry.name)) continue;
       this.#confirming.add(entry.name);
       void holdings
         .confirmStopped(entry)
