@@ -45,6 +45,17 @@ export interface NodeSettings {
   proxyPort?: number;
   labels?: Record<string, string>;
   limits?: { memory?: string; cpu?: number };
+  /** Where this node finds etcd, when something stands between. */
+  etcdEndpoints?: string[];
+  /** How its agent is run, when not as is. */
+  agent?: AgentCommand;
+}
+
+export interface AgentCommand {
+  /** The command that becomes Node.js, as in `['unshare', '--mount']`. */
+  before?: string[];
+  nodeArgs?: string[];
+  env?: Record<string, string>;
 }
 
 /** One real agent, as a process of its own with a state directory of its own. */
@@ -53,6 +64,8 @@ export class TestNode {
   readonly url: string;
   readonly api: ApiClient;
   readonly stateDir: string;
+  /** Of the next start. */
+  command: AgentCommand = {};
   private readonly ownProxyPort: number | null;
   private child: ChildProcess | null = null;
 
@@ -82,8 +95,12 @@ export class TestNode {
   /** Resolves when it is part of the cluster. */
   async start(): Promise<void> {
     const output = openSync(join(this.stateDir, 'agent.log'), 'a');
-    this.child = spawn(process.execPath, [MAIN, 'run', '--config', join(this.stateDir, 'agent.yaml')], {
+    const { before = [], nodeArgs = [], env = {} } = this.command;
+    const config = join(this.stateDir, 'agent.yaml');
+    const [file, ...args] = [...before, process.execPath, ...nodeArgs, MAIN, 'run', '--config', config];
+    this.child = spawn(file!, args, {
       stdio: ['ignore', output, output],
+      env: { ...process.env, ...env },
     });
     closeSync(output);
     running.add(this.child);
@@ -185,7 +202,7 @@ export class TestCluster {
       'state-dir': stateDir,
       roles,
       ...(proxyPort === null ? {} : { proxy: { listen: `127.0.0.1:${proxyPort}` } }),
-      etcd: { endpoints: this.etcd.urls },
+      etcd: { endpoints: settings.etcdEndpoints ?? this.etcd.urls },
       'lease-ttl': this.leaseTtlSeconds,
       admin: { listen: `127.0.0.1:${apiPort}` },
       peer: { listen: `127.0.0.1:${await freePort()}` },
@@ -196,6 +213,7 @@ export class TestCluster {
     };
     await writeFile(join(stateDir, 'agent.yaml'), JSON.stringify(config));
     const node = new TestNode(name, stateDir, apiPort, proxyPort);
+    node.command = settings.agent ?? {};
     this.nodes.push(node);
     await node.start();
     return node;

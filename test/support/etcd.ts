@@ -152,20 +152,27 @@ export class Etcd {
  * Starts an etcd of its own on free loopback ports, with its data in a temporary directory. Nothing is fsynced, and elections are
  * quick, which also lowers the shortest lease to 1 s. Members with `tls` want client certificates.
  */
-export async function startEtcd(options: { members?: 1 | 3; tls?: EtcdTls } = {}): Promise<Etcd> {
+export async function startEtcd(
+  options: {
+    members?: 1 | 3;
+    tls?: EtcdTls;
+    /** Gives the port at which the other members are to reach this one, for something that stands between them. */
+    between?: (member: string, peerPort: number) => Promise<number>;
+  } = {},
+): Promise<Etcd> {
   const directory = await mkdtemp(join(tmpdir(), 'hop3-etcd-'));
   const tls = options.tls ?? null;
   const scheme = tls ? 'https' : 'http';
   const places = await Promise.all(
-    Array.from({ length: options.members ?? 1 }, async (_, index) => ({
-      name: `m${index + 1}`,
-      port: await freePort(),
-      peerPort: await freePort(),
-      metricsPort: await freePort(),
-    })),
+    Array.from({ length: options.members ?? 1 }, async (_, index) => {
+      const name = `m${index + 1}`;
+      const peerPort = await freePort();
+      const reachedAt = (await options.between?.(name, peerPort)) ?? peerPort;
+      return { name, port: await freePort(), peerPort, reachedAt, metricsPort: await freePort() };
+    }),
   );
-  const initial = places.map(({ name, peerPort }) => `${name}=http://127.0.0.1:${peerPort}`).join(',');
-  const members = places.map(({ name, port, peerPort, metricsPort }) => {
+  const initial = places.map(({ name, reachedAt }) => `${name}=http://127.0.0.1:${reachedAt}`).join(',');
+  const members = places.map(({ name, port, peerPort, reachedAt, metricsPort }) => {
     const client = `${scheme}://127.0.0.1:${port}`;
     const peer = `http://127.0.0.1:${peerPort}`;
     const flags = {
@@ -174,7 +181,7 @@ export async function startEtcd(options: { members?: 1 | 3; tls?: EtcdTls } = {}
       'listen-client-urls': client,
       'advertise-client-urls': client,
       'listen-peer-urls': peer,
-      'initial-advertise-peer-urls': peer,
+      'initial-advertise-peer-urls': `http://127.0.0.1:${reachedAt}`,
       'initial-cluster': initial,
       'listen-metrics-urls': `http://127.0.0.1:${metricsPort}`,
       'heartbeat-interval': '50',

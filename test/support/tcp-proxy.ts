@@ -4,9 +4,9 @@ import { freePort } from './free-port.ts';
 
 /**
  * `pass`; `delay` = every reply comes later; `black-hole` = nothing goes either way and nobody is told; `drop-replies` = requests
- * arrive, replies do not; `refuse` = as if nobody listened.
+ * arrive, replies do not; `drop-requests` = the other way round; `refuse` = as if nobody listened.
  */
-export type ProxyMode = 'pass' | 'delay' | 'black-hole' | 'drop-replies' | 'refuse';
+export type ProxyMode = 'pass' | 'delay' | 'black-hole' | 'drop-replies' | 'drop-requests' | 'refuse';
 
 interface Pair {
   client: Socket;
@@ -31,13 +31,13 @@ export class TcpProxy {
     return `http://127.0.0.1:${this.port}`;
   }
 
-  /** Held bytes are delivered late when a black hole ends, as TCP does; connections whose replies were dropped are cut. */
+  /** Held bytes are delivered late when a black hole ends, as TCP does; connections that lost bytes are cut. */
   async set(mode: ProxyMode, delayMs = 0): Promise<void> {
     const before = this.mode;
     this.mode = mode;
     this.delayMs = delayMs;
     if (mode === 'refuse') await this.stopListening();
-    if (mode === 'refuse' || before === 'drop-replies') this.cut();
+    if (mode === 'refuse' || before === 'drop-replies' || before === 'drop-requests') this.cut();
     for (const pair of this.pairs) this.steer(pair);
     if (mode !== 'refuse') await this.listen();
   }
@@ -87,7 +87,7 @@ export class TcpProxy {
       socket.on('error', end);
       socket.on('close', end);
     }
-    pair.client.on('data', bytes => pair.upstream.write(bytes));
+    pair.client.on('data', bytes => this.mode === 'drop-requests' || pair.upstream.write(bytes));
     pair.upstream.on('data', bytes => this.reply(pair, bytes));
     this.steer(pair);
   }
