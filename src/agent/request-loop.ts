@@ -44,9 +44,18 @@ export function requestLoop(options: RequestLoopOptions): Loop {
           [{ put: 'answers', name, value: answer }],
         );
       }
+      await clearAnswers(options);
       return null;
     },
   });
+}
+
+/** To requests that the supervisor has forgotten. Nobody else may: etcd can hold a node's answers to that node. */
+async function clearAnswers({ world, store, node }: RequestLoopOptions): Promise<void> {
+  for (const { name } of world.answers.all()) {
+    if (!name.startsWith(`${node}/`) || world.requests.get(name) !== undefined) continue;
+    await store.commit([{ kind: 'requests', name, is: 'absent' }], [{ delete: 'answers', name }]);
+  }
 }
 
 async function answerTo(options: RequestLoopOptions, request: SupervisorRequest): Promise<AnswerRecord> {

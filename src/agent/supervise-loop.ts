@@ -198,13 +198,8 @@ export class Supervisor {
     for (const id of decision.forget) {
       const entry = world.requests.all().find(({ value }) => value.request.id === id);
       if (!entry) continue;
-      await store.commit(
-        [],
-        [
-          { delete: 'requests', name: entry.name },
-          { delete: 'answers', name: entry.name },
-        ],
-      );
+      // Its answer is the asked node's, which clears it away itself (request-loop).
+      await store.commit([], [{ delete: 'requests', name: entry.name }]);
     }
   }
 

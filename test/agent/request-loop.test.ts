@@ -126,3 +126,15 @@ test('an answer to what nobody asks any more is not written', async t => {
   await cluster.advance(15_000);
   t.is(answer(id), undefined);
 });
+
+test("once a request is forgotten its answer goes too, and another node's answers are left to that node", async t => {
+  const { cluster, node, ask, answer } = await asking();
+  const id = ask();
+  await cluster.until(() => answer(id) !== undefined);
+  const other = { ...(answer(id) as object), id: 'r9', node: 'node-9' };
+  cluster.etcd.put('answers', 'node-9/r9', other as never);
+  cluster.etcd.delete('requests', `${node.name}/${id}`);
+  await cluster.until(() => answer(id) === undefined);
+  await cluster.advance(15_000);
+  t.deepEqual(Object.keys(cluster.etcd.contents('answers')), ['node-9/r9']);
+});
