@@ -1,0 +1,77 @@
+/**
+ * Attacks the agents in a simulated world, one seed after the other: `npm run test:sim -- [--seeds N] [--seed S] [--from S]
+ * [--minutes M] [--trace]`. The seeds in known-seeds.json come first. Ends with a line of totals.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { runSeed, type SeedResult } from './run-seed.ts';
+
+const { values } = parseArgs({
+  options: {
+    /** How many, after the known ones. */
+    seeds: { type: 'string', default: '500' },
+    /** Only this one, and what happened in it. */
+    seed: { type: 'string' },
+    from: { type: 'string', default: '1' },
+    /** As many as fit into so long. */
+    minutes: { type: 'string' },
+    trace: { type: 'boolean', default: false },
+    /** Ends at the first that fails. */
+    bail: { type: 'boolean', default: false },
+  },
+});
+
+const failed: SeedResult[] = [];
+const sums = { seeds: 0, steps: 0, simulatedMs: 0, takeovers: 0, staleAttempts: 0, writes: 0, starts: 0 };
+const beganMs = performance.now();
+
+if (values.seed === undefined) await attack();
+else await replay(Number(values.seed));
+
+async function attack(): Promise<void> {
+  const known = JSON.parse(readFileSync(join(import.meta.dirname, 'known-seeds.json'), 'utf8')) as {
+    seed: number;
+  }[];
+  const untilMs = values.minutes === undefined ? Infinity : beganMs + Number(values.minutes) * 60_000;
+  const most = values.minutes === undefined ? Number(values.seeds) : Infinity;
+  const first = Number(values.from);
+  for (const { seed } of known) await judge(seed);
+  for (let seed = first; seed < first + most && performance.now() < untilMs; seed++) {
+    await judge(seed);
+    if (values.bail && failed.length > 0) break;
+  }
+  if (sums.staleAttempts === 0) process.stdout.write('no stale write was ever tried: nothing was proved\n');
+  for (const { seed } of failed) process.stdout.write(`replay: npm run test:sim -- --seed ${seed} --trace\n`);
+  const seconds = (performance.now() - beganMs) / 1000;
+  process.stdout.write(
+    `${sums.seeds} seeds, ${sums.steps} steps, ${Math.round(sums.simulatedMs / 60_000)} simulated minutes in ` +
+      `${seconds.toFixed(1)} s; ${sums.takeovers} takeovers, ${sums.starts} exclusive starts, ` +
+      `${sums.writes} fenced writes, ${sums.staleAttempts} stale attempts, 0 of them accepted\n` +
+      `${sums.seeds - failed.length} passed, ${failed.length} failed\n`,
+  );
+  process.exitCode = failed.length === 0 && sums.staleAttempts > 0 ? 0 : 1;
+}
+
+async function judge(seed: number): Promise<void> {
+  const result = await runSeed(seed);
+  sums.seeds++;
+  sums.steps += result.steps;
+  sums.simulatedMs += result.simulatedMs;
+  sums.takeovers += result.takeovers;
+  sums.staleAttempts += result.staleAttempts;
+  sums.writes += result.writesAccepted;
+  sums.starts += result.exclusiveStarts;
+  if (result.failure === null) return;
+  failed.push(result);
+  process.stdout.write(`not ok - seed ${seed} (${result.mode}): ${result.failure}\n`);
+}
+
+async function replay(seed: number): Promise<void> {
+  const result = await runSeed(seed, { keepTrace: values.trace });
+  const again = await runSeed(seed);
+  for (const line of result.trace) process.stdout.write(line);
+  process.stdout.write(`seed ${seed} (${result.mode}), ${result.steps} steps: ${result.failure ?? 'ok'}\n`);
+  if (again.hash !== result.hash) process.stdout.write(`not the same again: ${again.hash}, ${result.hash}\n`);
+  process.exitCode = result.failure === null && again.hash === result.hash ? 0 : 1;
+}
