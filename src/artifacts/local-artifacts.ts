@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+import { createReadStream, existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AppSpec } from '../model/app-spec.ts';
 import type { Digest } from '../model/ids.ts';
@@ -74,6 +74,8 @@ class DirectoryArtifacts implements Artifacts {
   private readonly releaseRoom: ReleaseRoom;
   private readonly fetches = new SingleFlight<void>();
   private readonly unpacks = new SingleFlight<UnpackedArtifact>();
+  /** By app and release, so that an instance that starts again need not wait for the disk. */
+  private readonly unpacked = new Map<string, { digest: Digest; unpacked: UnpackedArtifact }>();
   private readonly lastUsedMs = new Map<Digest, number>();
 
   constructor(options: Parameters<typeof localArtifacts>[0]) {
@@ -180,9 +182,15 @@ class DirectoryArtifacts implements Artifacts {
   async unpack(digest: Digest, app: string, release: number): Promise<UnpackedArtifact> {
     this.touch(digest);
     const key = `${app}/${release}/${digest}`;
+    const place = `${app}/${release}`;
+    const known = this.unpacked.get(place);
+    if (known?.digest === digest && isThere(known.unpacked)) return known.unpacked;
     return this.unpacks.run(key, new AbortController().signal, async () => {
       try {
-        return await unpackRelease(digest, app, release, this.releaseRoom);
+        this.unpacked.delete(place);
+        const unpacked = await unpackRelease(digest, app, release, this.releaseRoom);
+        this.unpacked.set(place, { digest, unpacked });
+        return unpacked;
       } catch (error) {
         const failure = asArtifactError(error, `cannot unpack release ${release} of ${app}`);
         // A damaged copy is worth nothing: without it, the next attempt fetches a whole one.
@@ -214,6 +222,7 @@ class DirectoryArtifacts implements Artifacts {
     digests: Digest[];
     releases: { app: string; release: number }[];
   }): Promise<{ removed: number }> {
+    this.unpacked.clear();
     let removed = await removeReleases(inUse.releases, this.releaseRoom);
     const wanted = new Set(inUse.digests);
     for (const { digest } of await this.store.list()) {
@@ -250,6 +259,10 @@ class DirectoryArtifacts implements Artifacts {
     const usedMs = this.lastUsedMs.get(digest);
     return usedMs !== undefined && this.clock.now() - usedMs < this.limits.keepUnusedSeconds * 1000;
   }
+}
+
+function isThere({ directory, dataDirectory }: UnpackedArtifact): boolean {
+  return existsSync(directory) && existsSync(dataDirectory);
 }
 
 /** `linux-x64-node20`: what artifacts built here run on. */

@@ -1,4 +1,4 @@
-import { chmod, readFile, readdir, stat, writeFile } from 'node:fs/promises';
+import { chmod, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import type { AppSpec } from '../../src/model/app-spec.ts';
@@ -216,6 +216,23 @@ test('a release is unpacked once; another digest for it is unpacked anew', async
   t.is(await readFile(join(directory, 'index.html'), 'utf8'), 'two');
   t.deepEqual(await readdir(directory), ['index.html']);
   t.deepEqual(await readdir(join(stateDir, 'apps/shop/releases')), ['1']);
+  await artifacts.unpack(one, 'shop', 1);
+  t.is(await readFile(join(directory, 'index.html'), 'utf8'), 'one');
+});
+
+test('a release that was removed meanwhile, by whomever, is unpacked again', async t => {
+  const { artifacts, stateDir } = await artifactsIn(t);
+  const digest = await upload(artifacts, await tree(t, { 'index.html': 'one' }));
+  const { directory } = await artifacts.unpack(digest, 'shop', 1);
+  const removals = [
+    () => artifacts.collect({ digests: [digest], releases: [] }),
+    () => rm(join(stateDir, 'apps'), { recursive: true }),
+  ];
+  for (const remove of removals) {
+    await remove();
+    await artifacts.unpack(digest, 'shop', 1);
+    t.is(await readFile(join(directory, 'index.html'), 'utf8'), 'one');
+  }
 });
 
 test("an app's data is kept from release to release, where it also is in Hop3, and only for its user", async t => {
