@@ -5,8 +5,8 @@ import type { Clock } from '../ports/clock.ts';
 import type { Prober } from '../ports/prober.ts';
 
 /** A starting copy is asked often at first, then less: a fast start is seen at once, a slow one is not pestered. */
-const FIRST_MS = 5;
-const GROWTH = 1.4;
+const FIRST_MS = 15;
+const GROWTH = 1.2;
 const SLOWEST_MS = 500;
 
 export interface Watched {

@@ -6,6 +6,7 @@ import type {
   Action,
   DesiredInstance,
   InstanceStatus,
+  RunningElsewhere,
   StartHistory,
   Unit,
   UnwantedInstance,
@@ -34,6 +35,8 @@ const DRAIN_MS = 1000;
 const DEFAULT_GRACE_SECONDS = 10;
 /** Before an action that failed is tried again; starts have a backoff of their own. */
 const RETRY_MS = 500;
+/** What follows from a round, or comes from the other nodes, is looked at together. */
+const GATHER_MS = 10;
 const NOBODY = { node: '', incarnation: '' };
 
 export interface InstanceLoopOptions {
@@ -125,6 +128,11 @@ export class InstanceLoop {
 
   wake(): void {
     this.#loop.wake();
+  }
+
+  /** For what the cluster says: much of it comes at once, and a start under way goes first. */
+  wakeSoon(): void {
+    this.#loop.wakeWithin(GATHER_MS);
   }
 
   /** How long the round under way has taken so far; 0 between rounds. */
@@ -318,10 +326,13 @@ export class InstanceLoop {
     unwanted: UnwantedInstance[];
   } {
     const { holdings, world } = this.#options;
+    const running = this.#runningAnywhere();
     const desired: DesiredInstance[] = [];
     const unwanted: UnwantedInstance[] = [];
     for (const holding of holdings.held().values()) {
-      const target = this.#leaving ? { notWanted: 'this node is leaving' } : this.#target(holding, true);
+      const target = this.#leaving
+        ? { notWanted: 'this node is leaving' }
+        : this.#target(holding, true, running);
       if ('notWanted' in target) {
         this.#reasons.set(`running:${holding.instance}`, target.notWanted);
         unwanted.push({ ...holding, reason: target.notWanted, ...this.#stopTimeout(holding.instance) });
@@ -339,7 +350,7 @@ export class InstanceLoop {
             ? { notWanted: 'another node has taken it, and nothing of it runs here' }
             : this.#leaving
               ? { notWanted: 'this node is leaving' }
-              : this.#target(holding, false);
+              : this.#target(holding, false, running);
       if ('notWanted' in target) {
         this.#reasons.set(`running:${holding.instance}`, target.notWanted);
         holdings.forget(holding.subject);
@@ -355,8 +366,12 @@ export class InstanceLoop {
     return !runs && this.#ownedByAnother(instance);
   }
 
-  #target(holding: Holding, owned: boolean): DesiredInstance | { notWanted: string } {
-    const { world, node } = this.#options;
+  #target(
+    holding: Holding,
+    owned: boolean,
+    running: RunningElsewhere[],
+  ): DesiredInstance | { notWanted: string } {
+    const { world } = this.#options;
     const wanted = wantedOrWhyNot(world, holding.instance);
     if ('notWanted' in wanted) return wanted;
     const { record, process, index, spec } = wanted;
@@ -366,31 +381,11 @@ export class InstanceLoop {
       };
     }
     const version = versionOf(record, process.type);
-    const running = runningElsewhere(world).filter(
-      other =>
-        other.process === process.type &&
-        parseInstanceId(other.instance).app === record.app &&
-        other.node !== node,
-    );
-    const own = (this.#statuses ?? [])
-      .filter(
-        status =>
-          parseInstanceId(status.instance).app === record.app &&
-          parseInstanceId(status.instance).process === process.type,
-      )
-      .map(status => ({
-        node,
-        instance: status.instance,
-        process: process.type,
-        index: parseInstanceId(status.instance).index,
-        version: status.version,
-        ready: status.ready,
-      }));
     const turn = mayReplace(
       { instance: holding.instance, process: process.type, index, version },
       spec.deploy,
       process.scale,
-      [...running, ...own],
+      running,
     );
     const waitingFor = this.#waitingFor(holding, wanted, owned);
     return {
@@ -409,6 +404,16 @@ export class InstanceLoop {
       mayReplace: turn.allowed && owned,
       replaceWaitsFor: owned ? turn.waitsFor : 'this node does not own it now',
     };
+  }
+
+  /** What the other nodes promise, and what this one knows better than its own promises yet say. */
+  #runningAnywhere(): RunningElsewhere[] {
+    const { world, node } = this.#options;
+    const own = (this.#statuses ?? []).map(({ instance, version, ready }) => {
+      const { process, index } = parseInstanceId(instance);
+      return { node, instance, process, index, version, ready };
+    });
+    return [...runningElsewhere(world).filter(other => other.node !== node), ...own];
   }
 
   /** Why a copy that this node should run may not be started yet; null = it may. */
@@ -465,7 +470,7 @@ export class InstanceLoop {
       })
       .finally(() => {
         this.#busy.delete(key);
-        this.#loop.wake();
+        this.#loop.wakeWithin(GATHER_MS);
       });
   }
 
@@ -663,7 +668,7 @@ export class InstanceLoop {
     if (changed) {
       this.#options.onStatuses();
       // The rollout of the next index may depend on this one's readiness.
-      this.#loop.wake();
+      this.#loop.wakeWithin(GATHER_MS);
     }
   }
 

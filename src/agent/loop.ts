@@ -1,3 +1,4 @@
+import type { InstantMs } from '../model/ids.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 
@@ -20,6 +21,8 @@ export class Loop {
   readonly #stop = new AbortController();
   #woken = false;
   #wakeUp: (() => void) | null = null;
+  /** When what can wait is looked at, if nothing else makes a round begin before. */
+  #gathering: { atMs: InstantMs; cancel: () => void } | null = null;
   #running: Promise<void> | null = null;
   #roundSinceMs: number | null = null;
 
@@ -36,6 +39,15 @@ export class Loop {
     this.#wakeUp?.();
   }
 
+  /** For what can wait to be looked at together with what comes right after it: a round begins within so long. */
+  wakeWithin(delayMs: number): void {
+    const { clock } = this.#options;
+    const atMs = clock.now() + delayMs;
+    if (this.#stop.signal.aborted || (this.#gathering !== null && this.#gathering.atMs <= atMs)) return;
+    this.#gathered();
+    this.#gathering = { atMs, cancel: clock.after(delayMs, () => this.wake()) };
+  }
+
   /** How long the round under way has taken so far; 0 between rounds. */
   busyMs(): number {
     return this.#roundSinceMs === null ? 0 : this.#options.clock.now() - this.#roundSinceMs;
@@ -44,6 +56,7 @@ export class Loop {
   /** Aborts the round under way and resolves when it has ended. */
   async stop(): Promise<void> {
     this.#stop.abort(new Error(`the ${this.#options.name} loop is stopping`));
+    this.#gathered();
     this.#wakeUp?.();
     await this.#running;
   }
@@ -54,6 +67,7 @@ export class Loop {
     let failures = 0;
     while (!signal.aborted) {
       this.#woken = false;
+      this.#gathered();
       let waitMs = everyMs;
       this.#roundSinceMs = clock.now();
       try {
@@ -71,6 +85,11 @@ export class Loop {
       }
       await this.#wait(waitMs);
     }
+  }
+
+  #gathered(): void {
+    this.#gathering?.cancel();
+    this.#gathering = null;
   }
 
   #wait(waitMs: number): Promise<void> {

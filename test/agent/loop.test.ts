@@ -57,6 +57,46 @@ test('however often it is woken, during a round or not, one more round follows',
   await loop.stop();
 });
 
+test('what can wait is gathered into one round, which begins as soon as the most hurried of it wants', async t => {
+  const { clock, loop, rounds } = looping(async () => null);
+  loop.start();
+  await clock.advance(10);
+  loop.wakeWithin(50);
+  loop.wakeWithin(20);
+  await clock.advance(5);
+  loop.wakeWithin(50);
+  await clock.advance(200);
+  t.deepEqual(rounds, [0, 30]);
+  await loop.stop();
+});
+
+test('a round that begins for another reason has looked at what could wait, too', async t => {
+  const { clock, loop, rounds } = looping(async () => null);
+  loop.start();
+  await clock.advance(10);
+  loop.wakeWithin(50);
+  loop.wake();
+  await clock.advance(200);
+  t.deepEqual(rounds, [0, 10]);
+  loop.wakeWithin(50);
+  await loop.stop();
+  loop.wakeWithin(50);
+  t.is(clock.pending, 0);
+});
+
+test('what can wait and comes during a round gets a round of its own', async t => {
+  const { clock, loop, rounds } = looping(async () => {
+    await clock.sleep(100);
+    return null;
+  });
+  loop.start();
+  await clock.advance(50);
+  loop.wakeWithin(20);
+  await clock.advance(150);
+  t.deepEqual(rounds, [0, 100]);
+  await loop.stop();
+});
+
 test('a round that fails is told and tried again, later each time, and not in a storm when woken', async t => {
   const { clock, log, loop, rounds } = looping(async () => {
     loop.wake();
