@@ -1,5 +1,5 @@
 import type { InstantMs } from '../model/ids.ts';
-import { tokenOf } from '../model/records.ts';
+import { takenAt } from '../model/records.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { World } from './world.ts';
 
@@ -26,7 +26,7 @@ export class Absences {
       const { node, incarnation, released } = owner.value;
       const session = `${node}/${incarnation}`;
       // The session was there when the subject was taken: a copy that is older than that cannot tell.
-      const tells = sessions.revision >= BigInt(tokenOf(owner));
+      const tells = sessions.revision >= takenAt(owner);
       if (released === null && tells && sessions.get(session) === undefined) absent.add(session);
     }
     for (const session of this.#sinceMs.keys()) if (!absent.has(session)) this.#sinceMs.delete(session);

@@ -13,7 +13,10 @@ import type { Deployments } from './deployments.ts';
 import type { Ledger } from './ledger.ts';
 import { readLogs } from './logs.ts';
 import type { SessionKeeper } from './session-keeper.ts';
+import { recover } from './recover.ts';
 import type { Supervisor } from './supervise-loop.ts';
+import type { Crowd } from './crowd.ts';
+import { leftover } from './evidence.ts';
 import { supervisorOf } from './supervise-loop.ts';
 import { appView, instanceViews, nodeViews, promiseViews, subjectViews } from './views.ts';
 import { placementInputs, wantedOrWhyNot, type HeldDown } from './wanted.ts';
@@ -38,6 +41,7 @@ export interface AdminServiceOptions {
   self: () => Omit<NodeView, 'state' | 'remainingMs' | 'reserved' | 'instances' | 'trust'>;
   /** How long an exclusive subject without an owner must still be left alone. */
   heldDown: HeldDown;
+  crowd: Crowd;
   doctor: () => Promise<Doctor['checks']>;
   metrics: () => Promise<string>;
   leave: () => Promise<void>;
@@ -183,7 +187,7 @@ export function adminService(options: AdminServiceOptions): Admin {
     },
     followEvents: (filter, signal) => followEvents(store, filter, signal),
     logs: (target, logOptions, signal) => readLogs(options, target, logOptions, signal),
-    explain: target => explain(world, target, options.heldDown),
+    explain: target => explain(world, target, options),
 
     plan: request => asAdminErrors(() => deployments.plan(request)),
     apply: (request, signal) => deployments.apply(request, signal),
@@ -230,6 +234,7 @@ export function adminService(options: AdminServiceOptions): Admin {
     async doctor() {
       return { checks: await options.doctor() };
     },
+    recover: () => asAdminErrors(() => recover(options)),
     leave: options.leave,
     metrics: options.metrics,
   };
@@ -293,7 +298,9 @@ async function* followEvents(
   }
 }
 
-function explain(world: World, target: string, heldDown: HeldDown): Explanation {
+type ExplainOptions = Pick<AdminServiceOptions, 'heldDown' | 'crowd'>;
+
+function explain(world: World, target: string, options: ExplainOptions): Explanation {
   const promise = promiseViews(world).find(view => `${view.promiser}/${view.name}` === target);
   if (promise) {
     return {
@@ -316,12 +323,12 @@ function explain(world: World, target: string, heldDown: HeldDown): Explanation 
       'not-found',
       `"${target}" is neither an instance (APP/TYPE/N), a subject nor a promise (NODE/NAME)`,
     );
-  return explainInstance(world, known, heldDown);
+  return explainInstance(world, known, options);
 }
 
-function explainInstance(world: World, view: InstanceView, heldDown: HeldDown): Explanation {
+function explainInstance(world: World, view: InstanceView, { heldDown, crowd }: ExplainOptions): Explanation {
   const subject = subjectOfInstance(view.instance);
-  const inputs = placementInputs(world, heldDown);
+  const inputs = placementInputs(world, heldDown, crowd.unsteady());
   const wanted = wantedOrWhyNot(world, parseable(view.instance));
   const lines: string[] = [];
   if ('notWanted' in wanted) lines.push(`not wanted: ${wanted.notWanted}`);
@@ -334,6 +341,9 @@ function explainInstance(world: World, view: InstanceView, heldDown: HeldDown): 
     const seconds = (held.forMs / 1000).toFixed(1);
     lines.push(`held down: where it ran last it may not be dead before ${seconds} s from now`);
   }
+  lines.push(...whyNotTaken(world, view.instance));
+  const brake = crowd.brake();
+  if (view.node === null && brake.reason !== null) lines.push(`the brake is on: ${brake.reason}`);
   if (view.mayStillRun.length > 0) lines.push(`may still run on ${view.mayStillRun.join(', ')}`);
   if (view.node !== null && view.trouble !== null) lines.push(view.trouble);
   if ('notWanted' in wanted)
@@ -361,6 +371,28 @@ function explainInstance(world: World, view: InstanceView, heldDown: HeldDown): 
     lines,
     ranking: ranking ? { candidates: ranking.candidates, excluded: ranking.excluded } : null,
   };
+}
+
+/** Of what a node had whose session is gone. */
+function whyNotTaken(world: World, instance: string): string[] {
+  const owner = world.owners.get(subjectOfInstance(instance));
+  const wanted = wantedOrWhyNot(world, parseable(instance));
+  if (!owner || 'notWanted' in wanted || world.sessions.get(sessionOf(owner)) !== undefined) return [];
+  const { node } = owner.value;
+  switch (leftover(world, owner, wanted)) {
+    case 'answers':
+      return [
+        `${node} is cut off from the store, and it still answers: it stays there until ${node} is back`,
+      ];
+    case 'asked':
+      return [`the observers of ${node} are asked whether it still answers`];
+    case 'free':
+      return [];
+  }
+}
+
+function sessionOf({ value: { node, incarnation } }: Entry<'owners'>): string {
+  return `${node}/${incarnation}`;
 }
 
 function parseable(instance: string): string {

@@ -1,7 +1,7 @@
 import type { AppSpec } from '../model/app-spec.ts';
 import type { NodeConfig } from '../model/node-config.ts';
-import type { Capacity, SessionRecord } from '../model/records.ts';
-import type { Digest } from '../model/ids.ts';
+import { EPOCH, type Capacity, type SessionRecord } from '../model/records.ts';
+import type { Digest, InstanceId } from '../model/ids.ts';
 import type { Admin } from '../ports/admin.ts';
 import type { Artifacts } from '../ports/artifacts.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -16,7 +16,7 @@ import type { Proxy } from '../ports/proxy.ts';
 import type { Random } from '../ports/random.ts';
 import type { Entry, Session, Store } from '../ports/store.ts';
 import type { Doctor } from '../model/views.ts';
-import { instanceOfSubject, subjectOfInstance } from '../model/ids.ts';
+import { subjectOfInstance } from '../model/ids.ts';
 import { notAdmitted } from '../ownership/admission.ts';
 import { heldDownMs } from '../ownership/hold-down.ts';
 import { reservation } from '../placement/reservation.ts';
@@ -132,7 +132,14 @@ export class Agent {
       bootId: host.bootId,
       record: () => this.#sessionRecord(),
     }));
-    const holdings = (this.#holdings = new Holdings({ node, store, clock, random, ledger }));
+    const holdings = (this.#holdings = new Holdings({
+      node,
+      store,
+      clock,
+      random,
+      ledger,
+      epoch: () => world.cluster.get(EPOCH),
+    }));
     const supplies = new Supplies({ node, world, artifacts, clock });
     const starter = new Starter({
       node,
@@ -212,7 +219,7 @@ export class Agent {
       clock,
       log,
       refuses: (wanted, session) => this.#refuses(wanted, session),
-      heldDown: owner => this.#heldDown(owner),
+      heldDown: (owner, instance) => this.#heldDown(owner, instance),
     }));
     this.#beats = new Beats({
       peers: parts.peers,
@@ -266,7 +273,7 @@ export class Agent {
       store,
       keeper,
       ledger,
-      heldDown: owner => this.#heldDown(owner),
+      heldDown: (owner, instance) => this.#heldDown(owner, instance),
       random,
       clock,
       log,
@@ -317,7 +324,7 @@ export class Agent {
       store,
       keeper,
       supervisor: this.#supervisor,
-      heldDown: owner => this.#heldDown(owner),
+      heldDown: (owner, instance) => this.#heldDown(owner, instance),
       deployments: this.#deployments,
       artifacts,
       driver,
@@ -450,15 +457,24 @@ export class Agent {
   }
 
   /** Only what nobody runs any more is taken: neither its owner, nor this node before its session was lost. */
-  #heldDown(owner: Entry<'owners'>): number {
+  #heldDown(owner: Entry<'owners'> | undefined, instance: InstanceId): number {
     const { config, clock } = this.#parts;
+    if (this.#instances.statuses() === null || this.#instances.runs(instance)) return RUNS_HERE_MS;
+    const recoveringMs = this.#longestTtlMs() - this.#keeper.sinceEpochMs();
+    if (recoveringMs > 0) return recoveringMs;
+    if (!owner) return 0;
     const { value } = owner;
-    const instance = instanceOfSubject(owner.name);
-    const looked = this.#instances.statuses() !== null;
-    if (!looked || (instance !== null && this.#instances.runs(instance))) return RUNS_HERE_MS;
     const ownDead = value.node === config.name && this.#keeper.wasOwn(value.incarnation);
     this.#absences.look();
     return heldDownMs(value, this.#absences.sinceMs(value.node, value.incarnation), clock.now(), ownDead);
+  }
+
+  /** After etcd was restored nobody knows who owned what last: all of them have stopped when the longest lease has ended. */
+  #longestTtlMs(): number {
+    const ttls = [...this.#world.owners.all(), ...this.#world.sessions.all()].map(
+      ({ value }) => value.ttlSeconds,
+    );
+    return Math.max(this.#parts.config.leaseTtlSeconds, ...ttls) * 1000;
   }
 
   /** The authority on itself: what it holds by its own transactions, and what its machine can do. */

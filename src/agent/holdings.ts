@@ -1,5 +1,5 @@
 import { instanceOfSubject, type InstanceId, type NodeName, type Subject, type Token } from '../model/ids.ts';
-import { tokenOf, type OwnerRecord } from '../model/records.ts';
+import { EPOCH, takenAt, tokenOf, type OwnerRecord } from '../model/records.ts';
 import { confirmedStopped, releasedRecord, takenRecord } from '../ownership/records.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Random } from '../ports/random.ts';
@@ -14,6 +14,8 @@ export interface Holding {
   incarnation: string;
   /** Taken to be run under the guard, and by nobody else at the same time. */
   exclusive: boolean;
+  /** The revision of the transaction that took it. */
+  takenAt: bigint;
 }
 
 /** How a subject is taken, besides the plain case. */
@@ -30,6 +32,7 @@ export interface Taking {
  * are remembered as *former*: redundant instances go on running until they are taken again or somebody else is ready.
  */
 export class Holdings {
+  readonly #epoch: () => Entry<'cluster'> | undefined;
   readonly #node: NodeName;
   readonly #store: Store;
   readonly #clock: Clock;
@@ -39,7 +42,16 @@ export class Holdings {
   readonly #former = new Map<Subject, Holding>();
   readonly #listeners = new Set<() => void>();
 
-  constructor(options: { node: NodeName; store: Store; clock: Clock; random: Random; ledger: Ledger }) {
+  constructor(options: {
+    node: NodeName;
+    store: Store;
+    clock: Clock;
+    random: Random;
+    ledger: Ledger;
+    /** As this node knows it; absent = there has never been one. */
+    epoch?: () => Entry<'cluster'> | undefined;
+  }) {
+    this.#epoch = options.epoch ?? (() => undefined);
     this.#node = options.node;
     this.#store = options.store;
     this.#clock = options.clock;
@@ -65,7 +77,7 @@ export class Holdings {
   noticeTaken(owner: (subject: Subject) => Entry<'owners'> | undefined): void {
     for (const [subject, holding] of this.#held) {
       const entry = owner(subject);
-      if (!entry || entry.value.node === this.#node || entry.revision <= BigInt(holding.token)) continue;
+      if (!entry || entry.value.node === this.#node || entry.revision <= holding.takenAt) continue;
       this.#held.delete(subject);
       this.#former.set(subject, holding);
       this.#ledger.note({
@@ -112,7 +124,14 @@ export class Holdings {
   /** Remembers what runs here without being owned, as after a restart with a new session. */
   remember(instance: InstanceId, subject: Subject): void {
     if (this.#held.has(subject) || this.#former.has(subject)) return;
-    this.#former.set(subject, { subject, instance, token: '0', incarnation: '', exclusive: false });
+    this.#former.set(subject, {
+      subject,
+      instance,
+      token: '0',
+      incarnation: '',
+      exclusive: false,
+      takenAt: 0n,
+    });
     this.#changed();
   }
 
@@ -134,6 +153,7 @@ export class Holdings {
     { evidence = null, compares: further = [], exclusive = false }: Taking = {},
   ): Promise<boolean> {
     const previous = known?.value ?? null;
+    const epoch = this.#epoch();
     const operation = this.#random.hex(8);
     const unreleased = previous !== null && previous.released === null && previous.node !== this.#node;
     // What ran under the guard is dead by now, if its taker has waited for that (rule 3).
@@ -148,6 +168,7 @@ export class Holdings {
         holder: 'agent',
         operation,
         exclusive,
+        tokenBase: epoch?.value.tokenBase ?? '0',
       },
       mayStillRun,
     );
@@ -156,6 +177,10 @@ export class Holdings {
         ? { kind: 'owners', name: subject, revision: known.revision }
         : { kind: 'owners', name: subject, is: 'absent' },
       { kind: 'sessions', name: `${this.#node}/${session.incarnation}`, lease: session.lease },
+      // A token must be greater than any given before etcd was restored (rule 14).
+      epoch
+        ? { kind: 'cluster', name: epoch.name, revision: epoch.revision }
+        : { kind: 'cluster', name: EPOCH, is: 'absent' },
       ...further,
     ];
     if (evidence !== null) {
@@ -169,13 +194,14 @@ export class Holdings {
     const revision = await this.#commitOwner(subject, record, compares);
     // The wait may have outlived the session; what was written then is taken over by whoever comes next.
     if (revision === null || !session.valid()) return false;
-    this.#hold({ name: subject, value: record, revision }, session.incarnation);
+    const taken = { name: subject, value: record, revision };
+    this.#hold(taken, session.incarnation);
     this.#ledger.note({
       kind: 'subject-acquired',
       subject,
       message: `${this.#node} took ${subject}: ${reason}`,
       details: {
-        fencingToken: String(revision),
+        fencingToken: tokenOf(taken),
         incarnation: session.incarnation,
         mayStillRun: record.mayStillRun,
       },
@@ -238,7 +264,8 @@ export class Holdings {
     if (instance === null) return;
     this.#former.delete(subject);
     const exclusive = owner.value.exclusive === true;
-    this.#held.set(subject, { subject, instance, token: tokenOf(owner), incarnation, exclusive });
+    const token = tokenOf(owner);
+    this.#held.set(subject, { subject, instance, token, incarnation, exclusive, takenAt: takenAt(owner) });
   }
 
   #changed(): void {

@@ -427,7 +427,7 @@ export class InstanceLoop {
   /** Of what is exclusive: not while a copy from when it was redundant may live, and not without an armed guard. */
   #mayNotRunYet(holding: Holding, stopTimeoutSeconds: number): string | null {
     const owner = this.#options.world.owners.get(holding.subject);
-    if (!owner || owner.revision < BigInt(holding.token)) return 'waits to see its own claim';
+    if (!owner || owner.revision < holding.takenAt) return 'waits to see its own claim';
     const others = owner.value.mayStillRun;
     if (others.length > 0) return `waits until ${others.join(', ')} has confirmed that its copy is stopped`;
     return this.#exclusive.whyNotNow(stopTimeoutSeconds);

@@ -1,10 +1,10 @@
 import { next, type NodeState } from '../ownership/machines.ts';
-import type { SessionRecord } from '../model/records.ts';
+import { EPOCH, type SessionRecord } from '../model/records.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { LocalState } from '../ports/local-state.ts';
 import type { Log } from '../ports/log.ts';
 import type { Random } from '../ports/random.ts';
-import type { Session, Store } from '../ports/store.ts';
+import { StoreError, type Seen, type Session, type Store } from '../ports/store.ts';
 import type { Ledger } from './ledger.ts';
 
 const DOCUMENT = 'session';
@@ -20,6 +20,14 @@ interface SavedSession {
 }
 
 const EARLIER_KEPT = 20;
+
+const TIMELINE = 'timeline';
+
+/** How far this node has seen the store come, so that one that was restored from a backup is noticed (ownership rule 14). */
+interface SavedTimeline {
+  epoch: number;
+  seen: Seen | null;
+}
 
 export interface SessionKeeperOptions {
   store: Store;
@@ -44,6 +52,8 @@ export class SessionKeeper {
   #running: Promise<void> | null = null;
   #lostReason: string | null = null;
   #own = new Set<string>();
+  #timeline: SavedTimeline | null = null;
+  #epochSinceMs = -Infinity;
   #openedMs = 0;
 
   constructor(options: SessionKeeperOptions) {
@@ -67,6 +77,11 @@ export class SessionKeeper {
   /** Whether an incarnation was this agent's own, or one before it on the same state directory. */
   wasOwn(incarnation: string): boolean {
     return this.#own.has(incarnation);
+  }
+
+  /** How long this process has known of the present epoch; one that was known before it started counts as always. */
+  sinceEpochMs(): number {
+    return this.#options.clock.now() - this.#epochSinceMs;
   }
 
   /** After each renewal of the session in force. Returns how to stop. */
@@ -110,16 +125,47 @@ export class SessionKeeper {
     let waitMs = 100;
     while (!signal.aborted) {
       try {
+        await this.#enterEpoch();
         const session = await this.#open();
         waitMs = 100;
         await this.#untilLost(session, signal);
       } catch (error) {
         if (aborted(signal)) return;
+        if (error instanceof StoreError && error.outcome === 'refused') this.#lostReason = error.message;
         log.warn('no session yet', { waitMs, error });
         await clock.sleep(waitMs, signal);
         waitMs = Math.min(waitMs * 2, 2000);
       }
     }
+  }
+
+  /** A new epoch is a new beginning: what the store has shown before it is history. */
+  async #enterEpoch(): Promise<void> {
+    const { store, state, clock, ledger } = this.#options;
+    const known = this.#timeline ?? parseTimeline(await state.read(TIMELINE));
+    if (this.#timeline === null) store.startFrom(known.seen);
+    this.#timeline = known;
+    const entry = await store.get('cluster', EPOCH);
+    const number = entry?.value.number ?? 0;
+    if (number <= known.epoch) return;
+    store.startFrom(null);
+    this.#epochSinceMs = clock.now();
+    this.#timeline = { epoch: number, seen: null };
+    ledger.note({
+      kind: 'epoch-entered',
+      subject: `node/${this.#options.record().node}`,
+      message: `a new epoch (${number}) was opened by ${entry?.value.by ?? 'somebody'}: what was owned before it is taken anew`,
+      details: { epoch: number, tokenBase: entry?.value.tokenBase },
+    });
+  }
+
+  async #saveTimeline(): Promise<void> {
+    const { store, state } = this.#options;
+    const { epoch, seen: saved } = this.#timeline ?? { epoch: 0, seen: null };
+    const seen = store.seen();
+    if (seen?.revision === saved?.revision && seen?.clusterId === saved?.clusterId) return;
+    this.#timeline = { epoch, seen };
+    await state.write(TIMELINE, this.#timeline);
   }
 
   async #open(): Promise<Session> {
@@ -132,7 +178,7 @@ export class SessionKeeper {
       saved.ttlSeconds === record.ttlSeconds &&
       this.#session === null;
     const earlier = saved === null ? [] : [saved.incarnation, ...saved.earlier].slice(0, EARLIER_KEPT);
-    await this.#refuseStrangers(record.node, [saved?.incarnation, this.#session?.incarnation]);
+    await this.#refuseStrangers(record.node, [...earlier, this.#session?.incarnation]);
     const session = await store.openSession({
       record,
       resume: resumable ? { incarnation: saved.incarnation, lease: saved.lease } : null,
@@ -145,6 +191,7 @@ export class SessionKeeper {
         bootId,
         earlier: earlier.filter(incarnation => incarnation !== session.incarnation),
       } satisfies SavedSession);
+      await this.#saveTimeline();
     } catch (error) {
       // Nobody would know of it any more: it must not be renewed beside the next one.
       await session.detach();
@@ -179,7 +226,7 @@ export class SessionKeeper {
   }
 
   #untilLost(session: Session, signal: AbortSignal): Promise<void> {
-    const { ledger, clock } = this.#options;
+    const { ledger, clock, log } = this.#options;
     return new Promise(resolve => {
       const done = (): void => {
         signal.removeEventListener('abort', done);
@@ -194,6 +241,9 @@ export class SessionKeeper {
         // A renewal that comes in after the loss brings nothing back: only a new session does.
         if (this.#state === 'Active') this.#move('Renew');
         for (const listener of this.#renewedListeners) listener();
+        this.#saveTimeline().catch((error: unknown) => {
+          log.warn('how far the store has come can not be put on file', { error });
+        });
       });
       session.onLost(reason => {
         if (!signal.aborted) {
@@ -228,6 +278,12 @@ function parseSaved(document: unknown): SavedSession | null {
     typeof bootId === 'string';
   const before = Array.isArray(earlier) ? earlier.filter(each => typeof each === 'string') : [];
   return whole ? { incarnation, lease, ttlSeconds, bootId, earlier: before } : null;
+}
+
+function parseTimeline(document: unknown): SavedTimeline {
+  const { epoch, seen } = (document ?? {}) as Partial<SavedTimeline>;
+  const whole = typeof seen?.clusterId === 'string' && typeof seen.revision === 'string';
+  return { epoch: typeof epoch === 'number' ? epoch : 0, seen: whole ? seen : null };
 }
 
 function aborted(signal: AbortSignal): boolean {

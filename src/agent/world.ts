@@ -16,6 +16,7 @@ export class World {
   readonly supervisor: Mirror<'supervisor'>;
   readonly requests: Mirror<'requests'>;
   readonly answers: Mirror<'answers'>;
+  readonly cluster: Mirror<'cluster'>;
   readonly #all: Mirror[];
 
   constructor(store: Store) {
@@ -28,6 +29,7 @@ export class World {
     this.supervisor = store.mirror('supervisor');
     this.requests = store.mirror('requests');
     this.answers = store.mirror('answers');
+    this.cluster = store.mirror('cluster');
     this.#all = [
       this.apps,
       this.sessions,
@@ -38,6 +40,7 @@ export class World {
       this.supervisor,
       this.requests,
       this.answers,
+      this.cluster,
     ] as unknown[] as Mirror[];
   }
 

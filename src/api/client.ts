@@ -4,6 +4,7 @@ import type {
   AppView,
   DeployProgress,
   Doctor,
+  EpochView,
   EventView,
   Explanation,
   InstanceView,
@@ -46,6 +47,7 @@ export interface ApiClient {
   nodes(signal?: AbortSignal): Promise<Listing<NodeView>>;
   nodeNamed(name: string, signal?: AbortSignal): Promise<NodeView>;
   /** Stops this node's instances, releases what it owns, and ends the agent. */
+  recover(signal?: AbortSignal): Promise<EpochView>;
   leave(signal?: AbortSignal): Promise<void>;
   apps(signal?: AbortSignal): Promise<Listing<AppView>>;
   app(app: string, signal?: AbortSignal): Promise<AppView>;
@@ -164,6 +166,7 @@ export function apiClient(options: ClientOptions): ApiClient {
     node: signal => get('/v1/node', {}, signal),
     nodes: signal => get('/v1/nodes', {}, signal),
     nodeNamed: (name, signal) => get(`/v1/nodes/${part(name)}`, {}, signal),
+    recover: signal => post('/v1/cluster/recover', {}, signal),
     leave: async signal => {
       await text({ method: 'POST', path: '/v1/node/leave', signal, silenceMs: 600_000 });
     },

@@ -9,6 +9,7 @@ import type {
   AppView,
   DeployProgress,
   Doctor,
+  EpochView,
   EventView,
   Explanation,
   InstanceView,
@@ -438,6 +439,13 @@ const pem = (of: string) =>
     .string()
     .max(16_384)
     .meta({ description: `${of}, PEM.` });
+
+export const epochView = z
+  .object({
+    epoch: z.int(),
+    tokenBase: z.string().regex(/^\d+$/).meta({ description: 'What is added to revisions to make tokens.' }),
+  })
+  .meta({ id: 'Epoch' }) satisfies z.ZodType<EpochView>;
 
 /** Whose certificates the nodes of this cluster believe. */
 export interface AuthorityView {

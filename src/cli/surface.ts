@@ -483,6 +483,15 @@ export const commandDefinitions: CommandDefinition[] = [
     load: async () => (await import('./commands/cluster-token.ts')).clusterToken,
   },
   {
+    name: 'cluster recover',
+    group: 'The cluster',
+    summary: 'go on after etcd was restored from a backup',
+    arguments: [],
+    options: [{ flags: '--restored', about: 'it was, and all its members are from that backup' }],
+    examples: [['cluster recover --restored', 'once, on any node']],
+    load: async () => (await import('./commands/cluster-recover.ts')).clusterRecover,
+  },
+  {
     name: 'cluster join',
     group: 'The cluster',
     summary: 'enrol this machine: make a key, have it signed, complete the configuration',

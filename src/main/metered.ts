@@ -58,6 +58,8 @@ export function meteredStore(store: Store, metrics: Metrics, clock: Clock): Stor
   return {
     mirror: (kind, prefix) => store.mirror(kind, prefix),
     get: (kind, name) => store.get(kind, name),
+    seen: () => store.seen(),
+    startFrom: seen => store.startFrom(seen),
     list: (kind, options) => store.list(kind, options),
     grant: ttlSeconds => store.grant(ttlSeconds),
     describe: () => store.describe(),

@@ -35,8 +35,14 @@ export interface Records {
   supervisor: SupervisorRecord;
   /** name: `<RFC 3339 time>-<node>-<counter>` */
   events: EventRecord;
+  /** name: `epoch` */
+  cluster: EpochRecord;
   /** name: the hash of a join token; on a lease that ends with it */
   enrolments: EnrolmentRecord;
+  /** name: `<node>/<agent>/<holder>`; on the lease; the lowest create revision is the first in line */
+  waiters: WaiterRecord;
+  /** name: `<agent>` */
+  agents: AgentStateRecord;
 }
 export type Kind = keyof Records;
 
@@ -119,8 +125,25 @@ export interface OwnerRecord {
   released: { at: Timestamp; reason: string } | null;
   /** The token, once the record has been written again after it was taken; null = its own modification revision. */
   token: Token | null;
+  /** Of the epoch it was taken in; absent = 0. */
+  tokenBase?: string;
   /** Held under the guard: dead by the deadline of its session. Absent = redundant. */
   exclusive?: boolean;
+  /** Of a named agent: when it was taken. For people. */
+  since?: Timestamp;
+}
+
+/** The one entry of its kind. */
+export const EPOCH = 'epoch';
+
+/** Raised by `cluster recover` when etcd was restored from a backup and repeats revisions (ownership rule 14). */
+export interface EpochRecord {
+  v: 1;
+  number: number;
+  /** Added to the revision at which a subject is taken; greater than any token given before. */
+  tokenBase: string;
+  at: Timestamp;
+  by: NodeName;
 }
 
 export interface HolderRecord {
@@ -208,6 +231,29 @@ export interface EnrolmentRecord {
   usedBy: NodeName | null;
 }
 
+/** Somebody waits for a named agent. */
+export interface WaiterRecord {
+  v: 1;
+  agent: string;
+  node: NodeName;
+  incarnation: string;
+  holder: string;
+  since: Timestamp;
+}
+
+/** The last known state of a named agent, written in a transaction that compares who owns it. */
+export interface AgentStateRecord {
+  v: 1;
+  agent: string;
+  state: unknown;
+  token: Token;
+  node: NodeName;
+  holder: string;
+  /** Unique per write: recognises one whose reply was lost. */
+  operation: string;
+  at: Timestamp;
+}
+
 /** What an instance must run: the release, and how often it was restarted by request. */
 export function versionOf(record: AppRecord, type: ProcessType): string {
   const restarts = record.restarts[type] ?? 0;
@@ -216,5 +262,10 @@ export function versionOf(record: AppRecord, type: ProcessType): string {
 
 /** The token of an owner key: what it was taken at, whatever was written to it since. */
 export function tokenOf(owner: { value: OwnerRecord; revision: bigint }): Token {
-  return owner.value.token ?? String(owner.revision);
+  return owner.value.token ?? String(BigInt(owner.value.tokenBase ?? 0) + owner.revision);
+}
+
+/** The revision of the transaction that took it. */
+export function takenAt(owner: { value: OwnerRecord; revision: bigint }): bigint {
+  return BigInt(tokenOf(owner)) - BigInt(owner.value.tokenBase ?? 0);
 }

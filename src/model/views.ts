@@ -6,6 +6,13 @@ import type { AnswerRecord, Capacity, SupervisorRequest } from './records.ts';
 
 /** What the admin API shows, and the command line prints (design 14). Times are RFC 3339; durations say their unit. */
 
+/** See `EpochRecord`. */
+export interface EpochView {
+  epoch: number;
+  /** A decimal number. */
+  tokenBase: string;
+}
+
 export interface NodeView {
   name: NodeName;
   /** The node machine's state, as far as the one who answers can see it. */

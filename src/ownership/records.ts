@@ -10,6 +10,8 @@ export interface Taker {
   operation: string;
   /** To be run under the guard. */
   exclusive: boolean;
+  /** Of the epoch (rule 14). */
+  tokenBase: string;
 }
 
 /**

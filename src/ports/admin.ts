@@ -7,6 +7,7 @@ import type {
   AppView,
   DeployProgress,
   Doctor,
+  EpochView,
   EventView,
   Explanation,
   InstanceView,
@@ -63,6 +64,8 @@ export interface Admin {
   /** What a source tree in the artifact store holds, for completing a spec without processes. */
   inspectArtifact(digest: string): Promise<{ packageStart: boolean; files: string[] }>;
   doctor(): Promise<Doctor>;
+  /** After etcd was restored from a backup: opens a new epoch. */
+  recover(): Promise<EpochView>;
   /** Stops this node's instances, releases what it owns, and ends the agent. */
   leave(): Promise<void>;
   /** Prometheus text. */

@@ -65,13 +65,30 @@ export interface Store {
    * @throws StoreError also when a value is too large (outcome `refused`, not retryable)
    */
   commit(compares: Compare[], writes: Write[]): Promise<CommitResult>;
-  /** Grants a lease and creates (or, with `resume`, re-attaches) the session key. @throws StoreError */
+  /**
+   * Grants a lease and creates (or, with `resume`, re-attaches) the session key. @throws StoreError, also (refused) when the
+   * store is behind what has been seen of it
+   */
   openSession(options: SessionOptions): Promise<Session>;
   /** A lease that nobody renews: what is written on it goes when it ends, or a little later. @throws StoreError */
   grant(ttlSeconds: number): Promise<string>;
+  /** The furthest point of the store's history any answer has shown; null = none yet. */
+  seen(): Seen | null;
+  /**
+   * Measures the store by what an agent before this one has seen of it; null = what it says from now on is a new beginning,
+   * as after `cluster recover` (ownership rule 14).
+   */
+  startFrom(seen: Seen | null): void;
   /** Server version, members reachable, known defects: for `doctor` and the log. Never throws. */
   describe(): Promise<StoreDescription>;
   close(): Promise<void>;
+}
+
+/** A point of the store's history. */
+export interface Seen {
+  clusterId: string;
+  /** A decimal number. */
+  revision: string;
 }
 
 export interface ListOptions {

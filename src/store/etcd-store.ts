@@ -5,6 +5,7 @@ import {
   type Entry,
   type ListOptions,
   type Mirror,
+  type Seen,
   type Session,
   type SessionOptions,
   type Store,
@@ -20,6 +21,7 @@ import { LostLeases } from './lost-leases.ts';
 import { WireMirror, type MirrorParts } from './mirror.ts';
 import { incarnationInUse, SessionKey } from './session-key.ts';
 import { WireSession } from './session.ts';
+import { noted, Timeline } from './timeline.ts';
 import type { KeyValue } from './wire.ts';
 
 export type StoreParts = Omit<MirrorParts, 'keys' | 'decoder'> & { cluster: string };
@@ -27,13 +29,15 @@ export type StoreParts = Omit<MirrorParts, 'keys' | 'decoder'> & { cluster: stri
 /** The Store over a Wire: what has to be decided about etcd's answers, and nothing of how they come. */
 export class EtcdStore implements Store {
   private readonly parts: MirrorParts;
+  private readonly timeline = new Timeline();
   private readonly lostLeases: LostLeases;
   private readonly mirrors = new Set<{ close(): void }>();
   private readonly sessions = new Set<Session>();
 
   constructor(parts: StoreParts) {
     const keys = new Keyspace(parts.cluster);
-    this.parts = { ...parts, keys, decoder: new Decoder(keys, parts.log) };
+    const wire = noted(parts.wire, this.timeline);
+    this.parts = { ...parts, wire, keys, decoder: new Decoder(keys, parts.log) };
     this.lostLeases = new LostLeases(parts.wire, parts.clock, parts.log);
   }
 
@@ -71,6 +75,7 @@ export class EtcdStore implements Store {
 
   async openSession(options: SessionOptions): Promise<Session> {
     const { wire, keys, clock, log } = this.parts;
+    await this.checkTimeline();
     await this.lostLeases.revokeAll();
     const [stale, granted] = await Promise.all([wire.mayReadStale(), wire.grant(options.record.ttlSeconds)]);
     try {
@@ -103,6 +108,14 @@ export class EtcdStore implements Store {
     return (await this.parts.wire.grant(ttlSeconds)).lease;
   }
 
+  seen(): Seen | null {
+    return this.timeline.seen;
+  }
+
+  startFrom(seen: Seen | null): void {
+    this.timeline.startFrom(seen);
+  }
+
   async describe(): Promise<StoreDescription> {
     const endpoints = await this.parts.wire.members();
     const versions = new Set(endpoints.map(endpoint => endpoint.version).filter(version => version !== null));
@@ -116,11 +129,28 @@ export class EtcdStore implements Store {
     this.parts.wire.close();
   }
 
+  /** Through the log of etcd, so that the answer is not older than what is known. @throws GoneBackError */
+  private async checkTimeline(): Promise<void> {
+    const { wire, keys } = this.parts;
+    const unused = keys.unused();
+    const before = this.timeline.seen;
+    const reply = await wire.txn(
+      {
+        conditions: [{ key: unused, is: 'absent' }],
+        success: [{ read: unused }],
+        failure: [{ delete: unused }],
+      },
+      { what: 'ask how far the store has come', idempotent: true },
+    );
+    this.timeline.check(before, reply.head);
+  }
+
   private async takeKey(options: SessionOptions, granted: { lease: string; ttlSeconds: number }) {
     const { wire, keys } = this.parts;
     const { record, resume } = options;
     const of = (incarnation: string) => {
-      const key = new SessionKey(wire, keys, { node: record.node, incarnation, lease: granted.lease });
+      const owner = { node: record.node, incarnation, lease: granted.lease };
+      const key = new SessionKey(wire, keys, this.timeline, owner);
       // What takers wait for is the TTL that was granted, which may be more than was asked for.
       return { key, incarnation, record: { ...record, incarnation, ttlSeconds: granted.ttlSeconds } };
     };

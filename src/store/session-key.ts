@@ -2,6 +2,7 @@ import type { SessionRecord } from '../model/records.ts';
 import { StoreError } from '../ports/store.ts';
 import { encode } from './codec.ts';
 import type { Keyspace } from './keys.ts';
+import type { Timeline } from './timeline.ts';
 import type { Condition, Operation, TxnReply, Wire } from './wire.ts';
 
 /** The session key of one incarnation on one lease, and the transactions that touch it. */
@@ -9,12 +10,19 @@ export class SessionKey {
   readonly name: string;
   readonly lease: string;
   private readonly wire: Wire;
+  private readonly timeline: Timeline;
   private readonly key: string;
   private readonly nothing: string;
   private revision = 0n;
 
-  constructor(wire: Wire, keys: Keyspace, owner: { node: string; incarnation: string; lease: string }) {
+  constructor(
+    wire: Wire,
+    keys: Keyspace,
+    timeline: Timeline,
+    owner: { node: string; incarnation: string; lease: string },
+  ) {
     this.wire = wire;
+    this.timeline = timeline;
     this.lease = owner.lease;
     this.name = `${owner.node}/${owner.incarnation}`;
     this.key = keys.key('sessions', this.name);
@@ -39,10 +47,11 @@ export class SessionKey {
   /**
    * Whether the key is on the lease now. Through the log of etcd (a transaction whose other branch has a delete, of a key that never
    * exists) when `stale` says that its linearizable reads cannot be trusted; that costs one log entry and no revision.
-   * An empty transaction would be answered from local state, so there is always something to read.
+   * An empty transaction would be answered from local state, so there is always something to read. @throws StoreError
    */
   async check(stale: boolean, timeoutMs: number): Promise<boolean> {
     const read: Operation = { read: this.key, keysOnly: true };
+    const before = this.timeline.seen;
     const reply = await this.wire.txn(
       {
         conditions: [{ key: this.key, lease: this.lease }],
@@ -51,6 +60,8 @@ export class SessionKey {
       },
       { what: 'check the session key', idempotent: true, timeoutMs },
     );
+    // A key that a backup brought back is there, and proves nothing.
+    this.timeline.check(before, reply.head);
     return reply.succeeded;
   }
 
@@ -80,7 +91,9 @@ export class SessionKey {
 
   /** Sent again after a lost reply: then the other branch finds the key on this lease, which nobody else puts there. */
   private async take(condition: Condition, record: SessionRecord, what: string): Promise<boolean> {
+    const before = this.timeline.seen;
     const reply = await this.put([condition], record, what);
+    this.timeline.check(before, reply.head);
     const found = reply.read[0];
     if (!reply.succeeded && found?.lease !== this.lease) return false;
     this.revision = found?.revision ?? reply.head.revision;

@@ -6,6 +6,7 @@ import type { Log } from '../ports/log.ts';
 import { StoreError, type Mirror, type Session } from '../ports/store.ts';
 import type { LostLeases } from './lost-leases.ts';
 import type { SessionKey } from './session-key.ts';
+import { GoneBackError } from './timeline.ts';
 import type { KeepAlive, Wire } from './wire.ts';
 
 const FIRST_PAUSE_MS = 50;
@@ -116,7 +117,8 @@ export class WireSession implements Session {
         await clock.sleep(sentAtMs + everyMs - clock.now(), signal);
       } catch (error) {
         if (!(error instanceof StoreError)) throw error;
-        if (failures === 0) log.warn('the session could not be renewed and is tried again', { error });
+        if (error instanceof GoneBackError) this.lose(error.message);
+        else if (failures === 0) log.warn('the session could not be renewed and is tried again', { error });
         await clock.sleep(Math.min(timeoutMs, FIRST_PAUSE_MS * 2 ** failures++), signal);
       }
     }

@@ -47,6 +47,7 @@ test('what it asks for is done', async t => {
   await client.restart('blog', 'web');
   await client.remove('blog');
   t.deepEqual((await client.apps()).items, []);
+  t.is((await client.recover()).epoch, 1);
   await client.leave();
   t.true(admin.left);
 });

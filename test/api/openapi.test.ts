@@ -81,6 +81,7 @@ const asked: [id: string, method: string, path: string, init: RequestInit, statu
   ['inspectArtifact', 'GET', `/v1/artifacts/${digest}/inspect`, {}, 200],
   ['inspectArtifact', 'GET', '/v1/artifacts/sha256:abc/inspect', {}, 400],
   ['removeApp', 'DELETE', '/v1/apps/blog', {}, 204],
+  ['recover', 'POST', '/v1/cluster/recover', {}, 200],
   ['leave', 'POST', '/v1/node/leave', {}, 204],
 ];
 

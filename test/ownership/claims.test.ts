@@ -1,7 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import type { Ranking } from '../../src/model/placement.ts';
-import { dueClaims } from '../../src/ownership/claims.ts';
+import { dueClaims, paced } from '../../src/ownership/claims.ts';
 
 const ranking = (subject: string, nodes: string[]): Ranking => ({
   instance: subject.slice('instance/'.length),
@@ -41,6 +41,57 @@ test('at one moment after it became free, never more nodes claim than staggers h
         node => dueClaims([first], node, since, 1_000 + passedMs, staggerMs).now.length > 0,
       );
       t.is(claiming.length, Math.min(3, 1 + Math.floor(passedMs / staggerMs)));
+    }),
+  );
+});
+
+const pace = { nextMs: 2_000, intervalMs: 2_000 };
+const always = (): boolean => true;
+
+test('rule of the brake: of what is due, one at a time, in subject order', t => {
+  const { rankings, freeSinceMs } = paced([first, second, third], since, always, pace, 2_500);
+  t.deepEqual(rankings, [first]);
+  t.is(freeSinceMs.get(first.subject), 2_000, 'its best candidate goes first again');
+});
+
+test('rule of the brake: not before the interval since the last takeover is over', t => {
+  const { rankings, freeSinceMs } = paced([first, second], since, always, pace, 1_500);
+  t.deepEqual(dueClaims(rankings, 'node-1', freeSinceMs, 1_500, 150), { now: [], wakeInMs: 500 });
+});
+
+test('rule of the brake: what nobody takes in its turn lets the next pass', t => {
+  t.deepEqual(paced([first, second], since, always, pace, 4_000).rankings, [second]);
+  t.deepEqual(paced([first, second], since, always, pace, 6_100).rankings, [first]);
+  t.is(paced([first, second], since, always, pace, 6_100).wakeInMs, 1_900);
+});
+
+test('rule of the brake: what nobody can take has no turn', t => {
+  const nowhere = ranking('instance/blog/web/00', []);
+  t.deepEqual(paced([nowhere, second], since, always, pace, 2_500).rankings, [nowhere, second]);
+});
+
+test('rule of the brake: what is no takeover is not held up', t => {
+  const isTakeover = (subject: string): boolean => subject !== third.subject;
+  t.deepEqual(paced([first, second, third], since, isTakeover, pace, 2_500).rankings, [first, third]);
+});
+
+test('rule of the brake: what may still be wanted by the one who had it is not due yet', t => {
+  const later = new Map([...since, [first.subject, 9_000]]);
+  t.deepEqual(paced([first, second], later, always, pace, 2_500).rankings, [first, second]);
+});
+
+test('rule of the brake: all nodes let the same one pass, and never two', t => {
+  const nowMs = fc.integer({ min: 1_000, max: 60_000 });
+  const nodes = ['node-1', 'node-2', 'node-3'];
+  fc.assert(
+    fc.property(nowMs, moment => {
+      const { rankings, freeSinceMs } = paced([first, second, third], since, always, pace, moment);
+      const taken = new Set(
+        nodes.flatMap(node =>
+          dueClaims(rankings, node, freeSinceMs, moment, 150).now.map(({ subject }) => subject),
+        ),
+      );
+      t.true(taken.size <= 1);
     }),
   );
 });

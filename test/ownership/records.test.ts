@@ -11,6 +11,7 @@ const taker = (node: string) => ({
   holder: 'agent',
   operation: `op-${node}`,
   exclusive: false,
+  tokenBase: '0',
 });
 
 test('the first to take it owes nothing to anybody', t => {

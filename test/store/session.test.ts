@@ -2,6 +2,7 @@ import test from 'ava';
 import { StoreError, type Mirror } from '../../src/ports/store.ts';
 import { Keyspace } from '../../src/store/keys.ts';
 import { LostLeases } from '../../src/store/lost-leases.ts';
+import { Timeline } from '../../src/store/timeline.ts';
 import { SessionKey } from '../../src/store/session-key.ts';
 import { WireSession } from '../../src/store/session.ts';
 import type { Wire } from '../../src/store/wire.ts';
@@ -130,7 +131,7 @@ test('a keepalive reply alone extends nothing: the key must be on the lease', as
     revoke: async () => undefined,
   } as unknown as Wire;
   const silent = { onChange: () => () => undefined, close: () => undefined } as unknown as Mirror<'sessions'>;
-  const key = new SessionKey(wire, new Keyspace('test'), {
+  const key = new SessionKey(wire, new Keyspace('test'), new Timeline(), {
     node: 'node-1',
     incarnation: 'first',
     lease: '1',
@@ -161,7 +162,7 @@ test('the check goes through etcd’s log where reads may be stale, and never wr
       return { head: { clusterId: 'stub', revision: 1n }, succeeded: true, read: [] };
     },
   } as unknown as Wire;
-  const key = new SessionKey(wire, new Keyspace('test'), {
+  const key = new SessionKey(wire, new Keyspace('test'), new Timeline(), {
     node: 'node-1',
     incarnation: 'first',
     lease: '1',

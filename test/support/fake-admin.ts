@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { AppSpec } from '../../src/model/app-spec.ts';
 import type { Assessment } from '../../src/model/node-promise.ts';
 import type {
+  EpochView,
   ApplyRequest,
   AppView,
   DeployProgress,
@@ -37,6 +38,7 @@ export class FakeAdmin implements Admin {
   /** Follows that have begun and not ended. */
   open = 0;
   left = false;
+  epoch = 0;
   readonly logLines: LogLine[] = [];
   private revision = 100;
   private readonly apps_ = new Map<string, { spec: AppSpec; release: number; generation: number }>();
@@ -345,6 +347,11 @@ export class FakeAdmin implements Admin {
         { name: 'state directory', status: 'ok', message: 'is writable', hint: null },
       ],
     };
+  }
+
+  async recover(): Promise<EpochView> {
+    this.failIfTold('recover');
+    return { epoch: ++this.epoch, tokenBase: '1099511627776' };
   }
 
   async leave(): Promise<void> {

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Admin } from '../../ports/admin.ts';
 import { Refusal } from '../refusal.ts';
 import { type Route, route, view } from '../route.ts';
-import { listing, nodeView } from '../wire.ts';
+import { epochView, listing, nodeView } from '../wire.ts';
 
 export function nodeRoutes(admin: Admin): Route[] {
   return [
@@ -31,6 +31,14 @@ export function nodeRoutes(admin: Admin): Route[] {
         if (node === undefined) throw new Refusal(404, 'not-found', `no node "${params.name}" has a session`);
         return node;
       },
+    }),
+    view({
+      method: 'post',
+      path: '/v1/cluster/recover',
+      id: 'recover',
+      summary: 'After etcd was restored from a backup: opens a new epoch, in which nodes own again.',
+      answer: epochView,
+      handle: () => admin.recover(),
     }),
     route({
       method: 'post',
