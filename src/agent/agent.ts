@@ -1,7 +1,7 @@
 import type { AppSpec } from '../model/app-spec.ts';
 import type { NodeConfig } from '../model/node-config.ts';
-import { EPOCH, type Capacity, type SessionRecord } from '../model/records.ts';
-import type { Digest, InstanceId } from '../model/ids.ts';
+import type { Capacity, SessionRecord } from '../model/records.ts';
+import type { Digest } from '../model/ids.ts';
 import type { Admin } from '../ports/admin.ts';
 import type { Artifacts } from '../ports/artifacts.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -16,7 +16,7 @@ import type { Proxy } from '../ports/proxy.ts';
 import type { Random } from '../ports/random.ts';
 import type { Entry, Session, Store } from '../ports/store.ts';
 import type { Doctor } from '../model/views.ts';
-import { subjectOfInstance } from '../model/ids.ts';
+import { instanceOfSubject, subjectOfInstance } from '../model/ids.ts';
 import { notAdmitted } from '../ownership/admission.ts';
 import { heldDownMs } from '../ownership/hold-down.ts';
 import { reservation } from '../placement/reservation.ts';
@@ -28,6 +28,7 @@ import { Beats } from './beats.ts';
 import { claimLoop } from './claim-loop.ts';
 import { collectLoop } from './collect-loop.ts';
 import { copiesLoop } from './copies-loop.ts';
+import { Crowd } from './crowd.ts';
 import { Deployments } from './deployments.ts';
 import { Exclusive } from './exclusive.ts';
 import { recordExpiries } from './expiries.ts';
@@ -132,14 +133,7 @@ export class Agent {
       bootId: host.bootId,
       record: () => this.#sessionRecord(),
     }));
-    const holdings = (this.#holdings = new Holdings({
-      node,
-      store,
-      clock,
-      random,
-      ledger,
-      epoch: () => world.cluster.get(EPOCH),
-    }));
+    const holdings = (this.#holdings = new Holdings({ node, store, clock, random, ledger }));
     const supplies = new Supplies({ node, world, artifacts, clock });
     const starter = new Starter({
       node,
@@ -210,6 +204,7 @@ export class Agent {
             };
       },
     }));
+    const crowd = new Crowd({ world, clock });
     const claims = (this.#claims = claimLoop({
       node,
       world,
@@ -219,7 +214,8 @@ export class Agent {
       clock,
       log,
       refuses: (wanted, session) => this.#refuses(wanted, session),
-      heldDown: (owner, instance) => this.#heldDown(owner, instance),
+      heldDown: owner => this.#heldDown(owner),
+      crowd,
     }));
     this.#beats = new Beats({
       peers: parts.peers,
@@ -273,7 +269,8 @@ export class Agent {
       store,
       keeper,
       ledger,
-      heldDown: (owner, instance) => this.#heldDown(owner, instance),
+      heldDown: owner => this.#heldDown(owner),
+      crowd,
       random,
       clock,
       log,
@@ -303,6 +300,8 @@ export class Agent {
       world.onChange(['requests'], () => requests.wake()),
       world.onChange(['supervisor', 'sessions'], () => this.#supervisor.wake()),
       world.onChange(['owners', 'sessions'], () => absences.look()),
+      world.onChange(['sessions', 'assessments'], () => crowd.look()),
+      () => crowd.stop(),
       holdings.onChange(() => instances.wake()),
       // Armed as soon as something exclusive is held, and again with every renewal.
       holdings.onChange(() => void instances.exclusive.renew()),
@@ -324,7 +323,8 @@ export class Agent {
       store,
       keeper,
       supervisor: this.#supervisor,
-      heldDown: (owner, instance) => this.#heldDown(owner, instance),
+      heldDown: owner => this.#heldDown(owner),
+      crowd,
       deployments: this.#deployments,
       artifacts,
       driver,
@@ -457,24 +457,15 @@ export class Agent {
   }
 
   /** Only what nobody runs any more is taken: neither its owner, nor this node before its session was lost. */
-  #heldDown(owner: Entry<'owners'> | undefined, instance: InstanceId): number {
+  #heldDown(owner: Entry<'owners'>): number {
     const { config, clock } = this.#parts;
-    if (this.#instances.statuses() === null || this.#instances.runs(instance)) return RUNS_HERE_MS;
-    const recoveringMs = this.#longestTtlMs() - this.#keeper.sinceEpochMs();
-    if (recoveringMs > 0) return recoveringMs;
-    if (!owner) return 0;
     const { value } = owner;
+    const instance = instanceOfSubject(owner.name);
+    const looked = this.#instances.statuses() !== null;
+    if (!looked || (instance !== null && this.#instances.runs(instance))) return RUNS_HERE_MS;
     const ownDead = value.node === config.name && this.#keeper.wasOwn(value.incarnation);
     this.#absences.look();
     return heldDownMs(value, this.#absences.sinceMs(value.node, value.incarnation), clock.now(), ownDead);
-  }
-
-  /** After etcd was restored nobody knows who owned what last: all of them have stopped when the longest lease has ended. */
-  #longestTtlMs(): number {
-    const ttls = [...this.#world.owners.all(), ...this.#world.sessions.all()].map(
-      ({ value }) => value.ttlSeconds,
-    );
-    return Math.max(this.#parts.config.leaseTtlSeconds, ...ttls) * 1000;
   }
 
   /** The authority on itself: what it holds by its own transactions, and what its machine can do. */

@@ -1,12 +1,13 @@
 import type { InstanceId, InstantMs, NodeName, Subject } from '../model/ids.ts';
 import type { FreeInstance, PlaceableNode, Ranking } from '../model/placement.ts';
-import { dueClaims } from '../ownership/claims.ts';
+import { dueClaims, paced } from '../ownership/claims.ts';
 import { rank } from '../placement/rank.ts';
 import { reservation } from '../placement/reservation.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Entry, Session, Store } from '../ports/store.ts';
 import { evidenceAgainst, leftover, saidAsBefore } from './evidence.ts';
+import type { Crowd } from './crowd.ts';
 import type { Holdings, Taking } from './holdings.ts';
 import { Loop } from './loop.ts';
 import type { SessionKeeper } from './session-keeper.ts';
@@ -42,6 +43,7 @@ export interface ClaimLoopOptions {
   /** The node's own last word: why it will not take an instance of that app, or null. */
   refuses: (wanted: WantedInstance, session: Session) => string | null;
   heldDown: HeldDown;
+  crowd: Crowd;
 }
 
 /** Takes what is free and ranks this node first, or whose better candidates have let their turn pass. */
@@ -58,22 +60,25 @@ export function claimLoop(options: ClaimLoopOptions): Loop {
       const session = keeper.current();
       if (!session || !world.synced() || world.staleMs() > TOO_STALE_MS) return 500;
       await options.holdings.discover(session, world.owners.all());
-      const inputs = placementInputs(world, options.heldDown);
+      const inputs = placementInputs(world, options.heldDown, options.crowd.unsteady());
       const { free, nodes, placed } = withOwnClaims(options, inputs);
       const settlingMs = placed.length === 0 ? SETTLE_MS - keeper.sinceOpenedMs() : 0;
       if (settlingMs > 0) return settlingMs;
       keepTime(freeSinceMs, new Set(free.map(instance => instance.subject)), clock.now());
+      const since = withHeadStarts(options, free, nodes, freeSinceMs);
+      const braked = withBrake(options, rank(free, nodes, placed), since);
       const { now, wakeInMs } = dueClaims(
-        rank(free, nodes, placed),
+        braked.rankings,
         options.node,
-        withHeadStarts(options, free, nodes, freeSinceMs),
+        braked.freeSinceMs,
         clock.now(),
         STAGGER_MS,
       );
       await Promise.all(now.map(ranking => claim(options, ranking)));
       await finishRemovals(options);
-      const wakes = [...(wakeInMs === null ? [] : [wakeInMs]), ...inputs.heldDown.map(({ forMs }) => forMs)];
-      return wakes.length === 0 ? null : Math.min(...wakes);
+      const wakes = [wakeInMs, braked.wakeInMs, ...inputs.heldDown.map(({ forMs }) => forMs)];
+      const next = Math.min(...wakes.map(each => each ?? Infinity));
+      return Number.isFinite(next) ? next : null;
     },
   });
 }
@@ -123,6 +128,27 @@ function withHeadStarts(
     since.set(subject, sinceMs + headStartMs(world, instance, owner, present.has(former)));
   }
   return since;
+}
+
+/** When many nodes went together, what they had is taken one after the other; what this node had itself at once. */
+function withBrake(
+  { crowd, world, node, clock }: ClaimLoopOptions,
+  rankings: Ranking[],
+  freeSinceMs: Map<Subject, InstantMs>,
+): ReturnType<typeof paced> {
+  const formerOf = (subject: Subject): NodeName | null => {
+    const owner = world.owners.get(subject)?.value;
+    return owner?.released === null ? owner.node : null;
+  };
+  crowd.wait(
+    new Set(
+      rankings.flatMap(({ subject, candidates }) => (candidates.length > 0 ? (formerOf(subject) ?? []) : [])),
+    ),
+  );
+  const pace = crowd.pace();
+  if (pace === null) return { rankings, freeSinceMs, wakeInMs: null };
+  const isTakeover = (subject: Subject): boolean => ![null, node].includes(formerOf(subject));
+  return paced(rankings, freeSinceMs, isTakeover, pace, clock.now());
 }
 
 function headStartMs(
@@ -182,7 +208,8 @@ async function claim(options: ClaimLoopOptions, ranking: Ranking): Promise<void>
       taking.evidence = evidenceAgainst(world, owned.value.node, ranking.instance);
     else if (owned.value.node !== node) taking.compares = saidAsBefore(world, owned, ranking.instance);
   }
-  await holdings.acquire(ranking.subject, session, known, reason, taking);
+  const taken = await holdings.acquire(ranking.subject, session, known, reason, taking);
+  if (taken && owned && owned.value.node !== node) options.crowd.noteTakeover();
 }
 
 /** Remembers since when each subject has been free, as this node saw it. */

@@ -15,6 +15,18 @@ export function unreachableNodes(world: World): Set<NodeName> {
   return new Set(nodes.filter(node => witnesses(world, nodes, node, 'capacity') !== null));
 }
 
+/** Nodes of which at least one observer says so: too little to take anything, enough to be careful. */
+export function suspectedNodes(world: World): Set<NodeName> {
+  const nodes = [...world.nodes().keys()];
+  return new Set(
+    nodes.filter(node =>
+      judgements(world, node, 'capacity', observersOf(node, nodes)).some(
+        ({ entry }) => entry?.value.assessment.unreachable === true,
+      ),
+    ),
+  );
+}
+
 /**
  * The judgements that let a redundant instance be taken from a node whose session still lives (design 5, rule 12): most
  * of its observers hear neither the agent nor the instance. They are compared in the transaction that takes it. Null
@@ -52,7 +64,7 @@ export function leftover(
   const redundant = owner.released === null && owner.exclusive !== true && !process.exclusive;
   if (!redundant || !process.routed || nodes.includes(owner.node)) return 'free';
   const observers = observersOf(owner.node, nodes);
-  const said = judgements(world, owner.node, instance, observers).flatMap(({ entry }) =>
+  const said = judgements(world, owner.node, `running:${instance}`, observers).flatMap(({ entry }) =>
     entry ? [entry.value.assessment] : [],
   );
   switch (lastWordOf(said, observers)) {
@@ -78,7 +90,7 @@ export function saidAsBefore(
   instance: InstanceId,
 ): Compare[] {
   const observers = observersOf(owner.node, [...world.nodes().keys()]);
-  return judgements(world, owner.node, instance, observers).map(({ name, entry }) => ({
+  return judgements(world, owner.node, `running:${instance}`, observers).map(({ name, entry }) => ({
     kind: 'assessments',
     name,
     ...(entry ? { revision: entry.revision } : { is: 'absent' }),
@@ -88,11 +100,11 @@ export function saidAsBefore(
 function judgements(
   world: World,
   node: NodeName,
-  instance: InstanceId,
+  promise: string,
   observers: NodeName[],
 ): { name: string; entry: Entry<'assessments'> | undefined }[] {
   return observers.map(observer => {
-    const name = `${node}/running:${instance}/${observer}`;
+    const name = `${node}/${promise}/${observer}`;
     return { name, entry: world.assessments.get(name) };
   });
 }
@@ -104,10 +116,9 @@ function witnesses(
   promise: string,
 ): Entry<'assessments'>[] | null {
   const observers = observersOf(node, nodes);
-  const agreeing = observers.flatMap(observer => {
-    const entry = world.assessments.get(`${node}/${promise}/${observer}`);
-    return entry?.value.assessment.unreachable === true ? [entry] : [];
-  });
+  const agreeing = judgements(world, node, promise, observers).flatMap(({ entry }) =>
+    entry?.value.assessment.unreachable === true ? [entry] : [],
+  );
   const enough = agreeing.length >= FEWEST_WITNESSES && agreeing.length * 2 > observers.length;
   return enough ? agreeing : null;
 }

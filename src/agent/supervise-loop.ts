@@ -1,7 +1,6 @@
 import { observersOf } from '../assess/observers.ts';
 import type { InstantMs, NodeName, Subject } from '../model/ids.ts';
 import type { SupervisorRequest } from '../model/records.ts';
-import { brake } from '../supervise/brake.ts';
 import { supervise } from '../supervise/supervise.ts';
 import { rank } from '../placement/rank.ts';
 import { explain } from '../placement/explain.ts';
@@ -9,6 +8,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Random } from '../ports/random.ts';
 import type { Session, Store } from '../ports/store.ts';
+import type { Crowd } from './crowd.ts';
 import type { Ledger } from './ledger.ts';
 import { Loop } from './loop.ts';
 import type { SessionKeeper } from './session-keeper.ts';
@@ -17,8 +17,6 @@ import type { World } from './world.ts';
 
 const EVENTS_KEPT = 5000;
 const PRUNE_EVERY_MS = 5 * 60_000;
-/** A node that went is remembered this long when judging whether a crowd went. */
-const CROWD_MS = 30_000;
 
 export interface SuperviseLoopOptions {
   node: NodeName;
@@ -28,6 +26,7 @@ export interface SuperviseLoopOptions {
   ledger: Ledger;
   random: Random;
   heldDown: HeldDown;
+  crowd: Crowd;
   clock: Clock;
   log: Log;
 }
@@ -41,9 +40,7 @@ export class Supervisor {
   readonly #loop: Loop;
   readonly #unplacedSinceMs = new Map<Subject, InstantMs>();
   readonly #requestSinceMs = new Map<string, InstantMs>();
-  readonly #goneSinceMs = new Map<NodeName, InstantMs>();
   readonly #asked = new Map<string, { request: SupervisorRequest; revision: bigint }>();
-  #known = new Set<NodeName>();
   #candidateLease: string | null = null;
   #leading = false;
   #prunedMs: InstantMs | null = null;
@@ -85,7 +82,7 @@ export class Supervisor {
   async #round(): Promise<number | null> {
     const { keeper, world } = this.#options;
     const session = keeper.current();
-    this.#noteNodes();
+    this.#options.crowd.look();
     if (!session || !world.synced()) {
       this.#leading = false;
       return 1000;
@@ -169,7 +166,7 @@ export class Supervisor {
         answer: world.answers.get(name)?.value ?? null,
         sinceMs: this.#since(this.#requestSinceMs, name, nowMs),
       })),
-      gone: [...this.#goneSinceMs].map(([gone, sinceMs]) => ({ node: gone, sinceMs })),
+      gone: this.#options.crowd.gone(),
       liveNodes: nodes,
       told: this.#told,
       nowMs,
@@ -215,7 +212,11 @@ export class Supervisor {
   }
 
   #unplaced(nowMs: InstantMs): { subject: Subject; sinceMs: InstantMs; why: string }[] {
-    const { free, nodes, placed } = placementInputs(this.#options.world, this.#options.heldDown);
+    const { free, nodes, placed } = placementInputs(
+      this.#options.world,
+      this.#options.heldDown,
+      this.#options.crowd.unsteady(),
+    );
     const subjects = new Set(free.map(instance => instance.subject));
     for (const subject of this.#unplacedSinceMs.keys())
       if (!subjects.has(subject)) this.#unplacedSinceMs.delete(subject);
@@ -233,21 +234,9 @@ export class Supervisor {
     return since;
   }
 
-  #noteNodes(): void {
-    const { world, clock } = this.#options;
-    const live = new Set(world.nodes().keys());
-    for (const node of this.#known)
-      if (!live.has(node) && !this.#goneSinceMs.has(node)) this.#goneSinceMs.set(node, clock.now());
-    for (const [node, sinceMs] of this.#goneSinceMs) {
-      if (live.has(node) || clock.now() - sinceMs > CROWD_MS) this.#goneSinceMs.delete(node);
-    }
-    this.#known = live;
-  }
-
   /** What the brake says of the nodes that went lately, as this node saw it. */
   brake(): { active: boolean; reason: string | null } {
-    const gone = this.#goneSinceMs.size;
-    const { active, reason } = brake({ known: this.#known.size + gone, gone, recentTakeovers: 0 });
+    const { active, reason } = this.#options.crowd.brake();
     return { active, reason };
   }
 

@@ -11,6 +11,8 @@ export interface PlaceableNode {
   draining: boolean;
   /** In the eyes of its observers; it takes nothing, though its session lives. */
   unreachable?: boolean;
+  /** Why it gets nothing new while a steady node can take it: it comes and goes. */
+  unsteady?: string;
   platform: string;
   /** 0–1; 1 when nobody has judged it yet. */
   trust: number;

@@ -24,3 +24,33 @@ export function dueClaims(
   }
   return { now, wakeInMs };
 }
+
+/**
+ * Of the takeovers that are due, one at a time: the brake's law, which all nodes keep to alike. It is the turn of the first
+ * in subject order; where nobody takes it, of the next after another interval, so that one that can't be had stops nobody.
+ * What was free without ever having been anybody's, or was released, is not held up.
+ */
+export function paced(
+  rankings: Ranking[],
+  freeSinceMs: ReadonlyMap<Subject, InstantMs>,
+  isTakeover: (subject: Subject) => boolean,
+  pace: { nextMs: InstantMs; intervalMs: number },
+  nowMs: InstantMs,
+): { rankings: Ranking[]; freeSinceMs: Map<Subject, InstantMs>; wakeInMs: number | null } {
+  const { nextMs, intervalMs } = pace;
+  const since = new Map(freeSinceMs);
+  const due = rankings.filter(
+    ({ subject, candidates }) =>
+      isTakeover(subject) && candidates.length > 0 && (freeSinceMs.get(subject) ?? nowMs) <= nowMs,
+  );
+  if (due.length === 0) return { rankings, freeSinceMs: since, wakeInMs: null };
+  const turn = Math.max(0, Math.floor((nowMs - nextMs) / intervalMs));
+  const next = due[turn % due.length];
+  const turnMs = nextMs + turn * intervalMs;
+  if (next) since.set(next.subject, Math.max(since.get(next.subject) ?? nowMs, turnMs));
+  return {
+    rankings: rankings.filter(ranking => ranking === next || !due.includes(ranking)),
+    freeSinceMs: since,
+    wakeInMs: turnMs + intervalMs - nowMs,
+  };
+}

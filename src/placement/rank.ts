@@ -42,6 +42,7 @@ function rankOne(free: FreeInstance, nodes: PlaceableNode[], usage: Usage): Rank
     if (reason !== null) excluded.push({ node: node.node, reason });
     else candidates.push(candidate(free, node, usage, groups));
   }
+  setAsideUnsteady(nodes, candidates, excluded);
   const tieBreak = rendezvousRanks(
     free.subject,
     candidates.map(({ node }) => node),
@@ -59,6 +60,22 @@ function rankOne(free: FreeInstance, nodes: PlaceableNode[], usage: Usage): Rank
     candidates: candidates.map(({ node, score, reasons }) => ({ node, score, reasons })),
     excluded,
   };
+}
+
+/**
+ * What comes and goes gets nothing new, so that nothing moves each time. Unless nobody else can take it; and what it had
+ * last it may take again, which moves nothing.
+ */
+function setAsideUnsteady(nodes: PlaceableNode[], candidates: Ranked[], excluded: Ranking['excluded']): void {
+  const unsteady = new Map(
+    nodes.flatMap(({ node, unsteady: why }) => (why === undefined ? [] : [[node, why]])),
+  );
+  const good = candidates.filter(({ node, runsIt }) => runsIt || !unsteady.has(node));
+  if (good.length === 0) return;
+  for (const { node } of candidates
+    .splice(0, candidates.length, ...good)
+    .filter(each => !good.includes(each)))
+    excluded.push({ node, reason: unsteady.get(node) ?? '' });
 }
 
 function candidate(

@@ -7,31 +7,25 @@ export interface BrakeInput {
   known: number;
   /** How many of them went lately. */
   gone: number;
-  /** Takeovers in the last minute. */
-  recentTakeovers: number;
 }
 
 export interface Brake {
   active: boolean;
   reason: string | null;
-  /** null = as many as there are. */
-  takeoversPerMinute: number | null;
-  /** Whether one more is within the rate. */
-  mayTakeOver: boolean;
+  /** Between two takeovers, whoever makes them; 0 = as many as there are. */
+  intervalMs: number;
 }
 
 /**
  * When many nodes vanish together, it is more likely that the cluster is cut in two than that all of them died: then
  * takeovers slow down instead of piling everything onto the rest. It has no memory: it lets go as soon as fewer count as gone.
  */
-export function brake(input: BrakeInput, share = 0.4): Brake {
-  const { known, gone, recentTakeovers } = input;
+export function brake({ known, gone }: BrakeInput, share = 0.4): Brake {
   const active = gone >= leastCrowd && gone > known * share;
-  if (!active) return { active, reason: null, takeoversPerMinute: null, mayTakeOver: true };
+  if (!active) return { active, reason: null, intervalMs: 0 };
   return {
     active,
     reason: `${gone} of ${known} nodes vanished together (more than ${Math.round(share * 100)} %): at most ${takeoversPerMinute} takeovers a minute`,
-    takeoversPerMinute,
-    mayTakeOver: recentTakeovers < takeoversPerMinute,
+    intervalMs: 60_000 / takeoversPerMinute,
   };
 }

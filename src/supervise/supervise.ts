@@ -122,7 +122,7 @@ const brakeKey = 'brake';
 function crowd({ gone, liveNodes }: SuperviseInput, { crowdShare }: SupervisorPolicy): Finding {
   const names = gone.map(({ node }) => node);
   const known = new Set([...liveNodes, ...names]).size;
-  const { reason } = brake({ known, gone: gone.length, recentTakeovers: 0 }, crowdShare);
+  const { reason } = brake({ known, gone: gone.length }, crowdShare);
   if (reason === null) return {};
   return {
     event: {

@@ -1,3 +1,4 @@
+import { Crowd } from '../../src/agent/crowd.ts';
 import { Ledger } from '../../src/agent/ledger.ts';
 import { SessionKeeper } from '../../src/agent/session-keeper.ts';
 import { World } from '../../src/agent/world.ts';
@@ -36,7 +37,8 @@ export async function member(parts: { etcd?: FakeEtcd; clock?: FakeClock; node?:
   await world.ready(new AbortController().signal);
   await clock.settle();
   const heldDown = (): number => 0;
-  return { clock, etcd, node, log, store, world, ledger, random, state, keeper, heldDown };
+  const crowd = new Crowd({ world, clock });
+  return { clock, etcd, node, log, store, world, ledger, random, state, keeper, heldDown, crowd };
 }
 
 export function events(etcd: FakeEtcd, kind?: string): EventRecord[] {

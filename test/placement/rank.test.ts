@@ -53,6 +53,28 @@ test('values of the spread label are evened out before nodes are', t => {
   t.is(sum(Object.values(rest)), 2);
 });
 
+test('a node that comes and goes gets nothing new, and is told why', t => {
+  const nodes = [placeableNode('shaky', { unsteady: 'comes and goes' }), placeableNode('solid')];
+  for (const ranking of rank(instances(3), nodes, [])) {
+    t.deepEqual(
+      ranking.candidates.map(({ node }) => node),
+      ['solid'],
+    );
+    t.deepEqual(ranking.excluded, [{ node: 'shaky', reason: 'comes and goes' }]);
+  }
+});
+
+test('a node that comes and goes may take again what it had, and what nobody else can take', t => {
+  const nodes = [placeableNode('shaky', { unsteady: 'comes and goes' }), placeableNode('solid')];
+  const [own] = rank([freeInstance(0, { runsOn: ['shaky'] })], nodes, []);
+  t.deepEqual(
+    own?.candidates.map(({ node }) => node),
+    ['shaky', 'solid'],
+  );
+  const [alone] = rank([freeInstance(0)], nodes.slice(0, 1), []);
+  t.is(alone?.candidates[0]?.node, 'shaky');
+});
+
 test('an untrusted node comes after a trusted one', t => {
   const nodes = [placeableNode('shaky', { trust: 0.2 }), placeableNode('solid')];
   for (const ranking of rank(instances(2), nodes, [])) {
