@@ -8,7 +8,6 @@ import { CliFailure, EXIT, usageFailure } from '../cli/failure.ts';
 import { defaultStateDir } from '../cli/state-dir.ts';
 import { completeNodeConfig, settingOf, type WantedSetting } from '../manifest/complete-node-config.ts';
 import { readNodeConfig } from '../manifest/node-config.ts';
-import { hostAndPort } from '../manifest/node-schema.ts';
 import type { NodeConfig, TlsFiles } from '../model/node-config.ts';
 import { systemClock } from '../platform/clock.ts';
 import { winstonLog } from '../platform/log.ts';
@@ -40,8 +39,8 @@ export async function readSetup(
   };
   const node = options.name ?? said('name') ?? config?.name ?? '';
   if (node === '') throw usageFailure('the name of the host gives the node none', '--name node-1');
-  const listened = hostAndPort(said('peer', 'listen') ?? '')?.host ?? null;
-  const addresses = options.addresses.length > 0 ? options.addresses : listened === null ? [] : [listened];
+  const listened = hostOf(said('peer', 'listen') ?? '');
+  const addresses = options.addresses.length > 0 ? options.addresses : listened === '' ? [] : [listened];
   if (addresses.length === 0 || addresses.some(address => address === '0.0.0.0' || address === '::')) {
     throw usageFailure('the address that the other nodes reach this one by is needed', '--address 10.0.0.1');
   }
@@ -130,6 +129,11 @@ export async function etcdUsers(
     clock: systemClock(),
     log: winstonLog({ level: 'error', format: 'text', fields: {} }),
   });
+}
+
+/** Empty when the text is no HOST:PORT. */
+function hostOf(listen: string): string {
+  return (URL.parse(`http://${listen}`)?.hostname ?? '').replace(/^\[|\]$/g, '');
 }
 
 export function bracketed(address: string): string {

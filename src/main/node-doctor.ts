@@ -8,6 +8,7 @@ import { tools as knownTools, type ToolName } from '../platform/tool.ts';
 import { findOnPath, installedTool } from '../platform/tools.ts';
 import type { Log } from '../ports/log.ts';
 import type { Store } from '../ports/store.ts';
+import { certificateChecks } from './certificate-checks.ts';
 
 type Check = Doctor['checks'][number];
 
@@ -60,6 +61,7 @@ export async function nodeDoctor(parts: {
   return [
     ...etcd,
     ...defects,
+    ...(await certificateChecks(config, new Date())),
     writable
       ? { name: 'state directory', status: 'ok', message: config.stateDir, hint: null }
       : {

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import type { CallOptions } from '@grpc/grpc-js';
 import type { Kind } from '../model/records.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -121,10 +120,8 @@ async function confine(member: Member, call: Call, options: EtcdUsersOptions, no
       auth.roleGrantPermission({ name: user, perm: { permType, key: start, range_end: end } }, callOptions),
     );
   }
-  // A password that nobody knows: etcd's older clients can't say "none", and the certificate is what counts.
-  const password = randomBytes(32).toString('base64url');
   await call(`add the user ${user}`, callOptions =>
-    unlessThere(auth.userAdd({ name: user, password }, callOptions)),
+    unlessThere(auth.userAdd({ name: user, options: { no_password: true } }, callOptions)),
   );
   await call(`give ${user} its role`, callOptions =>
     unlessThere(auth.userGrantRole({ user, role: user }, callOptions)),
