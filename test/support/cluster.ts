@@ -47,6 +47,10 @@ export interface NodeSettings {
   limits?: { memory?: string; cpu?: number };
   /** Where this node finds etcd, when something stands between. */
   etcdEndpoints?: string[];
+  /** Instead of a free one. */
+  peerPort?: number;
+  /** Of instances. Default: a place for each test process and node. */
+  portRange?: [first: number, last: number];
   /** How its agent is run, when not as is. */
   agent?: AgentCommand;
 }
@@ -195,6 +199,7 @@ export class TestCluster {
     const proxyPort = roles.includes('proxy') ? (settings.proxyPort ?? (await freePort())) : null;
     // Below those that the kernel gives to outgoing connections.
     const firstPort = 11_000 + (process.pid % 20) * 1000 + this.nodes.length * 200;
+    const [first, last] = settings.portRange ?? [firstPort, firstPort + 199];
     await mkdir(stateDir, { recursive: true });
     const config = {
       name,
@@ -205,8 +210,8 @@ export class TestCluster {
       etcd: { endpoints: settings.etcdEndpoints ?? this.etcd.urls },
       'lease-ttl': this.leaseTtlSeconds,
       admin: { listen: `127.0.0.1:${apiPort}` },
-      peer: { listen: `127.0.0.1:${await freePort()}` },
-      'port-range': `${firstPort}-${firstPort + 199}`,
+      peer: { listen: `127.0.0.1:${settings.peerPort ?? (await freePort())}` },
+      'port-range': `${first}-${last}`,
       'probe-interval': 1,
       labels: settings.labels ?? {},
       ...(settings.limits ? { limits: settings.limits } : {}),

@@ -158,6 +158,8 @@ export async function startEtcd(
     tls?: EtcdTls;
     /** Gives the port at which the other members are to reach this one, for something that stands between them. */
     between?: (member: string, peerPort: number) => Promise<number>;
+    /** Before it is started. */
+    onMember?: (member: EtcdMember) => void;
   } = {},
 ): Promise<Etcd> {
   const directory = await mkdtemp(join(tmpdir(), 'hop3-etcd-'));
@@ -198,6 +200,7 @@ export async function startEtcd(
     const args = ['--unsafe-no-fsync', ...Object.entries(flags).map(([flag, value]) => `--${flag}=${value}`)];
     return new EtcdMember(name, { port, metricsPort, scheme, args, logPath: join(directory, `${name}.log`) });
   });
+  for (const member of members) options.onMember?.(member);
   const etcd = new Etcd(members, directory, tls);
   await Promise.all(members.map(member => member.start()));
   await Promise.all(members.map(member => member.healthy()));

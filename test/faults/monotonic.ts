@@ -1,0 +1,4 @@
+/** CLOCK_MONOTONIC, which all processes of a machine share. */
+export function monotonicMs(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
+}

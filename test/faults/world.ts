@@ -1,0 +1,351 @@
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, open, rm, statfs } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import type { InstanceView } from '../../src/model/views.ts';
+import { systemClock } from '../../src/platform/clock.ts';
+import { systemRandom } from '../../src/platform/random.ts';
+import type { Store } from '../../src/ports/store.ts';
+import { openStore } from '../../src/store/open-store.ts';
+import { TestCluster, type AgentCommand, type TestNode } from '../support/cluster.ts';
+import { startEtcd, type EtcdMember } from '../support/etcd.ts';
+import { FakeLog } from '../support/fake-log.ts';
+import { freePort } from '../support/free-port.ts';
+import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.ts';
+import { until } from '../support/until.ts';
+import { AcknowledgedWrites } from './acknowledged.ts';
+import { monotonicMs } from './monotonic.ts';
+import { Network } from './network.ts';
+import { startResource, type Resource } from './resource.ts';
+import { signsOf, spansOf, type Sign, type Span } from './spans.ts';
+import { Watcher } from './watcher.ts';
+
+/** The shortest that leaves room for a stop timeout of 1 s (rule 7). */
+export const TTL_SECONDS = 8;
+export const TTL_MS = TTL_SECONDS * 1000;
+export const WRITERS = ['single/careful/0', 'single/careless/0'];
+/** The one whose owner the faults are aimed at. */
+export const TARGET = 'single/careless/0';
+const WEB = 3;
+const HEALED_WITHIN_MS = 90_000;
+const RUN = promisify(execFile);
+
+export interface WorldOptions {
+  etcdMembers?: 1 | 3;
+  /** How the agent of the first node is run; it is started alone, so that it owns everything at first. */
+  first?: (stateDir: string) => AgentCommand | Promise<AgentCommand>;
+  /** Each agent keeps its state on a small file system of its own. */
+  smallDisks?: boolean;
+  web?: boolean;
+  /** Of every agent. */
+  env?: Record<string, string>;
+}
+
+/** A cluster of real agents with something breakable on every link, and a workload that tells on them. */
+export class World {
+  readonly cluster: TestCluster;
+  readonly network: Network;
+  readonly etcdNetwork: Network;
+  readonly resource: Resource;
+  readonly watcher: Watcher;
+  readonly witness: string;
+  /** By node, a link to each member of etcd, in their order. */
+  readonly links = new Map<string, TcpProxy[]>();
+  readonly #mounts: string[] = [];
+  readonly #web: boolean;
+  #signs: Sign[] = [];
+  #readTo = 0;
+
+  private constructor(
+    parts: Pick<World, 'cluster' | 'network' | 'etcdNetwork' | 'resource' | 'watcher'> & { web: boolean },
+  ) {
+    this.cluster = parts.cluster;
+    this.network = parts.network;
+    this.etcdNetwork = parts.etcdNetwork;
+    this.resource = parts.resource;
+    this.watcher = parts.watcher;
+    this.#web = parts.web;
+    this.witness = join(this.cluster.directory, 'witness');
+  }
+
+  static async start(options: WorldOptions = {}): Promise<World> {
+    const network = new Network();
+    const etcdNetwork = new Network();
+    const members = new Map<string, EtcdMember>();
+    const pids = (): Map<string, number> =>
+      new Map(
+        [...members].flatMap(([name, member]) => (pidOf(member) === null ? [] : [[name, pidOf(member)!]])),
+      );
+    const etcd = await startEtcd({
+      members: options.etcdMembers ?? 3,
+      between: (member, port) => etcdNetwork.portBefore(member, port, pids),
+      onMember: member => members.set(member.name, member),
+    });
+    const directory = await mkdtemp(join(tmpdir(), 'hop3-faults-'));
+    const cluster = new TestCluster(etcd, directory, TTL_SECONDS);
+    const watcher = new Watcher(storeAt(etcd.urls, 'test'));
+    const resource = await startResource();
+    const world = new World({ cluster, network, etcdNetwork, resource, watcher, web: options.web ?? true });
+    try {
+      await world.#fill(options);
+      return world;
+    } catch (error) {
+      await world.stop();
+      throw error;
+    }
+  }
+
+  get etcd(): TestCluster['etcd'] {
+    return this.cluster.etcd;
+  }
+
+  get nodes(): TestNode[] {
+    return this.cluster.nodes;
+  }
+
+  others(node: TestNode): TestNode[] {
+    return this.nodes.filter(other => other !== node);
+  }
+
+  /** Of the writers, since they were last forgotten. */
+  async signs(): Promise<Sign[]> {
+    const file = await open(this.witness).catch(() => null);
+    if (!file) return [];
+    const { size } = await file.stat();
+    const bytes = Buffer.alloc(size - this.#readTo);
+    await file.read(bytes, 0, bytes.length, this.#readTo);
+    await file.close();
+    // The last line may still be on its way.
+    const whole = bytes.subarray(0, bytes.lastIndexOf('\n') + 1);
+    this.#readTo += whole.length;
+    this.#signs.push(...signsOf(whole.toString('latin1')));
+    return this.#signs;
+  }
+
+  async forgetSigns(): Promise<void> {
+    await this.signs();
+    this.#signs = [];
+  }
+
+  async spans(): Promise<Span[]> {
+    return spansOf(await this.signs());
+  }
+
+  /** As a node that no fault touches sees it. */
+  async instances(app: string, from: TestNode = this.nodes[0]!): Promise<InstanceView[]> {
+    const { items } = await from.api.instances({ app }, AbortSignal.timeout(5000));
+    return items;
+  }
+
+  async ownerOf(instance: string): Promise<TestNode> {
+    const entry = await this.watcher.store.get('owners', `instance/${instance}`);
+    if (!entry || entry.value.released !== null) throw new Error(`nobody owns ${instance}`);
+    return this.cluster.node(entry.value.node);
+  }
+
+  /** The pid of the guard that runs it. */
+  async guardPid(instance: string): Promise<number> {
+    const owner = await this.ownerOf(instance);
+    const view = (await this.instances('single', owner)).find(each => each.instance === instance);
+    if (view?.pid == null) throw new Error(`${instance} does not run`);
+    return view.pid;
+  }
+
+  async supervisor(): Promise<TestNode> {
+    const { entries } = await this.watcher.store.list('supervisor');
+    const [first] = entries.toSorted((a, b) => (a.createRevision < b.createRevision ? -1 : 1));
+    if (!first) throw new Error('nobody supervises');
+    return this.cluster.node(first.value.node);
+  }
+
+  async leader(): Promise<EtcdMember> {
+    const text = await this.etcd.ctl('endpoint', 'status', '--write-out=json');
+    const all = JSON.parse(text) as {
+      Endpoint: string;
+      Status: { leader: number; header: { member_id: number } };
+    }[];
+    const led = all.find(({ Status }) => Status.leader === Status.header.member_id);
+    const member = this.etcd.members.find(({ url }) => url === led?.Endpoint);
+    if (!member) throw new Error('etcd has no leader');
+    return member;
+  }
+
+  /** Links of all nodes to one member of etcd. */
+  linksTo(member: EtcdMember): TcpProxy[] {
+    const index = this.etcd.members.indexOf(member);
+    return this.nodes.map(node => this.links.get(node.name)![index]!);
+  }
+
+  /** A store of its own over the links of one node. */
+  storeBeside(node: TestNode): Store {
+    return storeAt(
+      this.links.get(node.name)!.map(({ url }) => url),
+      'register',
+    );
+  }
+
+  /** Everything that is wanted runs, is seen to, and nothing is left of what was before. */
+  async healed(): Promise<void> {
+    let last = 'nothing';
+    try {
+      await until(
+        'all is well',
+        async () => {
+          last = (await this.#ailment().catch((error: unknown) => (error as Error).message)) ?? '';
+          if (last !== '') await sleep(200);
+          return last === '';
+        },
+        HEALED_WITHIN_MS,
+      );
+    } catch (error) {
+      throw new Error(`it did not recover: ${last}`, { cause: error });
+    }
+  }
+
+  async stop(): Promise<void> {
+    for (const node of this.nodes) signalIfThere(node, 'SIGCONT');
+    await this.watcher.close();
+    for (const link of [...this.links.values()].flat()) await link.stop();
+    await Promise.all([this.network.close(), this.resource.close()]);
+    const { directory } = this.cluster;
+    await Promise.all(this.nodes.map(node => node.end('SIGKILL')));
+    await Promise.all(this.nodes.map(node => node.stopApps()));
+    await this.etcd.stop();
+    await this.etcdNetwork.close();
+    for (const mount of this.#mounts) await RUN('umount', ['--lazy', mount]);
+    await rm(directory, { recursive: true, force: true });
+  }
+
+  /** Leaves no byte free on the disk that a node keeps its state on. */
+  async fillDisk(node: TestNode): Promise<void> {
+    const { bavail, bsize } = await statfs(node.stateDir);
+    await RUN('dd', [
+      'if=/dev/zero',
+      `of=${join(node.stateDir, 'filler')}`,
+      `bs=${bsize}`,
+      `count=${bavail + 1}`,
+    ]).catch(() => undefined);
+  }
+
+  async emptyDisk(node: TestNode): Promise<void> {
+    await rm(join(node.stateDir, 'filler'), { force: true });
+  }
+
+  async #fill(options: WorldOptions): Promise<void> {
+    const first = await this.#add(options, options.first);
+    await first.ready();
+    await this.watcher.start();
+    const base = { source: { path: join(import.meta.dirname, 'app') }, healthcheck: undefined };
+    await this.cluster.apply('single', {
+      ...base,
+      run: {
+        'stop-timeout': 1,
+        workers: { careful: 'exec node writer.cjs', careless: 'exec node writer.cjs' },
+      },
+      exclusive: ['careful', 'careless'],
+      env: { WITNESS: this.witness, RESOURCE: this.resource.url },
+    });
+    await until('the first node owns the writers', async () =>
+      (await this.instances('single')).every(({ ready }) => ready),
+    );
+    await this.#add(options);
+    await this.#add(options);
+    await Promise.all(this.nodes.map(node => node.ready()));
+    if (this.#web) {
+      await AcknowledgedWrites.prepare(first);
+      await this.cluster.apply('shop', { scale: { web: WEB } });
+    }
+    await this.healed();
+  }
+
+  async #add(options: WorldOptions, how?: WorldOptions['first']): Promise<TestNode> {
+    const index = this.nodes.length;
+    const name = `node-${index + 1}`;
+    const stateDir = join(this.cluster.directory, name);
+    if (options.smallDisks === true) await this.#mountAt(stateDir);
+    const links = await Promise.all(this.etcd.members.map(({ port }) => startTcpProxy(port)));
+    this.links.set(name, links);
+    const ranges = [0, 1, 2].filter(each => each !== index).map(each => rangeOf(each));
+    const via = await this.network.portFor(
+      name,
+      port => `node-${1 + [0, 1, 2].findIndex(each => within(port, rangeOf(each)))}`,
+    );
+    const agent = (await how?.(stateDir)) ?? {};
+    const [firstPort, lastPort] = rangeOf(index);
+    return this.cluster.add({
+      etcdEndpoints: links.map(({ url }) => url),
+      peerPort: lastPort,
+      portRange: [firstPort, lastPort - 1],
+      agent: {
+        before: agent.before ?? [],
+        nodeArgs: [
+          '--require',
+          join(import.meta.dirname, 'app/route-peers.cjs'),
+          `--inspect-port=${await freePort()}`,
+        ],
+        env: { ...options.env, ...agent.env, PEER_ROUTES: JSON.stringify({ via, ranges }) },
+      },
+    });
+  }
+
+  async #mountAt(directory: string): Promise<void> {
+    await mkdir(directory, { recursive: true });
+    await RUN('mount', ['-t', 'tmpfs', '-o', 'size=32m', 'tmpfs', directory]);
+    this.#mounts.push(directory);
+  }
+
+  async #ailment(): Promise<string | null> {
+    for (const node of this.nodes) {
+      const { ready, reason } = await node.api.ready(AbortSignal.timeout(2000));
+      if (!ready) return `${node.name} is not ready: ${reason ?? ''}`;
+      const { items } = await node.api.nodes(AbortSignal.timeout(2000));
+      if (items.length !== this.nodes.length) return `${node.name} sees ${items.length} nodes`;
+    }
+    const nowMs = monotonicMs();
+    const working = new Set(
+      (await this.signs()).filter(({ atMs }) => atMs > nowMs - 1000).map(({ instance }) => instance),
+    );
+    const idle = WRITERS.find(writer => !working.has(writer));
+    if (idle !== undefined) return `${idle} is not at work`;
+    if (!this.#web) return null;
+    for (const node of this.nodes) {
+      const shop = await this.instances('shop', node);
+      const bad = shop.find(({ ready, mayStillRun }) => !ready || mayStillRun.length > 0);
+      if (bad) return `${bad.instance} is ${bad.state}, may still run on ${bad.mayStillRun.join(', ')}`;
+      if (shop.length !== WEB) return `${shop.length} instances of shop`;
+    }
+    return null;
+  }
+}
+
+export function storeAt(endpoints: string[], cluster: string): Store {
+  return openStore({ endpoints, cluster, clock: systemClock(), log: new FakeLog(), random: systemRandom() });
+}
+
+/** A place for all that a node listens on, below the ports that the kernel gives to outgoing connections. */
+function rangeOf(index: number): [number, number] {
+  const first = 20_000 + (process.pid % 60) * 200 + index * 60;
+  return [first, first + 59];
+}
+
+function within(port: number, [first, last]: [number, number]): boolean {
+  return first <= port && port <= last;
+}
+
+function signalIfThere(node: TestNode, signal: NodeJS.Signals): void {
+  try {
+    node.signal(signal);
+  } catch {
+    // It was killed.
+  }
+}
+
+function pidOf(member: EtcdMember): number | null {
+  try {
+    return member.pid;
+  } catch {
+    return null;
+  }
+}
