@@ -96,7 +96,7 @@ test('of many who come with one token at the same time, one gets in', async t =>
 const strange = 'A'.repeat(43);
 const refusals: {
   name: string;
-  token?: (token: string) => string;
+  token?: (text: string) => string;
   bound?: string;
   asks?: Partial<EnrolmentRequest>;
   says: RegExp;
@@ -123,11 +123,11 @@ const refusals: {
   { name: "another node's name for an address", asks: { addresses: ['node-1'] }, says: /node-1 is reached/ },
   { name: 'a request that is none', asks: { request: 'please' }, says: /not a certificate request/ },
 ];
-for (const { name, token: change = text => text, bound = null, asks = {}, says } of refusals) {
+for (const { name, token: change, bound = null, asks = {}, says } of refusals) {
   test(`refused: ${name}; and the token is still good`, async t => {
     const { store, enrolment: there, ask } = await world(t);
     const { token } = await there.issueToken({ ttlSeconds: 900, node: bound });
-    await t.throwsAsync(there.enrol(ask(change(token), asks)), { message: says });
+    await t.throwsAsync(there.enrol(ask(change?.(token) ?? token, asks)), { message: says });
     t.is(Object.values(store.contents('enrolments'))[0]?.usedBy, null);
     await t.notThrowsAsync(there.enrol(ask(token, { node: bound ?? 'node-2' })));
   });
