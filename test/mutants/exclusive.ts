@@ -2,6 +2,7 @@ import type { Mutant } from './ownership.ts';
 
 const agent = 'test/agent/exclusive.test.ts';
 const guard = 'test/contract/guard.test.ts';
+const restored = 'test/agent/restored-store.test.ts';
 
 /** Each takes out one thing that keeps an exclusive process from running twice. */
 export const exclusiveMutants: Mutant[] = [
@@ -123,5 +124,40 @@ export const exclusiveMutants: Mutant[] = [
     search: 'const token = launch.token ?? null;',
     replace: 'const token = null as string | null;',
     test: 'test/drivers/process-guard.test.ts',
+  },
+  {
+    name: 'rule 14: a store that is behind is believed',
+    file: 'src/store/timeline.ts',
+    search: 'if (!isOther && head.revision >= BigInt(before.revision)) return;',
+    replace: 'if (!isOther) return;',
+    test: restored,
+  },
+  {
+    name: 'rule 14: another store is believed',
+    file: 'src/store/timeline.ts',
+    search: 'const isOther = before.clusterId !== head.clusterId;',
+    replace: 'const isOther = before.clusterId === "";',
+    test: restored,
+  },
+  {
+    name: 'rule 14: what an agent had seen is forgotten with it',
+    file: 'src/agent/session-keeper.ts',
+    search: 'if (this.#timeline === null) store.startFrom(known.seen);',
+    replace: 'if (this.#timeline === null) store.startFrom(null);',
+    test: restored,
+  },
+  {
+    name: 'rule 14: tokens begin again',
+    file: 'src/agent/holdings.ts',
+    search: "tokenBase: epoch?.value.tokenBase ?? '0',",
+    replace: "tokenBase: '0',",
+    test: restored,
+  },
+  {
+    name: 'rule 14: nobody waits after recover',
+    file: 'src/agent/agent.ts',
+    search: 'if (recoveringMs > 0) return recoveringMs;',
+    replace: 'if (recoveringMs > 1e9) return recoveringMs;',
+    test: restored,
   },
 ];
