@@ -33,6 +33,12 @@ export interface SystemdDriver extends Driver {
   limitsEnforceable(): Promise<Enforceable>;
 }
 
+interface Machine {
+  /** Whether systemd is its process 1. */
+  systemd: boolean;
+  root: boolean;
+}
+
 const TOKEN_FILE = 'fencing-token';
 
 /**
@@ -42,7 +48,8 @@ const TOKEN_FILE = 'fencing-token';
  * @throws DriverError where systemd does not run, or for anybody but root
  */
 export function systemdDriver(options: SystemdDriverOptions): SystemdDriver {
-  refuseUnlessBooted();
+  const reason = whyNoSystemd(thisMachine());
+  if (reason !== null) throw new DriverError(reason, { retryable: false });
   const { stateDir, clock, log } = options;
   const thisBoot = bootId();
   const names = systemdNames(stateDir);
@@ -179,7 +186,7 @@ export function systemdDriver(options: SystemdDriverOptions): SystemdDriver {
     } catch (error) {
       await units.revoke(record);
       removeTokens(launch.unit);
-      throw cannotStart(launch, error as Error);
+      throw cannotStart(launch, record.service, error as Error);
     }
   }
 
@@ -245,6 +252,22 @@ export function systemdDriver(options: SystemdDriverOptions): SystemdDriver {
   }
 }
 
+/** Why units can't be run on a machine; null = they can. */
+export function whyNoSystemd({ systemd, root }: Machine): string | null {
+  if (!systemd) {
+    return 'the systemd driver needs a machine that systemd runs, which this is not: use the process driver';
+  }
+  if (root) return null;
+  return 'the systemd driver needs the rights of root: run the agent as root, or use the process driver';
+}
+
+function thisMachine(): Machine {
+  return {
+    systemd: statSync('/run/systemd/system', { throwIfNoEntry: false }) !== undefined,
+    root: process.getuid?.() === 0,
+  };
+}
+
 function describe({ record }: SystemdUnit): DriverUnit {
   const { unit, instance, release, version, main, endpoint, exit, guarded } = record;
   return {
@@ -259,25 +282,17 @@ function describe({ record }: SystemdUnit): DriverUnit {
   };
 }
 
-function cannotStart(launch: Launch, error: Error): DriverError {
-  const late = launch.guarded === true && error instanceof ToolError && /dependency/i.test(error.message);
-  const why = late ? 'it is exclusive, and its guard is not armed' : error.message;
+function cannotStart(launch: Launch, service: string, error: Error): DriverError {
   const retryable = error instanceof DriverError && error.retryable;
-  return new DriverError(`can't start ${launch.unit}: ${why}`, { retryable, cause: error });
+  return new DriverError(`can't start ${launch.unit}: ${reasonIn(launch, service, error)}`, {
+    retryable,
+    cause: error,
+  });
 }
 
-function refuseUnlessBooted(): void {
-  if (statSync('/run/systemd/system', { throwIfNoEntry: false }) === undefined) {
-    throw new DriverError(
-      'the systemd driver needs a machine that systemd runs, which this is not: use the process driver',
-      { retryable: false },
-    );
-  }
-  if (process.getuid?.() === 0) return;
-  throw new DriverError(
-    'the systemd driver needs the rights of root: run the agent as root, or use the process driver',
-    {
-      retryable: false,
-    },
-  );
+function reasonIn({ guarded }: Launch, service: string, error: Error): string {
+  if (!(error instanceof ToolError)) return error.message;
+  if (guarded === true && /dependency/i.test(error.message))
+    return 'it is exclusive, and its guard is not armed';
+  return `${error.message} (journalctl --unit=${service} may tell more)`;
 }

@@ -14,7 +14,7 @@ import type { AppUsers } from './systemd-users.ts';
 
 /** The output of one agent's instances in the journal, which bounds and keeps it as the machine's owner has set it. */
 export interface SystemdOutput {
-  /** As `Driver.output`; the streams of all copies come in the order in which they were written. */
+  /** As `Driver.output`; all copies and streams in the order in which they were written. The journal keeps no empty lines. */
   read(instance: InstanceId, options: OutputOptions): AsyncIterable<OutputLine>;
   /** The end of both streams of one unit together. @throws ToolError */
   last(instance: InstanceId, unit: string, count: number): Promise<string[]>;

@@ -19,7 +19,8 @@ const HARDENING = [
   'NoNewPrivileges=yes',
   'CapabilityBoundingSet=',
   'ProtectSystem=strict',
-  'ProtectHome=tmpfs',
+  // Not `ProtectHome=`, which either can't be bound into or can be written to.
+  'TemporaryFileSystem=/home:ro /root:ro /run/user:ro',
   'PrivateTmp=yes',
   'PrivateDevices=yes',
   'ProtectProc=invisible',
@@ -39,7 +40,7 @@ const HARDENING = [
   'SystemCallErrorNumber=EPERM',
 ];
 
-/** Emptied by `ProtectHome=` and `PrivateTmp=`. */
+/** Emptied by `TemporaryFileSystem=` and `PrivateTmp=`. */
 const HIDDEN = ['/home', '/root', '/run/user', '/tmp', '/var/tmp'];
 
 /** Hardening is not a choice of the app's: what a unit needs beyond it, its reach says. */

@@ -13,11 +13,19 @@ export class ToolError extends DriverError {
 export type UnitProperties = Readonly<Record<string, string>>;
 
 const TIMEOUT_MS = 30_000;
+/** A walk through many files takes its time. */
+const OUTSIDE_TIMEOUT_MS = 10 * 60_000;
 const LARGEST_OUTPUT_BYTES = 16 * 1024 * 1024;
+/** What the tools add to what they have to say. */
+const ASIDE = /^(Running (as unit|timer as unit|unit|as)\b|See )/;
 const MANAGER = 'org.freedesktop.systemd1';
 
 /** @throws ToolError with what the tool said last */
-export function runTool(file: string, args: readonly string[]): Promise<string> {
+export function runTool(
+  file: string,
+  args: readonly string[],
+  { timeoutMs = TIMEOUT_MS }: { timeoutMs?: number } = {},
+): Promise<string> {
   return new Promise((resolve, reject) => {
     const options = {
       // Not of the agent's own: nothing in it changes what the tools do or say.
@@ -27,14 +35,17 @@ export function runTool(file: string, args: readonly string[]): Promise<string> 
         SYSTEMD_COLORS: '0',
         SYSTEMD_PAGER: '',
       },
-      timeout: TIMEOUT_MS,
+      timeout: timeoutMs,
       maxBuffer: LARGEST_OUTPUT_BYTES,
     };
     execFile(file, args, options, (error, stdout, stderr) => {
       if (error === null) resolve(stdout);
       else {
-        const said = stderr.trim().split('\n').at(-1) ?? '';
-        reject(new ToolError(said === '' ? error.message : said, { cause: error }));
+        const said = stderr
+          .split('\n')
+          .filter(line => line !== '' && !ASIDE.test(line))
+          .at(-1);
+        reject(new ToolError(said ?? `${file} ended with ${error.code ?? error.signal}`, { cause: error }));
       }
     });
   });
@@ -46,8 +57,8 @@ export async function runUnit(
   parts: { properties: readonly string[]; flags?: readonly string[]; command: readonly string[] },
 ): Promise<void> {
   const { properties, flags = [], command } = parts;
+  // Not `--quiet`: then it does not tell why either.
   await runTool('systemd-run', [
-    '--quiet',
     `--unit=${unit}`,
     ...flags,
     ...properties.map(property => `--property=${property}`),
@@ -61,12 +72,13 @@ export async function runUnit(
  * printed. @throws ToolError
  */
 export function runOutside(command: readonly string[], properties: readonly string[] = []): Promise<string> {
-  return runTool('systemd-run', [
+  const args = [
     ...['--quiet', '--collect', '--wait', '--pipe'],
     ...properties.map(property => `--property=${property}`),
     '--',
     ...command.map(literal),
-  ]);
+  ];
+  return runTool('systemd-run', args, { timeoutMs: OUTSIDE_TIMEOUT_MS });
 }
 
 /** The properties of each unit, in the order of the units; one that is not known has `LoadState=not-found`. @throws ToolError */
