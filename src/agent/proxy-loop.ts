@@ -1,4 +1,12 @@
-import { parseInstanceId, type AppName, type InstanceId, type InstantMs } from '../model/ids.ts';
+import { processOf } from '../model/app-spec.ts';
+import {
+  parseInstanceId,
+  subjectOfInstance,
+  type AppName,
+  type InstanceId,
+  type InstantMs,
+  type NodeName,
+} from '../model/ids.ts';
 import type { RunningBody } from '../model/node-promise.ts';
 import type { AppRecord } from '../model/records.ts';
 import type { Pool, PoolServer } from '../model/traffic.ts';
@@ -9,7 +17,7 @@ import { Loop } from './loop.ts';
 import type { World } from './world.ts';
 
 /** The part of the world a proxy is fed from. */
-export type TrafficView = Pick<World, 'apps' | 'promises' | 'sessions'>;
+export type TrafficView = Pick<World, 'apps' | 'owners' | 'promises' | 'sessions'>;
 
 export interface ProxyLoopOptions {
   world: TrafficView;
@@ -25,6 +33,7 @@ const REPEAT_MS = 60_000;
 const CAUGHT_UP_MS = 3000;
 
 interface Remembered {
+  promiser: NodeName;
   body: RunningBody;
   /** What its promise was attached to. */
   lease: string | null;
@@ -61,6 +70,7 @@ export class ProxyLoop {
     const { world } = this.#options;
     this.#stopListening = [
       world.apps.onChange(() => this.#loop.wake()),
+      world.owners.onChange(() => this.#loop.wake()),
       world.promises.onChange(() => this.#loop.wake()),
       world.sessions.onChange(() => this.#loop.wake()),
     ];
@@ -92,7 +102,8 @@ export class ProxyLoop {
       await proxy.start();
       this.#started = true;
     }
-    if (!world.apps.synced || !world.promises.synced || !world.sessions.synced) return;
+    const { apps, owners, promises, sessions } = world;
+    if (!apps.synced || !owners.synced || !promises.synced || !sessions.synced) return;
     this.#remember();
     const report = await proxy.apply(this.#pools());
     if (report.reloaded) log.warn('the proxy was reloaded: its prepared slots did not suffice');
@@ -116,7 +127,7 @@ export class ProxyLoop {
       if (body.kind !== 'running') continue;
       const key = `${body.instance}@${promiser}`;
       standing.set(key, body);
-      this.#known.set(key, { body, lease, gone: null });
+      this.#known.set(key, { promiser, body, lease, gone: null });
     }
     for (const [key, remembered] of this.#known) {
       if (standing.has(key)) continue;
@@ -146,8 +157,19 @@ export class ProxyLoop {
     return record?.spec.processes.some(process => process.type === type && index < process.scale) ?? false;
   }
 
+  /** Of what is exclusive only the copy that runs under the token in force gets requests, however well another answers. */
+  #mayServe({ promiser, body, lease, gone }: Remembered): boolean {
+    const { apps, owners, sessions } = this.#options.world;
+    const record = apps.get(body.app)?.value;
+    if (!record || processOf(record.spec, body.process)?.exclusive !== true) return true;
+    const owner = owners.get(subjectOfInstance(body.instance))?.value;
+    if (gone !== null || owner?.node !== promiser || owner.released !== null) return false;
+    // A promise is on the lease of the session that made it: so this one was made under that very ownership.
+    return sessions.get(`${owner.node}/${owner.incarnation}`)?.lease === lease;
+  }
+
   #pools(): Pool[] {
-    const bodies = [...this.#known.values()].map(({ body }) => body);
+    const bodies = [...this.#known.values()].filter(known => this.#mayServe(known)).map(({ body }) => body);
     return this.#options.world.apps
       .all()
       .map(entry => entry.value)

@@ -165,6 +165,7 @@ async function startProxy(
   closers.push(() => store.close());
   const world = {
     apps: store.mirror('apps'),
+    owners: store.mirror('owners'),
     promises: store.mirror('promises'),
     sessions: store.mirror('sessions'),
   };

@@ -6,7 +6,7 @@ import type { Entry, Mirror, Session } from '../../src/ports/store.ts';
 import { FakeProxy, FakeProxyProcess } from '../support/fake-proxy.ts';
 import { appSpec, processSpec, runningPromise } from '../support/nouns.ts';
 import { sessionRecord } from '../support/store-worlds.ts';
-import { appRecord, member } from './helpers.ts';
+import { appRecord, member, ownerRecord } from './helpers.ts';
 
 const HOST = 'blog.example.com';
 
@@ -15,7 +15,7 @@ async function proxying(spec: Partial<AppSpec> = {}) {
   const one = await member({ node: 'edge' });
   const { clock, etcd, store } = one;
   const running = new FakeProxyProcess();
-  const { apps, promises, sessions } = one.world;
+  const { apps, owners, promises, sessions } = one.world;
   let past: { revision: bigint; all: Entry<'sessions'>[] } | null = null;
   const late: Mirror<'sessions'> = {
     get synced() {
@@ -31,7 +31,7 @@ async function proxying(spec: Partial<AppSpec> = {}) {
     ready: signal => sessions.ready(signal),
     close: () => sessions.close(),
   };
-  const world = { apps, promises, sessions: late };
+  const world = { apps, owners, promises, sessions: late };
   const loop = new ProxyLoop({ ...one, world, proxy: new FakeProxy({ process: running }) });
   const put = (more: Partial<AppSpec>) => etcd.put('apps', 'blog', appRecord(appSpec({ ...spec, ...more })));
   put({});
@@ -162,6 +162,43 @@ test('unhealthy instances get requests only where none is healthy', async t => {
   await promise('node-1', session, { ...other, ready: false, state: 'unhealthy' });
   await settle();
   t.deepEqual([ask(), ask()].sort(), [4001, 4002]);
+  await loop.stop();
+});
+
+test('of what is exclusive only the copy under the token in force gets requests, whatever the others promise', async t => {
+  const processes = [processSpec({ exclusive: true })];
+  const { ask, etcd, join, loop, promise, settle } = await proxying({ processes });
+  const own = (node: string, incarnation = 'first', parts = {}) =>
+    etcd.put('owners', 'instance/blog/web/0', ownerRecord({ node, incarnation, exclusive: true, ...parts }));
+  const former = await join('node-1');
+  const owner = await join('node-2');
+  await promise('node-1', former);
+  await settle();
+  t.is(ask(), 503, 'nobody owns it');
+  own('node-1');
+  await settle();
+  t.is(ask(), 4001);
+  own('node-2');
+  await settle();
+  t.is(ask(), 503, 'who promises it does not own it any more');
+  await promise('node-2', owner, { endpoint: { host: '127.0.0.1', port: 4002 } });
+  await settle();
+  t.deepEqual([ask(), ask()], [4002, 4002]);
+  own('node-2', 'second');
+  await join('node-2', 'second');
+  await settle();
+  t.is(ask(), 503, 'it was promised under another incarnation than the one that owns it');
+  own('node-1');
+  await settle();
+  t.is(ask(), 4001);
+  own('node-1', 'first', { released: { at: '', reason: 'stopped' } });
+  await settle();
+  t.is(ask(), 503, 'it was released');
+  own('node-1');
+  await settle();
+  await former.revoke();
+  await settle();
+  t.is(ask(), 503, 'its session is gone');
   await loop.stop();
 });
 
