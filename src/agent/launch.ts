@@ -36,6 +36,7 @@ export function launchOf(desired: DesiredInstance, place: LaunchPlace): Launch {
     limits: spec.limits,
     token: desired.token,
     guarded: process.exclusive,
+    own: [place.directory, place.dataDirectory],
   };
 }
 

@@ -8,15 +8,6 @@ import type { NodeConfig } from '../model/node-config.ts';
 
 const DEFAULT_FILE = '/etc/hop3/agent.yaml';
 
-const noSystemdYet = {
-  file: '<configuration>',
-  line: 0,
-  column: 0,
-  field: 'driver',
-  message: 'the systemd driver is not in this version yet',
-  hint: 'process is',
-};
-
 /** File, environment and flags together. @throws CliFailure with every problem, and the text that they are in */
 export async function nodeConfiguration(
   { configFile, flags }: RunOptions,
@@ -29,10 +20,9 @@ export async function nodeConfiguration(
   });
   const facts = { hostname: hostname(), stateDir: defaultStateDir(env) };
   const { config, problems } = readNodeConfig(text === null ? null : file, text, env, flags, facts);
-  const missing = config?.driver === 'systemd' ? [noSystemdYet] : [];
-  if (config !== null && missing.length === 0) return config;
+  if (config !== null) return config;
   throw new CliFailure(EXIT.failed, 'the configuration is not right', {
-    problems: [...problems, ...missing],
+    problems,
     sources: new Map(text === null ? [] : [[file, text]]),
   });
 }

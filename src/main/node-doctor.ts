@@ -18,7 +18,7 @@ const GIT_ANSWERS_MS = 10_000;
 export async function nodeDoctor(parts: {
   config: NodeConfig;
   store: Store;
-  processes: ProcessDriver;
+  processes: Pick<ProcessDriver, 'limitsEnforceable'>;
   log: Log;
 }): Promise<Check[]> {
   const { config, store, processes } = parts;

@@ -10,8 +10,9 @@ import type { RunOptions } from '../cli/daemon.ts';
 import { CliFailure, EXIT } from '../cli/failure.ts';
 import { drivers } from '../drivers/combined-driver.ts';
 import { networkProber } from '../drivers/network-prober.ts';
-import { processDriver } from '../drivers/process-driver.ts';
+import { processDriver, type ProcessDriver } from '../drivers/process-driver.ts';
 import { staticDriver } from '../drivers/static-driver.ts';
+import { systemdDriver, type SystemdDriver } from '../drivers/systemd-driver.ts';
 import type { AppSpec } from '../model/app-spec.ts';
 import type { NodeConfig } from '../model/node-config.ts';
 import { systemClock } from '../platform/clock.ts';
@@ -26,6 +27,7 @@ import { serviceManager } from '../platform/service-manager.ts';
 import { lockStateDir } from '../platform/state-lock.ts';
 import { findTool } from '../platform/tools.ts';
 import type { Clock } from '../ports/clock.ts';
+import { DriverError } from '../ports/driver.ts';
 import type { Log } from '../ports/log.ts';
 import type { Store } from '../ports/store.ts';
 import { haproxy } from '../proxy/haproxy.ts';
@@ -94,7 +96,7 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
       clock,
     );
     closers.push(() => store.close());
-    const processes = processDriver({ stateDir, clock, log });
+    const processes = commandDriver(config, { clock, log });
     const driver = meteredDriver(
       drivers({ process: processes, static: await staticDriver({ stateDir, clock, log }) }),
       metrics,
@@ -189,6 +191,20 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
     return left.signal.aborted || interrupted();
   } finally {
     for (const close of closers.reverse()) await close();
+  }
+}
+
+/** @throws CliFailure when the driver asked for can't run anything here */
+function commandDriver(
+  { driver, stateDir }: NodeConfig,
+  parts: { clock: Clock; log: Log },
+): ProcessDriver | SystemdDriver {
+  if (driver === 'process') return processDriver({ stateDir, ...parts });
+  try {
+    return systemdDriver({ stateDir, ...parts });
+  } catch (error) {
+    if (!(error instanceof DriverError)) throw error;
+    throw new CliFailure(EXIT.failed, error.message, { hint: 'driver: process runs anywhere', cause: error });
   }
 }
 
