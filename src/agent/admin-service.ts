@@ -13,6 +13,7 @@ import type { Deployments } from './deployments.ts';
 import type { Ledger } from './ledger.ts';
 import { readLogs } from './logs.ts';
 import type { SessionKeeper } from './session-keeper.ts';
+import { recover } from './recover.ts';
 import type { Supervisor } from './supervise-loop.ts';
 import type { Crowd } from './crowd.ts';
 import { leftover } from './evidence.ts';
@@ -233,6 +234,7 @@ export function adminService(options: AdminServiceOptions): Admin {
     async doctor() {
       return { checks: await options.doctor() };
     },
+    recover: () => asAdminErrors(() => recover(options)),
     leave: options.leave,
     metrics: options.metrics,
   };
