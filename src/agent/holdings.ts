@@ -18,6 +18,8 @@ export interface Holding {
   takenAt: bigint;
 }
 
+type Owner = Pick<Entry<'owners'>, 'name' | 'value' | 'revision'>;
+
 /** How a subject is taken, besides the plain case. */
 export interface Taking {
   /** Of rule 12, against a redundant subject's owner whose session still lives. */
@@ -191,10 +193,9 @@ export class Holdings {
       compares.push({ kind: 'sessions', name: `${previous.node}/${previous.incarnation}`, is: 'absent' });
     }
     if (!session.valid()) return false;
-    const revision = await this.#commitOwner(subject, record, compares);
+    const taken = await this.#commitOwner(subject, record, compares);
     // The wait may have outlived the session; what was written then is taken over by whoever comes next.
-    if (revision === null || !session.valid()) return false;
-    const taken = { name: subject, value: record, revision };
+    if (taken === null || !session.valid()) return false;
     this.#hold(taken, session.incarnation);
     this.#ledger.note({
       kind: 'subject-acquired',
@@ -246,19 +247,20 @@ export class Holdings {
     );
   }
 
-  async #commitOwner(subject: Subject, record: OwnerRecord, compares: Compare[]): Promise<bigint | null> {
+  async #commitOwner(subject: Subject, record: OwnerRecord, compares: Compare[]): Promise<Owner | null> {
     try {
       const result = await this.#store.commit(compares, [{ put: 'owners', name: subject, value: record }]);
-      return result.kind === 'committed' ? result.revision : null;
+      return result.kind === 'committed' ? { name: subject, value: record, revision: result.revision } : null;
     } catch (error) {
       if (!(error instanceof StoreError) || error.outcome !== 'unknown') throw error;
       const entry = await this.#store.get('owners', subject);
-      return entry?.value.operation === record.operation ? entry.revision : null;
+      // As it is now: somebody may have written it again, confirming a stop, and it keeps the token it was taken with.
+      return entry?.value.operation === record.operation ? entry : null;
     }
   }
 
   /** What is held is not former any more: nothing is looked after twice. */
-  #hold(owner: Pick<Entry<'owners'>, 'name' | 'value' | 'revision'>, incarnation: string): void {
+  #hold(owner: Owner, incarnation: string): void {
     const subject = owner.name;
     const instance = instanceOfSubject(subject);
     if (instance === null) return;

@@ -173,6 +173,24 @@ test('a claim whose reply was lost is recognised by its operation', async t => {
   t.is(one.holdings.held().get(SUBJECT)?.token, String((await one.read())!.revision));
 });
 
+test('a claim whose reply was lost has the token it was taken with, whoever has confirmed a stop since', async t => {
+  const { clock, etcd, member } = world();
+  const two = await member('node-2');
+  await two.take();
+  etcd.killLease(two.session.lease);
+  const one = await member('node-1');
+  const known = await one.read();
+  one.store.setLink('replies-lost');
+  const taking = one.holdings.acquire(SUBJECT, one.session, known, 'its reply is lost');
+  await clock.advance(1000);
+  const taken = (await two.read())!;
+  await two.holdings.confirmStopped(taken);
+  one.store.setLink('up');
+  await clock.advance(1000);
+  t.true(await taking);
+  t.is(one.holdings.held().get(SUBJECT)?.token, String(taken.revision));
+});
+
 test('a claim that was made, and neither answered nor found at once, is discovered later', async t => {
   const { clock, member, owner } = world();
   const one = await member('node-1');

@@ -43,13 +43,13 @@ export const mutants: Mutant[] = [
   {
     ...holdings,
     name: 'rule 1: a lost reply counts as success, whoever won',
-    search: 'return entry?.value.operation === record.operation ? entry.revision : null;',
-    replace: 'return entry?.revision ?? null;',
+    search: 'return entry?.value.operation === record.operation ? entry : null;',
+    replace: 'return entry;',
   },
   {
     ...holdings,
     name: 'rule 1: a lost reply counts as failure',
-    search: 'return entry?.value.operation === record.operation ? entry.revision : null;',
+    search: 'return entry?.value.operation === record.operation ? entry : null;',
     replace: 'return null;',
   },
   {
@@ -93,8 +93,8 @@ export const mutants: Mutant[] = [
   {
     ...holdings,
     name: 'rule 4: what comes back after the deadline is held',
-    search: 'if (revision === null || !session.valid()) return false;',
-    replace: 'if (revision === null) return false;',
+    search: 'if (taken === null || !session.valid()) return false;',
+    replace: 'if (taken === null) return false;',
   },
   {
     name: 'rule 4: a stale copy of the world will do',
@@ -163,7 +163,7 @@ export const mutants: Mutant[] = [
     ...lostStore,
     name: 'rule 8: a stop is confirmed while the copy runs',
     file: 'src/agent/instance-loop.ts',
-    search: 'if (running || holdings.former().has(entry.name)) continue;',
+    search: 'if (instance === null || this.runs(instance) || holdings.former().has(entry.name)) continue;',
     replace: '',
   },
   {
