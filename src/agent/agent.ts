@@ -378,15 +378,20 @@ export class Agent {
     await this.#close();
   }
 
-  /** Goes for good: stops its instances, releases what it owns, takes back its promises, ends its session. */
+  /**
+   * Goes for good: stops its instances, releases what it owns, takes back its promises, ends its session. What the store
+   * can't be told any more ends with the lease.
+   */
   async leave(): Promise<void> {
-    const { config, clock } = this.#parts;
+    const { config, clock, log } = this.#parts;
     const incarnation = this.#keeper.current()?.incarnation ?? null;
     // First of all nothing new is taken: other nodes may be leaving at the same time.
     await this.#claims.stop();
     await this.#instances.stopEverything(this.#stop.signal);
     await this.#stopLoops();
-    await this.#promises.withdrawAll(`${config.name} left the cluster`);
+    await this.#promises.withdrawAll(`${config.name} left the cluster`).catch((error: unknown) => {
+      log.warn('promises could not be taken back: they end with the session', { error });
+    });
     this.#ledger.note({
       kind: 'node-left',
       subject: `node/${config.name}`,
@@ -396,7 +401,9 @@ export class Agent {
     await this.#ledger.flush();
     await this.#stopUnseen();
     await this.#parts.guard.disarm();
-    await this.#keeper.stop({ leave: true });
+    await this.#keeper.stop({ leave: true }).catch((error: unknown) => {
+      log.warn('the session could not be ended: it ends with its lease', { error });
+    });
     await this.#close();
   }
 

@@ -232,3 +232,16 @@ test('a node that leaves without having heard the store leaves nothing running e
   await cluster.whileTimePasses(node.leave());
   t.deepEqual([...cluster.copies('blog/web/0'), ...cluster.copies('blog/web/1')], []);
 });
+
+test('a node that leaves is gone even when the store goes away meanwhile', async t => {
+  const cluster = new SimCluster(['node-1']);
+  await cluster.start();
+  await cluster.run(webApp(1));
+  const node = cluster.node('node-1');
+  const leaving = node.leave();
+  await cluster.until(() => cluster.owner('blog/web/0')?.released !== null);
+  node.store.setLink('silent');
+  await cluster.whileTimePasses(leaving);
+  await cluster.advance(15_000);
+  t.deepEqual(sessions(cluster), []);
+});
