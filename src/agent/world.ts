@@ -17,6 +17,7 @@ export class World {
   readonly requests: Mirror<'requests'>;
   readonly answers: Mirror<'answers'>;
   readonly cluster: Mirror<'cluster'>;
+  readonly waiters: Mirror<'waiters'>;
   readonly #all: Mirror[];
 
   constructor(store: Store) {
@@ -30,6 +31,7 @@ export class World {
     this.requests = store.mirror('requests');
     this.answers = store.mirror('answers');
     this.cluster = store.mirror('cluster');
+    this.waiters = store.mirror('waiters');
     this.#all = [
       this.apps,
       this.sessions,
@@ -41,6 +43,7 @@ export class World {
       this.requests,
       this.answers,
       this.cluster,
+      this.waiters,
     ] as unknown[] as Mirror[];
   }
 
