@@ -74,6 +74,16 @@ const breaches: Record<string, { file: string; imports: string; rule: string }> 
     imports: '../api/target.ts',
     rule: 'cli-imports-only-what-it-may',
   },
+  'the authority takes the platform': {
+    file: 'src/authority/breach-room.ts',
+    imports: '../platform/target.ts',
+    rule: 'authority-imports-only-what-it-may',
+  },
+  'the platform makes certificates': {
+    file: 'src/platform/breach-package.ts',
+    imports: '@peculiar/x509',
+    rule: 'platform-hides-only-its-own-packages',
+  },
   'a room takes a package that another hides': {
     file: 'src/store/breach-package.ts',
     imports: 'koa',
