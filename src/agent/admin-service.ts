@@ -1,6 +1,7 @@
 import { rank } from '../placement/rank.ts';
 import { instanceOfSubject, parseInstanceId, subjectOfInstance, type NodeName } from '../model/ids.ts';
 import type { AppRecord } from '../model/records.ts';
+import type { InstanceStatus } from '../model/reconciliation.ts';
 import type { AppView, Doctor, EventView, Explanation, InstanceView, NodeView } from '../model/views.ts';
 import { AdminError, type Admin, type EventFilter, type Listing } from '../ports/admin.ts';
 import type { Artifacts } from '../ports/artifacts.ts';
@@ -18,7 +19,7 @@ import type { Supervisor } from './supervise-loop.ts';
 import type { Crowd } from './crowd.ts';
 import { leftover } from './evidence.ts';
 import { supervisorOf } from './supervise-loop.ts';
-import { appView, instanceViews, nodeViews, promiseViews, subjectViews } from './views.ts';
+import { appView, instanceViews, nodeViews, ownInstanceViews, promiseViews, subjectViews } from './views.ts';
 import { placementInputs, wantedOrWhyNot, type HeldDown } from './wanted.ts';
 import type { World } from './world.ts';
 
@@ -42,6 +43,8 @@ export interface AdminServiceOptions {
   /** How long an exclusive subject without an owner must still be left alone. */
   heldDown: HeldDown;
   crowd: Crowd;
+  /** What this node says of its own instances. */
+  statuses: () => readonly InstanceStatus[];
   doctor: () => Promise<Doctor['checks']>;
   metrics: () => Promise<string>;
   leave: () => Promise<void>;
@@ -55,16 +58,16 @@ export function adminService(options: AdminServiceOptions): Admin {
   const ownView = (): NodeView => {
     const session = keeper.current();
     const remainingMs = session ? Math.max(0, Math.round(session.deadlineMs() - clock.now())) : null;
-    const row = nodeViews(world, { node, state: keeper.state, remainingMs }).find(
-      other => other.name === node,
-    );
+    // To whoever asks, not having heard the store yet is as good as not hearing it any more.
+    const state = world.memory.fromMemory ? 'ConnectionLost' : keeper.state;
+    const row = nodeViews(world, { node, state, remainingMs }).find(other => other.name === node);
     return (
       row ?? {
         ...options.self(),
-        state: keeper.state,
+        state,
         remainingMs,
         reserved: { memoryBytes: 0, cpu: 0 },
-        instances: 0,
+        instances: world.memory.fromMemory ? options.statuses().length : 0,
         trust: 1,
       }
     );
@@ -79,7 +82,23 @@ export function adminService(options: AdminServiceOptions): Admin {
     return entry;
   };
 
-  const view = (app: string): AppView => appView(recordOf(app).value, instanceViews(world));
+  const instancesSeen = (): InstanceView[] =>
+    world.memory.fromMemory ? ownInstanceViews(node, options.statuses()) : instanceViews(world);
+
+  const appSeen = (record: AppRecord, instances: InstanceView[]): AppView => {
+    const seen = appView(record, instances);
+    const cutOff = whyCutOff();
+    return cutOff === null ? seen : { ...seen, conditions: [cutOff, ...seen.conditions] };
+  };
+
+  /** What is shown may be old, and nothing can be changed. */
+  const whyCutOff = (): AppView['conditions'][number] | null => {
+    if (!world.memory.fromMemory && keeper.state !== 'ConnectionLost') return null;
+    const message = `${node} is cut off from the store: this is what it last heard`;
+    return { type: 'CutOff', status: true, reason: 'StoreNotHeard', message };
+  };
+
+  const view = (app: string): AppView => appSeen(recordOf(app).value, instancesSeen());
 
   const change = async (app: string, edit: (record: AppRecord) => AppRecord): Promise<AppView> => {
     for (let attempt = 0; attempt < 5; attempt++) {
@@ -99,6 +118,12 @@ export function adminService(options: AdminServiceOptions): Admin {
 
   return {
     ready() {
+      if (world.memory.fromMemory)
+        return {
+          ready: false,
+          reason:
+            'this node is cut off: it has not heard the store since its agent started, and runs what it ran last',
+        };
       if (!world.synced()) return { ready: false, reason: 'the copy of the cluster is not complete yet' };
       const staleMs = world.staleMs();
       if (staleMs > TOO_STALE_MS)
@@ -116,13 +141,13 @@ export function adminService(options: AdminServiceOptions): Admin {
       return listing([...others, ownView()].sort((a, b) => (a.name < b.name ? -1 : 1)));
     },
     apps() {
-      const instances = instanceViews(world);
-      return listing(world.apps.all().map(entry => appView(entry.value, instances)));
+      const instances = instancesSeen();
+      return listing(world.apps.all().map(entry => appSeen(entry.value, instances)));
     },
     app: view,
     instances(filter) {
       return listing(
-        instanceViews(world).filter(
+        instancesSeen().filter(
           instance =>
             (filter.app === undefined || instance.app === filter.app) &&
             (filter.node === undefined || instance.node === filter.node) &&

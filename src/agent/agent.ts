@@ -1,7 +1,7 @@
 import type { AppSpec } from '../model/app-spec.ts';
 import type { NodeConfig } from '../model/node-config.ts';
-import type { Capacity, SessionRecord } from '../model/records.ts';
-import type { Digest } from '../model/ids.ts';
+import { EPOCH, type Capacity, type SessionRecord } from '../model/records.ts';
+import type { Digest, InstanceId } from '../model/ids.ts';
 import type { Admin } from '../ports/admin.ts';
 import type { Artifacts } from '../ports/artifacts.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -16,7 +16,7 @@ import type { Proxy } from '../ports/proxy.ts';
 import type { Random } from '../ports/random.ts';
 import type { Entry, Session, Store } from '../ports/store.ts';
 import type { Doctor } from '../model/views.ts';
-import { instanceOfSubject, subjectOfInstance } from '../model/ids.ts';
+import { subjectOfInstance } from '../model/ids.ts';
 import { notAdmitted } from '../ownership/admission.ts';
 import { heldDownMs } from '../ownership/hold-down.ts';
 import { reservation } from '../placement/reservation.ts';
@@ -37,6 +37,7 @@ import { InstanceLoop } from './instance-loop.ts';
 import { Ledger } from './ledger.ts';
 import { Lapsed } from './lapsed.ts';
 import { lapsedLoop } from './lapsed-loop.ts';
+import { LastRun } from './last-run.ts';
 import type { Loop } from './loop.ts';
 import { PromiseLoop } from './promise-loop.ts';
 import { ProxyLoop } from './proxy-loop.ts';
@@ -52,6 +53,9 @@ const RESUMED_AGAIN_MS = 200;
 const UNSEEN_GRACE_SECONDS = 10;
 /** How soon it is looked again whether a copy here that this node does not own any more is dead. */
 const RUNS_HERE_MS = 300;
+
+/** An etcd that is just starting, or electing, is heard by then. */
+const ALONE_AFTER_MS = 5000;
 
 export interface AgentParts {
   config: NodeConfig;
@@ -94,6 +98,7 @@ export class Agent {
   readonly #world: World;
   readonly #absences: Absences;
   readonly #ledger: Ledger;
+  readonly #lastRun: LastRun;
   readonly #keeper: SessionKeeper;
   readonly #holdings: Holdings;
   readonly #instances: InstanceLoop;
@@ -122,6 +127,7 @@ export class Agent {
     };
     const world = (this.#world = new World(store));
     const absences = (this.#absences = new Absences(world, clock));
+    this.#lastRun = new LastRun({ state, log });
     const ledger = (this.#ledger = new Ledger({ node, store, clock, log }));
     const keeper = (this.#keeper = new SessionKeeper({
       store,
@@ -133,7 +139,14 @@ export class Agent {
       bootId: host.bootId,
       record: () => this.#sessionRecord(),
     }));
-    const holdings = (this.#holdings = new Holdings({ node, store, clock, random, ledger }));
+    const holdings = (this.#holdings = new Holdings({
+      node,
+      store,
+      clock,
+      random,
+      ledger,
+      epoch: () => world.cluster.get(EPOCH),
+    }));
     const supplies = new Supplies({ node, world, artifacts, clock });
     const starter = new Starter({
       node,
@@ -167,7 +180,10 @@ export class Agent {
       ledger,
       clock,
       log,
-      onStatuses: () => this.#undertakingsChanged(),
+      onStatuses: () => {
+        this.#rememberRuns();
+        this.#undertakingsChanged();
+      },
     }));
     this.#deployments = new Deployments({
       node,
@@ -214,7 +230,7 @@ export class Agent {
       clock,
       log,
       refuses: (wanted, session) => this.#refuses(wanted, session),
-      heldDown: owner => this.#heldDown(owner),
+      heldDown: (owner, instance) => this.#heldDown(owner, instance),
       crowd,
     }));
     this.#beats = new Beats({
@@ -269,7 +285,7 @@ export class Agent {
       store,
       keeper,
       ledger,
-      heldDown: owner => this.#heldDown(owner),
+      heldDown: (owner, instance) => this.#heldDown(owner, instance),
       crowd,
       random,
       clock,
@@ -323,7 +339,7 @@ export class Agent {
       store,
       keeper,
       supervisor: this.#supervisor,
-      heldDown: owner => this.#heldDown(owner),
+      heldDown: (owner, instance) => this.#heldDown(owner, instance),
       crowd,
       deployments: this.#deployments,
       artifacts,
@@ -332,6 +348,7 @@ export class Agent {
       ledger,
       clock,
       self: () => this.#selfView(),
+      statuses: () => instances.statuses() ?? [],
       doctor: parts.doctor,
       metrics: parts.metrics,
       leave: async () => {
@@ -343,14 +360,17 @@ export class Agent {
 
   /** Resolves at once; what needs the store waits for it by itself, what runs already is looked after meanwhile. */
   async start(): Promise<void> {
-    const { driver, log } = this.#parts;
+    const { driver, log, clock } = this.#parts;
     await this.#refreshArtifacts();
     for (const unit of await driver.observe()) {
       if (unit.exit === null && unit.guarded !== true)
         this.#holdings.remember(unit.instance, subjectOfInstance(unit.instance));
     }
+    const alone = clock.after(ALONE_AFTER_MS, () => void this.#startFromMemory());
+    this.#unlisten.push(alone);
     void this.#world.ready(this.#stop.signal).then(
       () => {
+        alone();
         // Only with the whole picture: nothing is stopped for want of an app that had merely not arrived yet.
         this.#keeper.start();
         this.#instances.start();
@@ -358,6 +378,22 @@ export class Agent {
       },
       () => log.info('stopped before the store was heard'),
     );
+  }
+
+  /** With no store in reach: what ran here last, if it may run twice, is brought up and looked after (rule 8). */
+  async #startFromMemory(): Promise<void> {
+    const { log } = this.#parts;
+    const remembered = await this.#lastRun.load();
+    if (this.#stop.signal.aborted || this.#world.synced()) return;
+    const instances = remembered?.instances ?? [];
+    log.error('this node is cut off: it has not heard the store since its agent started', {
+      sinceMs: ALONE_AFTER_MS,
+      runningFromMemory: instances,
+    });
+    if (!remembered) return;
+    this.#world.memory.recall(remembered.apps);
+    for (const instance of instances) this.#holdings.remember(instance, subjectOfInstance(instance));
+    this.#instances.start();
   }
 
   /** The name of a loop that decides and is stuck in a round of it; null = all of them go on. */
@@ -464,15 +500,24 @@ export class Agent {
   }
 
   /** Only what nobody runs any more is taken: neither its owner, nor this node before its session was lost. */
-  #heldDown(owner: Entry<'owners'>): number {
+  #heldDown(owner: Entry<'owners'> | undefined, instance: InstanceId): number {
     const { config, clock } = this.#parts;
+    if (this.#instances.statuses() === null || this.#instances.runs(instance)) return RUNS_HERE_MS;
+    const recoveringMs = this.#longestTtlMs() - this.#keeper.sinceEpochMs();
+    if (recoveringMs > 0) return recoveringMs;
+    if (!owner) return 0;
     const { value } = owner;
-    const instance = instanceOfSubject(owner.name);
-    const looked = this.#instances.statuses() !== null;
-    if (!looked || (instance !== null && this.#instances.runs(instance))) return RUNS_HERE_MS;
     const ownDead = value.node === config.name && this.#keeper.wasOwn(value.incarnation);
     this.#absences.look();
     return heldDownMs(value, this.#absences.sinceMs(value.node, value.incarnation), clock.now(), ownDead);
+  }
+
+  /** After etcd was restored nobody knows who owned what last: all of them have stopped when the longest lease has ended. */
+  #longestTtlMs(): number {
+    const ttls = [...this.#world.owners.all(), ...this.#world.sessions.all()].map(
+      ({ value }) => value.ttlSeconds,
+    );
+    return Math.max(this.#parts.config.leaseTtlSeconds, ...ttls) * 1000;
   }
 
   /** The authority on itself: what it holds by its own transactions, and what its machine can do. */
@@ -494,6 +539,13 @@ export class Agent {
     return late.find(problem => problem.message.startsWith(`${instance} `))?.message ?? null;
   }
 
+  async #refreshArtifacts(): Promise<boolean> {
+    const artifacts: Artifacts = this.#parts.artifacts;
+    const before = JSON.stringify(this.#artifacts);
+    this.#artifacts = await artifacts.list();
+    return JSON.stringify(this.#artifacts) !== before;
+  }
+
   /** Statuses and steps are promised at once; artifacts as soon as they have been looked at. */
   #undertakingsChanged(): void {
     this.#promises.wake();
@@ -505,11 +557,12 @@ export class Agent {
     );
   }
 
-  async #refreshArtifacts(): Promise<boolean> {
-    const artifacts: Artifacts = this.#parts.artifacts;
-    const before = JSON.stringify(this.#artifacts);
-    this.#artifacts = await artifacts.list();
-    return JSON.stringify(this.#artifacts) !== before;
+  #rememberRuns(): void {
+    const statuses = this.#instances.statuses() ?? [];
+    this.#lastRun.note(
+      this.#world,
+      statuses.map(({ instance }) => instance),
+    );
   }
 
   #sessionRecord(): Omit<SessionRecord, 'incarnation'> {

@@ -122,7 +122,7 @@ export class InstanceLoop {
   }
 
   start(): void {
-    this.#stopListening = this.#options.driver.onExit(() => this.#loop.wake());
+    this.#stopListening ??= this.#options.driver.onExit(() => this.#loop.wake());
     this.#loop.start();
   }
 
@@ -185,7 +185,7 @@ export class InstanceLoop {
     const { actions, statuses, histories, wakeInMs } = reconcile({
       desired,
       unwanted,
-      units: this.units().filter(unit => !this.#undecided(unit)),
+      units: this.#decidable(desired),
       histories: [...this.#histories.values()],
       nowMs: clock.now(),
       drainMs: DRAIN_MS,
@@ -197,6 +197,13 @@ export class InstanceLoop {
     this.#watchHealth(desired);
     this.#tellStatuses(statuses);
     return wakeInMs;
+  }
+
+  /** The copies that something may be done about: before the store was heard, none of which nothing is remembered. */
+  #decidable(desired: readonly DesiredInstance[]): Unit[] {
+    const known = new Set(desired.map(({ instance }) => instance));
+    const heard = this.#leaving || this.#options.world.synced();
+    return this.units().filter(unit => !this.#undecided(unit) && (heard || known.has(unit.instance)));
   }
 
   async #observe(): Promise<void> {
@@ -292,10 +299,16 @@ export class InstanceLoop {
         }),
       ),
       elsewhere: runningElsewhere(world),
-      wanted: new Set([...unowned].filter(instance => !('notWanted' in wantedOrWhyNot(world, instance)))),
+      wanted: new Set([...unowned].filter(instance => this.#mayBeWanted(instance))),
       exclusive: new Set([...unowned].filter(instance => this.#neverTwice(instance))),
     });
     return new Map(copies.map(copy => [copy.instance, copy]));
+  }
+
+  /** Before the store was heard nobody knows that something is not wanted. */
+  #mayBeWanted(instance: InstanceId): boolean {
+    const { world } = this.#options;
+    return !world.synced() || !('notWanted' in wantedOrWhyNot(world, instance));
   }
 
   #neverTwice(instance: InstanceId): boolean {
@@ -351,10 +364,12 @@ export class InstanceLoop {
             : this.#leaving
               ? { notWanted: 'this node is leaving' }
               : this.#target(holding, false, running);
-      if ('notWanted' in target) {
+      if (!('notWanted' in target)) {
+        if (world.synced() || world.memory.fromMemory) desired.push(target);
+      } else if (world.synced() || this.#leaving) {
         this.#reasons.set(`running:${holding.instance}`, target.notWanted);
         holdings.forget(holding.subject);
-      } else if (world.synced()) desired.push(target);
+      }
     }
     return { desired, unwanted };
   }
@@ -418,7 +433,9 @@ export class InstanceLoop {
 
   /** Why a copy that this node should run may not be started yet; null = it may. */
   #waitingFor(holding: Holding, { process, spec }: WantedInstance, owned: boolean): string | null {
-    const unmet = unmetDependencies(this.#options.world, spec.dependsOn);
+    const { world } = this.#options;
+    // From memory nothing is known of the others; when it ran last, what it depends on was there.
+    const unmet = world.synced() ? unmetDependencies(world, spec.dependsOn) : [];
     if (unmet.length > 0) return `waits for ${unmet.join(', ')} to be ready`;
     if (!owned && this.#ownedByAnother(holding.instance)) return 'another node has taken it';
     return process.exclusive ? this.#mayNotRunYet(holding, process.stopTimeoutSeconds) : null;

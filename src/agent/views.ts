@@ -4,6 +4,7 @@ import { trustOf } from '../assess/trust.ts';
 import { instanceOfSubject, parseInstanceId, subjectOfInstance, type NodeName } from '../model/ids.ts';
 import type { RunningBody } from '../model/node-promise.ts';
 import { tokenOf, versionOf, type AppRecord, type Capacity } from '../model/records.ts';
+import type { InstanceStatus } from '../model/reconciliation.ts';
 import type { AppView, InstanceView, NodeView, PromiseView, SubjectView } from '../model/views.ts';
 import { standing } from '../ownership/standing.ts';
 import { placementInputs, wantedInstances } from './wanted.ts';
@@ -61,6 +62,29 @@ export function instanceViews(world: World): InstanceView[] {
   });
   const said = new Map(bodies(world).map(({ node, body }) => [`${body.instance}@${node}`, body]));
   return [...new Set([...wanted, ...owned])].sort(naturally).map(id => instanceView(world, id, said));
+}
+
+/** What a node that has not heard the store can say: its own instances, owned by nobody as far as it knows. */
+export function ownInstanceViews(node: NodeName, statuses: readonly InstanceStatus[]): InstanceView[] {
+  return statuses.map(status => {
+    const { app, process, index } = parseInstanceId(status.instance);
+    const { instance, state, ready, release, version, endpoint, pid, trouble } = status;
+    const known = {
+      instance,
+      app,
+      process,
+      index,
+      node,
+      state,
+      ready,
+      release,
+      version,
+      endpoint,
+      pid,
+      trouble,
+    };
+    return { ...known, token: null, exclusive: false, mayStillRun: [] };
+  });
 }
 
 export function appView(record: AppRecord, instances: InstanceView[]): AppView {

@@ -53,7 +53,7 @@ export function wantedOrWhyNot(world: World, instance: InstanceId): WantedInstan
 }
 
 /** How long an exclusive subject must be left alone, in ms; 0 = it may be taken. */
-export type HeldDown = (owner: Entry<'owners'>) => number;
+export type HeldDown = (owner: Entry<'owners'> | undefined, instance: InstanceId) => number;
 
 /** What placement needs to know: who is there, what is taken, what is free. The same on every node, but for what is held down. */
 export function placementInputs(
@@ -99,7 +99,7 @@ export function placementInputs(
       placed.push({ instance, node: owner.value.node, reserves: reservation(spec, process) });
       continue;
     }
-    const forMs = process.exclusive && owner ? heldDown(owner) : 0;
+    const forMs = process.exclusive ? heldDown(owner, instance) : 0;
     if (forMs > 0) {
       held.push({ instance, forMs });
       continue;

@@ -1,6 +1,7 @@
 import type { NodeName } from '../model/ids.ts';
 import type { Kind } from '../model/records.ts';
 import type { Entry, Mirror, Store } from '../ports/store.ts';
+import { RecalledApps } from './recalled-apps.ts';
 
 /**
  * Everything of the cluster that this node keeps a copy of. Reading it is free; it may lag, so nothing is owned
@@ -8,6 +9,8 @@ import type { Entry, Mirror, Store } from '../ports/store.ts';
  */
 export class World {
   readonly apps: Mirror<'apps'>;
+  /** The same, and what it answers before the store was heard. */
+  readonly memory: RecalledApps;
   readonly sessions: Mirror<'sessions'>;
   readonly owners: Mirror<'owners'>;
   readonly promises: Mirror<'promises'>;
@@ -21,7 +24,8 @@ export class World {
   readonly #all: Mirror[];
 
   constructor(store: Store) {
-    this.apps = store.mirror('apps');
+    this.memory = new RecalledApps(store.mirror('apps'));
+    this.apps = this.memory;
     this.sessions = store.mirror('sessions');
     this.owners = store.mirror('owners');
     this.promises = store.mirror('promises');

@@ -1,0 +1,68 @@
+import { parseInstanceId, type InstanceId } from '../model/ids.ts';
+import type { AppRecord } from '../model/records.ts';
+import type { LocalState } from '../ports/local-state.ts';
+import type { Log } from '../ports/log.ts';
+import { wantedOrWhyNot } from './wanted.ts';
+import type { World } from './world.ts';
+
+const DOCUMENT = 'last-run';
+
+/** What a node ran last, and all that is needed to run it again. Holds secrets: readable by its user only. */
+export interface Remembered {
+  instances: InstanceId[];
+  apps: AppRecord[];
+}
+
+/**
+ * Remembers what runs here, so that an agent that is started with no store in reach can bring it up again. Only what may
+ * run twice: nothing exclusive is ever started on memory alone.
+ */
+export class LastRun {
+  readonly #state: LocalState;
+  readonly #log: Log;
+  #written: string | null = null;
+
+  constructor(options: { state: LocalState; log: Log }) {
+    this.#state = options.state;
+    this.#log = options.log;
+  }
+
+  /** To be called whenever what runs here has changed. Of no use before the store was heard: then nothing is known better. */
+  note(world: World, instances: readonly InstanceId[]): void {
+    if (!world.synced()) return;
+    const redundant = instances.filter(instance => {
+      const wanted = wantedOrWhyNot(world, instance);
+      return !('notWanted' in wanted) && !wanted.process.exclusive;
+    });
+    const names = new Set(redundant.map(instance => parseInstanceId(instance).app));
+    const apps = [...names].sort().flatMap(name => world.apps.get(name)?.value ?? []);
+    const remembered: Remembered = { instances: [...redundant].sort(), apps };
+    const text = JSON.stringify(remembered);
+    if (text === this.#written) return;
+    this.#written = text;
+    this.#state.write(DOCUMENT, { v: 1, ...remembered }).catch((error: unknown) => {
+      this.#written = null;
+      this.#log.error(
+        'what runs here could not be written down: without the store it would not come up again',
+        {
+          error,
+        },
+      );
+    });
+  }
+
+  /** null when there is nothing that could be run. */
+  async load(): Promise<Remembered | null> {
+    const document = await this.#state.read(DOCUMENT);
+    if (!isRemembered(document)) return null;
+    const { instances, apps } = document;
+    return instances.length === 0 ? null : { instances, apps };
+  }
+}
+
+/** Written by this program alone, and checked against damage when it is read. */
+function isRemembered(document: unknown): document is Remembered & { v: 1 } {
+  if (typeof document !== 'object' || document === null) return false;
+  const { v, instances, apps } = document as Record<string, unknown>;
+  return v === 1 && Array.isArray(instances) && Array.isArray(apps);
+}
