@@ -2,14 +2,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Store } from '../../src/ports/store.ts';
 import type { TestNode } from '../support/cluster.ts';
 
-const PAUSE_MS = 1500;
-const PATIENCE_MS = 5000;
+const PAUSE_MS = 700;
+const PATIENCE_MS = 3000;
 const LADDER = 'ladder';
 
 /** Apps that no node can take: what is asked of them is only written. */
-const manifestOf = (app: string): string =>
+const manifestOf = (app: string, source: string): string =>
   JSON.stringify({
     metadata: { id: app },
+    source: { uploaded: source },
     run: { start: 'exec true' },
     placement: { requires: { zone: 'nowhere' } },
   });
@@ -17,6 +18,7 @@ const manifestOf = (app: string): string =>
 /** Goes from agent to agent, applies an app and scales another, and remembers what was acknowledged. */
 export class AcknowledgedWrites {
   readonly #nodes: TestNode[];
+  readonly #source: string;
   readonly #run: string;
   readonly #applied: string[] = [];
   readonly #stop = new AbortController();
@@ -26,14 +28,17 @@ export class AcknowledgedWrites {
   readonly #unknown = new Set<number>();
   #scale = 1;
 
-  constructor(nodes: TestNode[], run: string) {
+  /** `source`: of any app that is there. */
+  constructor(nodes: TestNode[], source: string, run: string) {
     this.#nodes = nodes;
+    this.#source = source;
     this.#run = run;
     this.#running = this.#drive();
   }
 
-  static async prepare(node: TestNode): Promise<void> {
-    if (!(await applied(node, LADDER))) throw new Error(`${LADDER} could not be applied`);
+  static async prepare(node: TestNode, source: string): Promise<void> {
+    const trouble = await notApplied(node, LADDER, source);
+    if (trouble !== null) throw new Error(`${LADDER} could not be applied: ${trouble}`);
   }
 
   /** What was acknowledged and is not there. */
@@ -54,7 +59,7 @@ export class AcknowledgedWrites {
     for (let turn = 0; !this.#stop.signal.aborted; turn++) {
       const node = this.#nodes[turn % this.#nodes.length]!;
       const app = `mark-${this.#run}-${turn}`;
-      if (await applied(node, app)) this.#applied.push(app);
+      if ((await notApplied(node, app, this.#source)) === null) this.#applied.push(app);
       const scale = 2 + (this.#scale++ % 20);
       try {
         await node.api.scale(LADDER, { web: scale }, AbortSignal.timeout(PATIENCE_MS));
@@ -69,13 +74,19 @@ export class AcknowledgedWrites {
   }
 }
 
-async function applied(node: TestNode, app: string): Promise<boolean> {
+/** Null when the agent said that it was. */
+async function notApplied(node: TestNode, app: string, source: string): Promise<string | null> {
   try {
-    for await (const progress of node.api.applyManifest(manifestOf(app), AbortSignal.timeout(PATIENCE_MS))) {
-      if (progress.kind === 'done') return progress.result.kind === 'applied';
+    let last = 'it said nothing';
+    for await (const progress of node.api.applyManifest(
+      manifestOf(app, source),
+      AbortSignal.timeout(PATIENCE_MS),
+    )) {
+      if (progress.kind === 'done' && progress.result.kind === 'applied') return null;
+      last = JSON.stringify(progress);
     }
-    return false;
-  } catch {
-    return false;
+    return last;
+  } catch (error) {
+    return (error as Error).message;
   }
 }

@@ -133,6 +133,14 @@ export class World {
     return spansOf(await this.signs());
   }
 
+  /** What apps can be made from. */
+  async source(): Promise<string> {
+    const entry = await this.watcher.store.get('apps', 'single');
+    const digest = entry?.value.artifact?.digest;
+    if (digest === undefined) throw new Error('the writers have no source');
+    return digest;
+  }
+
   /** As a node that no fault touches sees it. */
   async instances(app: string, from: TestNode = this.nodes[0]!): Promise<InstanceView[]> {
     const { items } = await from.api.instances({ app }, AbortSignal.timeout(5000));
@@ -254,7 +262,7 @@ export class World {
     await this.#add(options);
     await Promise.all(this.nodes.map(node => node.ready()));
     if (this.#web) {
-      await AcknowledgedWrites.prepare(first);
+      await AcknowledgedWrites.prepare(first, await this.source());
       await this.cluster.apply('shop', { scale: { web: WEB } });
     }
     await this.healed();
@@ -280,11 +288,8 @@ export class World {
       portRange: [firstPort, lastPort - 1],
       agent: {
         before: agent.before ?? [],
-        nodeArgs: [
-          '--require',
-          join(import.meta.dirname, 'app/route-peers.cjs'),
-          `--inspect-port=${await freePort()}`,
-        ],
+        nodeArgs: ['--require', join(import.meta.dirname, 'app/route-peers.cjs')],
+        inspectPort: await freePort(),
         env: { ...options.env, ...agent.env, PEER_ROUTES: JSON.stringify({ via, ranges }) },
       },
     });

@@ -60,6 +60,8 @@ export interface AgentCommand {
   before?: string[];
   nodeArgs?: string[];
   env?: Record<string, string>;
+  /** Where its debugger listens when it is asked to. */
+  inspectPort?: number;
 }
 
 /** One real agent, as a process of its own with a state directory of its own. */
@@ -86,6 +88,11 @@ export class TestNode {
     return this.child.pid;
   }
 
+  get inspectPort(): number {
+    if (this.command.inspectPort === undefined) throw new Error(`${this.name} has no place for a debugger`);
+    return this.command.inspectPort;
+  }
+
   get proxyPort(): number {
     if (this.ownProxyPort === null) throw new Error(`${this.name} has no proxy`);
     return this.ownProxyPort;
@@ -99,7 +106,9 @@ export class TestNode {
   /** Resolves when it is part of the cluster. */
   async start(): Promise<void> {
     const output = openSync(join(this.stateDir, 'agent.log'), 'a');
-    const { before = [], nodeArgs = [], env = {} } = this.command;
+    const { before = [], env = {}, inspectPort } = this.command;
+    const inspect = inspectPort === undefined ? [] : [`--inspect-port=${inspectPort}`];
+    const nodeArgs = [...inspect, ...(this.command.nodeArgs ?? [])];
     const config = join(this.stateDir, 'agent.yaml');
     const [file, ...args] = [...before, process.execPath, ...nodeArgs, MAIN, 'run', '--config', config];
     this.child = spawn(file!, args, {

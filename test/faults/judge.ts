@@ -1,0 +1,144 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Store } from '../../src/ports/store.ts';
+import { AcknowledgedWrites } from './acknowledged.ts';
+import type { Combination } from './matrix.ts';
+import { monotonicMs } from './monotonic.ts';
+import { Register } from './register.ts';
+import { handovers, tokenTrouble } from './spans.ts';
+import type { World } from './world.ts';
+
+export interface Row {
+  who: string;
+  what: string;
+  cycles: number;
+  overlaps: number;
+  smallestGapMs: number | null;
+  staleAttempts: number;
+  staleAccepted: number;
+  /** From the fault to the first sign of a successor elsewhere; null = it stayed. */
+  takeoverMs: number | null;
+  acknowledged: number;
+  registerOperations: number;
+  staleReads: number;
+  /** Of nodes that nothing was wrong with. */
+  healthyRevoked: number;
+  seconds: number;
+  trouble: string[];
+}
+
+let runs = 0;
+
+/** One combination, once: the workload goes on beside it, and the history is judged when all is well again. */
+export async function runOnce(world: World, combination: Combination): Promise<Row> {
+  const startedMs = monotonicMs();
+  const run = `${process.pid}-${++runs}`;
+  const clients = world.nodes.map(node => world.storeBeside(node));
+  await world.forgetSigns();
+  world.resource.counts();
+  const before = await webRuns(world);
+  const revokedBefore = await revoked(world);
+  const acknowledged = new AcknowledgedWrites(world.nodes, await world.source(), run);
+  const register = new Register(clients, run);
+  let beganMs = startedMs;
+  let broke: string | null = null;
+  try {
+    await combination.run(world, () => (beganMs = monotonicMs()));
+    await world.healed();
+  } catch (error) {
+    broke = (error as Error).message;
+  }
+  const [written, verdict] = await Promise.all([acknowledged.end(world.watcher.store), register.end()]);
+  const spans = await world.spans();
+  const { overlaps, smallestGapMs } = handovers(spans);
+  const counts = world.resource.counts();
+  const moved = spans.filter(span => {
+    const first = spans.find(({ instance }) => instance === span.instance)!;
+    return span.node !== first.node && span.firstMs > beganMs;
+  });
+  const after = broke === null ? await webRuns(world) : before;
+  const restarted = [...before].filter(each => !after.has(each));
+  const healthyRevoked = (await revoked(world)) - revokedBefore;
+  await tidied(world, clients);
+  const trouble = [
+    ...(broke === null ? [] : [broke]),
+    ...written.lost.map(what => `acknowledged and lost: ${what}`),
+    ...world.watcher.tokenTrouble(),
+    ...(counts.staleAccepted > 0 ? [`${counts.staleAccepted} stale writes accepted`] : []),
+    ...(verdict.trouble !== null && !(verdict.staleReads && combination.pausesEtcd === true)
+      ? [verdict.trouble]
+      : []),
+    ...(combination.judged === 'everything'
+      ? [...overlaps.map(each => `overlap: ${each}`), ...tokenTrouble(spans)]
+      : []),
+    ...(combination.judged === 'everything' && combination.mayMove !== true && restarted.length > 0
+      ? [`redundant instances were restarted: ${restarted.join(', ')}`]
+      : []),
+  ];
+  return {
+    who: combination.who,
+    what: combination.what,
+    cycles: 1,
+    overlaps: overlaps.length,
+    smallestGapMs,
+    staleAttempts: counts.stale,
+    staleAccepted: counts.staleAccepted,
+    takeoverMs: moved.length === 0 ? null : Math.max(...moved.map(({ firstMs }) => firstMs)) - beganMs,
+    acknowledged: written.count,
+    registerOperations: verdict.operations,
+    staleReads: verdict.staleReads ? 1 : 0,
+    healthyRevoked,
+    seconds: (monotonicMs() - startedMs) / 1000,
+    trouble,
+  };
+}
+
+/** Several cycles of one combination as one row. */
+export function together(a: Row, b: Row): Row {
+  const sum = (key: keyof Row): number => Number(a[key]) + Number(b[key]);
+  const either = (pick: (...of: number[]) => number, x: number | null, y: number | null): number | null =>
+    x === null || y === null ? (x ?? y) : pick(x, y);
+  return {
+    ...a,
+    cycles: sum('cycles'),
+    overlaps: sum('overlaps'),
+    smallestGapMs: either(Math.min, a.smallestGapMs, b.smallestGapMs),
+    staleAttempts: sum('staleAttempts'),
+    staleAccepted: sum('staleAccepted'),
+    takeoverMs: either(Math.max, a.takeoverMs, b.takeoverMs),
+    acknowledged: sum('acknowledged'),
+    registerOperations: sum('registerOperations'),
+    staleReads: sum('staleReads'),
+    healthyRevoked: sum('healthyRevoked'),
+    seconds: sum('seconds'),
+    trouble: [...a.trouble, ...b.trouble],
+  };
+}
+
+/** Whether a row has shown what it has to show to prove anything. */
+export function shown({ mustShow }: Combination, row: Row): boolean {
+  if (mustShow === 'stale attempts') return row.staleAttempts > 0;
+  if (mustShow === 'healthy sessions revoked') return row.healthyRevoked > 0;
+  return true;
+}
+
+/** Which runs of redundant instances there are. */
+async function webRuns(world: World): Promise<Set<string>> {
+  const found = await world.instances('shop');
+  return new Set(found.map(({ instance, node, pid }) => `${instance} at ${node ?? '-'} as ${pid ?? '-'}`));
+}
+
+/** How often agents said that a session ended which they had renewed in time. */
+async function revoked({ nodes }: World): Promise<number> {
+  const logs = await Promise.all(nodes.map(node => readFile(join(node.stateDir, 'agent.log'), 'utf8')));
+  return logs
+    .flatMap(text => text.split('\n'))
+    .filter(line => line.includes('the session is lost') && !line.includes('could not be renewed')).length;
+}
+
+/** What the run left in the store, so that no run is slower than the one before. */
+async function tidied(world: World, clients: Store[]): Promise<void> {
+  for (const client of clients) await client.close();
+  for (const kind of ['apps', 'releases'])
+    await world.etcd.ctl('del', '--prefix', `/hop3/test/${kind}/mark-`);
+}

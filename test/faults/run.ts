@@ -1,0 +1,247 @@
+/**
+ * `npm run test:faults`: breaks a real etcd and real agents in every way of the matrix and judges the history of each run. With
+ * `--quick` the combinations that matter most; `--only PART` those whose name holds PART, as in `owner: SIGSTOP`; `--cycles N`
+ * repeats each. What needs root or libfaketime says so where it can't be had, and counts as failed only with neither in reach.
+ */
+import { appendFile, mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { agentFaults } from './faults.ts';
+import { allCycles, failings, guardCycle, type GuardRow } from './guard-cycles.ts';
+import { runOnce, shown, together, type Row } from './judge.ts';
+import { combinations, leftOut, type Combination } from './matrix.ts';
+import { faketimeLibrary, isRoot, startOddClock, startWallClock } from './odd-clocks.ts';
+import { TARGET, World, type WorldOptions } from './world.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+/** What must be seen may need several tries. */
+const MOST_TRIES = 6;
+
+const { values: asked } = parseArgs({
+  options: { quick: { type: 'boolean' }, only: { type: 'string' }, cycles: { type: 'string' } },
+});
+const quick = asked.quick === true;
+const cycles = Number(asked.cycles ?? '1');
+const file = join(ROOT, `.cache/faults-${new Date().toISOString().replaceAll(':', '-')}.jsonl`);
+await mkdir(join(ROOT, '.cache'), { recursive: true });
+
+const isWanted = (name: string, inShortForm: boolean): boolean =>
+  asked.only === undefined ? !quick || inShortForm : name.includes(asked.only);
+const totals = { passed: 0, failed: 0, cycles: 0, stale: 0, staleAccepted: 0, overlaps: 0 };
+const library = await faketimeLibrary();
+
+print([
+  'who: what',
+  'judged',
+  'cycles',
+  'overlaps',
+  'gap ms',
+  'stale',
+  'accepted',
+  'takeover ms',
+  'acked',
+  'revoked',
+  's',
+]);
+await matrix({ smallDisks: isRoot }, combinations(null));
+await withWallClock();
+for (const rate of [0.5, 2]) await withRate(rate);
+await guards();
+if (asked.only === undefined && !quick)
+  for (const { who, what, why } of leftOut) say(`left out - ${who}: ${what}: ${why}`);
+say(
+  `${totals.cycles} cycles, ${totals.overlaps} overlaps where they count, ${totals.stale} stale attempts, ` +
+    `${totals.staleAccepted} accepted; JSON lines: ${file}`,
+);
+say(`${totals.passed} passed, ${totals.failed} failed`);
+process.exitCode = totals.failed === 0 && totals.passed > 0 ? 0 : 1;
+
+/** One world for all of them, and a new one after each that did not recover. */
+async function matrix(options: WorldOptions, all: Combination[]): Promise<void> {
+  let world: World | null = null;
+  try {
+    for (const combination of all) {
+      const name = `${combination.who}: ${combination.what}`;
+      if (!isWanted(name, combination.quick === true)) continue;
+      if (combination.what === 'disk full' && !isRoot) {
+        say(`left out - ${name}: needs root, to mount a small disk`);
+        continue;
+      }
+      let row: Row | null = null;
+      for (let tries = 0; tries < (combination.mustShow ? MOST_TRIES : cycles); tries++) {
+        if (row !== null && tries >= cycles && shown(combination, row)) break;
+        world ??= await World.start(options);
+        const once = await runOnce(world, combination);
+        row = row === null ? once : together(row, once);
+        if (once.trouble.length > 0) {
+          await told(world);
+          await world.stop();
+          world = null;
+        }
+      }
+      if (row !== null) await report(combination, row);
+    }
+  } finally {
+    await world?.stop();
+  }
+}
+
+/** The wall clock of all agents, whoever they are. */
+async function withWallClock(): Promise<void> {
+  const wanted = ['owner', 'supervisor', 'successor'].some(who => isWanted(`${who}: wall clock ±1 h`, false));
+  if (!wanted) return;
+  if (library === null) {
+    say('left out - wall clock ±1 h: needs libfaketime (Debian: faketime)');
+    return;
+  }
+  const clock = await startWallClock(library);
+  try {
+    await matrix(
+      { env: clock.env },
+      combinations(clock).filter(({ what }) => what === 'wall clock ±1 h'),
+    );
+  } finally {
+    await clock.close();
+  }
+}
+
+/** The first node, its guards included, on a clock of another rate; and then cut from etcd, so that its clock alone decides. */
+async function withRate(rate: number): Promise<void> {
+  const combination: Combination = {
+    who: 'owner',
+    what: `clock rate × ${rate}`,
+    judged: 'fenced',
+    run: async (world, began) => {
+      const owner = await world.ownerOf(TARGET);
+      if (owner !== world.nodes[0]) throw new Error('the node with the odd clock owns nothing');
+      await agentFaults.cutFromEtcd(world, owner, began);
+    },
+  };
+  if (!isWanted(`${combination.who}: ${combination.what}`, false)) return;
+  if (library === null || !isRoot) {
+    say(`left out - ${combination.who}: ${combination.what}: needs root and libfaketime (Debian: faketime)`);
+    return;
+  }
+  for (let cycle = 0; cycle < cycles; cycle++) {
+    const clock = await startOddClock(library, rate);
+    try {
+      await matrix({ first: () => clock.command }, [combination]);
+    } finally {
+      await clock.close();
+    }
+  }
+}
+
+async function guards(): Promise<void> {
+  const wanted = Object.entries(failings).filter(([what]) =>
+    isWanted(`guard: ${what}`, what.includes('wedged') || what.includes('crash')),
+  );
+  if (wanted.length === 0) return;
+  print([
+    'guard: what',
+    '',
+    'cycles',
+    'overlaps',
+    'gap ms',
+    'handovers',
+    'before key',
+    'takeover ms',
+    '',
+    '',
+    '',
+  ]);
+  let world = await World.start({ etcdMembers: 1, web: false });
+  try {
+    for (const [what, failing] of wanted) {
+      const rows: GuardRow[] = [];
+      for (let cycle = 0; cycle < (quick ? 1 : Math.max(cycles, 3)); cycle++) {
+        const row = await guardCycle(world, what, failing);
+        rows.push(row);
+        if (row.trouble.length === 0) continue;
+        await told(world);
+        await world.stop();
+        world = await World.start({ etcdMembers: 1, web: false });
+      }
+      await reportGuard(allCycles(rows));
+    }
+  } finally {
+    await world.stop();
+  }
+}
+
+async function report(combination: Combination, row: Row): Promise<void> {
+  const trouble = [
+    ...row.trouble,
+    ...(shown(combination, row)
+      ? []
+      : [`no ${combination.mustShow ?? ''} in ${row.cycles} cycles: nothing is proved`]),
+  ];
+  print([
+    `${row.who}: ${row.what}`,
+    combination.judged,
+    row.cycles,
+    row.overlaps,
+    rounded(row.smallestGapMs),
+    row.staleAttempts,
+    row.staleAccepted,
+    rounded(row.takeoverMs),
+    row.acknowledged,
+    row.healthyRevoked,
+    Math.round(row.seconds),
+  ]);
+  totals.cycles += row.cycles;
+  totals.stale += row.staleAttempts;
+  totals.staleAccepted += row.staleAccepted;
+  if (combination.judged === 'everything') totals.overlaps += row.overlaps;
+  if (row.staleReads > 0) say('  # reads of etcd were stale after its pause: a known defect of its version');
+  await verdict({ ...row, judged: combination.judged, trouble });
+}
+
+async function reportGuard(row: GuardRow): Promise<void> {
+  print([
+    row.what,
+    '',
+    row.cycles,
+    row.overlaps,
+    rounded(row.smallestGapMs),
+    row.handovers,
+    rounded(row.leastBeforeKeyMs),
+    rounded(row.longestTakeoverMs),
+    '',
+    '',
+    '',
+  ]);
+  totals.cycles += row.cycles;
+  totals.overlaps += row.overlaps;
+  const shownAny = row.handovers > 0 ? [] : ['nothing changed hands: nothing is proved'];
+  await verdict({ ...row, trouble: [...row.trouble, ...shownAny] });
+}
+
+async function verdict(row: (Row & Pick<Combination, 'judged'>) | GuardRow): Promise<void> {
+  totals[row.trouble.length === 0 ? 'passed' : 'failed']++;
+  for (const each of row.trouble) say(`  not ok: ${each}`);
+  await appendFile(file, `${JSON.stringify(row)}\n`);
+}
+
+/** What the agents said last, for whoever has to find out what went wrong. */
+async function told(world: World): Promise<void> {
+  for (const node of world.nodes) {
+    await appendFile(
+      `${file}.log`,
+      `${new Date().toISOString()} ${node.name}\n${await node.lastOutput(400)}\n`,
+    );
+  }
+}
+
+function rounded(number: number | null): string {
+  return number === null ? '-' : String(Math.round(number));
+}
+
+function print(cells: (string | number)[]): void {
+  const [name, ...rest] = cells.map(String);
+  say(`${name!.padEnd(38)} ${rest.map(cell => cell.padStart(11)).join(' ')}`);
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
