@@ -7,7 +7,7 @@ const FORGOTTEN_AFTER_MS = 600_000;
 
 export interface Members {
   /** Whether one of a certificate's names, `NODE` or `NODE.CLUSTER`, is a node of this cluster, or was one a moment ago. */
-  isMember(names: string[]): boolean;
+  isMember: (names: string[]) => boolean;
 }
 
 /** Until etcd has been heard for the first time nobody is known, and the authority's word must do. */

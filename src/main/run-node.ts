@@ -97,6 +97,7 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
     );
     closers.push(() => store.close());
     const processes = commandDriver(config, { clock, log });
+    const ownCommands = processDriver({ stateDir: commandsDirectory(stateDir), clock, log });
     const driver = meteredDriver(
       drivers({ process: processes, static: await staticDriver({ stateDir, clock, log }) }),
       metrics,
@@ -109,7 +110,7 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
         host: config.peer.host,
         port: config.peer.port,
         tls: peerTls,
-        isMember: names => members.isMember(names),
+        isMember: members.isMember,
         driver,
         artifacts: serveArtifacts(artifacts),
       }),
@@ -144,6 +145,11 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
       driver,
       guard: processes.guard,
       guardMissing: await processes.guard.unable(),
+      commands: {
+        driver: rememberingExits(ownCommands, join(commandsDirectory(stateDir), 'exits')),
+        guard: ownCommands.guard,
+        guardMissing: await ownCommands.guard.unable(),
+      },
       prober: meteredProber(networkProber({ clock }), metrics),
       artifacts,
       peers: httpPeers({ tls: peerTls }),
