@@ -214,7 +214,7 @@ function listenFindings({ admin, peer }: NodeConfig): Finding[] {
       finding(
         ['peer', 'listen'],
         `${peer.host} can be reached by others: it needs TLS`,
-        'add peer.tls, or listen on 127.0.0.1',
+        'hop3-agent cluster init or cluster join makes peer.tls; or listen on 127.0.0.1',
       ),
     );
   }
