@@ -52,7 +52,8 @@ export class World {
   }
 
   async ready(signal: AbortSignal): Promise<void> {
-    await Promise.all(this.#all.map(mirror => mirror.ready(signal)));
+    // One after the other: so many listeners on one signal at once would be taken for a leak.
+    for (const mirror of this.#all) await mirror.ready(signal);
   }
 
   synced(): boolean {
