@@ -47,6 +47,8 @@ export class SimEtcd {
   readonly entries = new Map<string, KeyValue>();
   revision = 1n;
   compacted = 0n;
+  /** The keys of each revision. */
+  readonly written = new Map<bigint, ReadonlySet<string>>();
   /** When each session key went, on the true clock. */
   readonly goneMs = new Map<string, number>();
   /** Called for every key as it is written, before anybody else knows. */
@@ -193,6 +195,10 @@ export class SimEtcd {
     }
     if (events.length === 0) return;
     this.revision = revision;
+    this.written.set(
+      revision,
+      new Set(events.map(event => (event.type === 'put' ? event.entry.key : event.key))),
+    );
     this.history.push({ revision, events, before: befores });
     for (const follower of [...this.followers]) tellOf(follower, events);
   }

@@ -203,8 +203,12 @@ export const faults: Fault[] = [
       if (!life || life.frozen || life.over) return null;
       // Anywhere within what it is doing, rather than between two rounds.
       const inMs = chance.between(0, 30);
-      cluster.timeline.after(inMs, () => life.freeze());
-      return { what: `${node.name} frozen`, lastsMs: inMs + duration(world), end: () => life.thaw() };
+      const cancel = cluster.timeline.after(inMs, () => life.freeze());
+      const end = (): void => {
+        cancel();
+        life.thaw();
+      };
+      return { what: `${node.name} frozen`, lastsMs: inMs + duration(world), end };
     },
   },
   {

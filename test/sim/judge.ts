@@ -30,14 +30,16 @@ export interface JudgeParts {
 interface Counts {
   takeovers: number;
   staleAttempts: number;
-  staleAccepted: number;
   writesAccepted: number;
   exclusiveStarts: number;
+  /** Two exclusive copies at once, where nothing says that there are none. */
+  overlaps: number;
 }
 
 /** What a resource that knows about fencing remembers of one subject. */
 interface Resource {
   highest: bigint;
+  accepted: bigint[];
 }
 
 /** Sees everything at once, on the true clock, and says when a rule is broken. */
@@ -45,9 +47,9 @@ export class Judge {
   readonly counts: Counts = {
     takeovers: 0,
     staleAttempts: 0,
-    staleAccepted: 0,
     writesAccepted: 0,
     exclusiveStarts: 0,
+    overlaps: 0,
   };
   /** The first rule that was broken. */
   broken: Violation | null = null;
@@ -97,14 +99,14 @@ export class Judge {
   private judgeAcknowledged(node: string, writes: Write[], result: CommitResult): void {
     if (result.kind !== 'committed') return;
     const { etcd } = this.parts;
+    const done = etcd.written.get(result.revision);
     for (const write of writes) {
-      const key =
-        'put' in write ? etcd.keys.key(write.put, write.name) : etcd.keys.key(write.delete, write.name);
-      const entry = etcd.entries.get(key);
-      const there = 'put' in write ? entry !== undefined && entry.revision >= result.revision : true;
-      const overtaken = entry === undefined && etcd.revision > result.revision;
-      if (!there && !overtaken)
-        fail('acknowledged', `${node} was told that ${key} is written, and it is not`);
+      // What is deleted may not have been there.
+      if ('delete' in write) continue;
+      const key = etcd.keys.key(write.put, write.name);
+      if (done?.has(key) !== true) {
+        fail('acknowledged', `${node} was told that ${key} is written at ${result.revision}, and it is not`);
+      }
     }
   }
 
@@ -126,6 +128,7 @@ export class Judge {
     if (guarded !== true) return;
     this.counts.exclusiveStarts++;
     const others = copiesOf(this.parts.machines.values(), instance).filter(other => other !== unit);
+    if (others.length > 0) this.counts.overlaps++;
     if (this.parts.strict && others.length > 0) {
       fail(
         'at most one',
@@ -154,7 +157,7 @@ export class Judge {
 
   private judgeArrived(node: string, instance: InstanceId, text: string): void {
     const token = BigInt(text);
-    const resource = this.resources.get(instance) ?? { highest: 0n };
+    const resource = this.resources.get(instance) ?? { highest: 0n, accepted: [] };
     this.resources.set(instance, resource);
     const owner = this.parts.etcd.parsed('owners', `instance/${instance}`);
     if (text !== '0' && this.tokens.get(`instance/${instance}`)?.issued.get(text) !== node) {
@@ -168,7 +171,15 @@ export class Judge {
       return;
     }
     resource.highest = token;
+    resource.accepted.push(token);
     this.counts.writesAccepted++;
+  }
+
+  /** Writes that a resource took under a lower token than one before. */
+  staleAccepted(): number {
+    const inversions = ({ accepted }: Resource): number =>
+      accepted.filter((token, at) => at > 0 && token < (accepted[at - 1] ?? 0n)).length;
+    return [...this.resources.values()].reduce((sum, resource) => sum + inversions(resource), 0);
   }
 
   /** After everything was healed and has had its time. Null = all is as it should be. */
@@ -232,7 +243,7 @@ export class Judge {
       if (!(gone && compared) && !evidence) {
         fail('rule 1', `${by} took ${subject} from ${before.node}, whose session is not known to be gone`);
       }
-      if (evidence && !gone && (before.exclusive === true || after.exclusive === true)) {
+      if (evidence && !gone && after.exclusive === true) {
         fail('rule 12', `${by} took ${subject} on evidence, though it is exclusive`);
       }
       this.counts.takeovers++;

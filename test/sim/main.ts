@@ -23,7 +23,17 @@ const { values } = parseArgs({
 });
 
 const failed: SeedResult[] = [];
-const sums = { seeds: 0, steps: 0, simulatedMs: 0, takeovers: 0, staleAttempts: 0, writes: 0, starts: 0 };
+const sums = {
+  seeds: 0,
+  steps: 0,
+  simulatedMs: 0,
+  takeovers: 0,
+  exclusiveStarts: 0,
+  overlaps: 0,
+  writesAccepted: 0,
+  staleAttempts: 0,
+  staleAccepted: 0,
+};
 const beganMs = performance.now();
 
 if (values.seed === undefined) await attack();
@@ -46,22 +56,20 @@ async function attack(): Promise<void> {
   const seconds = (performance.now() - beganMs) / 1000;
   process.stdout.write(
     `${sums.seeds} seeds, ${sums.steps} steps, ${Math.round(sums.simulatedMs / 60_000)} simulated minutes in ` +
-      `${seconds.toFixed(1)} s; ${sums.takeovers} takeovers, ${sums.starts} exclusive starts, ` +
-      `${sums.writes} fenced writes, ${sums.staleAttempts} stale attempts, 0 of them accepted\n` +
+      `${seconds.toFixed(1)} s; ${sums.takeovers} takeovers, ${sums.exclusiveStarts} exclusive starts ` +
+      `(${sums.overlaps} overlaps, where clocks and pauses were beyond the margin)\n` +
+      `${sums.writesAccepted} fenced writes, ${sums.staleAttempts} stale attempts, ${sums.staleAccepted} of them accepted\n` +
       `${sums.seeds - failed.length} passed, ${failed.length} failed\n`,
   );
-  process.exitCode = failed.length === 0 && sums.staleAttempts > 0 ? 0 : 1;
+  process.exitCode = failed.length === 0 && sums.staleAttempts > 0 && sums.staleAccepted === 0 ? 0 : 1;
 }
 
 async function judge(seed: number): Promise<void> {
   const result = await runSeed(seed);
   sums.seeds++;
-  sums.steps += result.steps;
-  sums.simulatedMs += result.simulatedMs;
-  sums.takeovers += result.takeovers;
-  sums.staleAttempts += result.staleAttempts;
-  sums.writes += result.writesAccepted;
-  sums.starts += result.exclusiveStarts;
+  for (const what of Object.keys(sums) as (keyof typeof sums)[]) {
+    if (what !== 'seeds') sums[what] += result[what];
+  }
   if (result.failure === null) return;
   failed.push(result);
   process.stdout.write(`not ok - seed ${seed} (${result.mode}): ${result.failure}\n`);

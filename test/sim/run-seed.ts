@@ -19,6 +19,8 @@ export interface SeedResult {
   hash: string;
   takeovers: number;
   staleAttempts: number;
+  staleAccepted: number;
+  overlaps: number;
   writesAccepted: number;
   exclusiveStarts: number;
   trace: readonly string[];
@@ -58,7 +60,6 @@ export async function runSeed(seed: number, settings: { keepTrace?: boolean } = 
   } catch (error) {
     failure = error instanceof Error ? (error.stack ?? error.message) : String(error);
   }
-  const { takeovers, staleAttempts, writesAccepted, exclusiveStarts } = judge.counts;
   for (const node of cluster.nodes) node.life?.kill();
   return {
     seed,
@@ -67,10 +68,8 @@ export async function runSeed(seed: number, settings: { keepTrace?: boolean } = 
     steps: timeline.steps,
     simulatedMs: timeline.nowMs,
     hash: timeline.digest(),
-    takeovers,
-    staleAttempts,
-    writesAccepted,
-    exclusiveStarts,
+    ...judge.counts,
+    staleAccepted: judge.staleAccepted(),
     trace: timeline.told(),
   };
 }

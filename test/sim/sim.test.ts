@@ -38,6 +38,10 @@ test.serial('the attacks were attacks: subjects were taken over, and stale write
   t.true(sum(one => one.takeovers) > SEEDS);
   t.true(sum(one => one.exclusiveStarts) > SEEDS);
   t.true(sum(one => one.staleAttempts) > SEEDS);
+  t.is(
+    sum(one => one.staleAccepted),
+    0,
+  );
 });
 
 for (const seed of [5, 8, 9]) {
