@@ -1,6 +1,7 @@
 /**
  * `npm run bench`: prints a table and writes JSON lines. Times of different machines don't compare: read the ratios
- * to the floor, which is measured in the same run. Nothing here passes or fails.
+ * to the floor, which is measured in the same run. Nothing here passes or fails. `--quick` takes fewer samples,
+ * `--only takeover` just the takeover times.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -14,10 +15,13 @@ import { startCluster, type TestCluster } from '../support/cluster.ts';
 import { FakeLog } from '../support/fake-log.ts';
 import { freePort } from '../support/free-port.ts';
 import { until } from '../support/until.ts';
+import { takeovers, takeoverTable } from './takeover.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const APP = join(ROOT, 'test/fixtures/app');
 const quick = process.argv.includes('--quick');
+/** `--only takeover` */
+const onlyTakeover = process.argv.includes('takeover');
 const times = (count: number): number[] =>
   Array.from({ length: quick ? Math.ceil(count / 5) : count }, (_, n) => n);
 
@@ -52,6 +56,10 @@ async function row(
 }
 
 const oneSpawn = await row('floor: spawn to first answer', 'ms', await series(15, () => spawnMs(1)));
+if (onlyTakeover) {
+  process.stdout.write(`${await takeover()}\nJSON lines: ${file}\n`);
+  process.exit();
+}
 const tenSpawns = await row('floor: ten spawns at once', 'ms', await series(5, () => spawnMs(10)));
 const fiftySpawns = await row('floor: fifty spawns at once', 'ms', await series(2, () => spawnMs(50)));
 
@@ -144,7 +152,15 @@ for (const ttl of [3, 10]) {
   });
 }
 
-process.stdout.write(`${table()}\nJSON lines: ${file}\n`);
+const takeoverTimes = await takeover();
+process.stdout.write(`${table()}\n\n${takeoverTimes}\n\nJSON lines: ${file}\n`);
+
+async function takeover(): Promise<string> {
+  const startMs = summary(oneSpawn.samples).median;
+  const found = await takeovers(times(10).length, startMs, line => process.stderr.write(`bench: ${line}\n`));
+  for (const each of found) await appendFile(file, `${JSON.stringify(each)}\n`);
+  return takeoverTable(found);
+}
 
 async function withCluster(
   options: Parameters<typeof startCluster>[0],

@@ -22,7 +22,7 @@ export class Watcher {
   readonly store: Store;
   readonly owners: OwnerChange[] = [];
   readonly ends: SessionEnd[] = [];
-  readonly #mirrors: Mirror[] = [];
+  readonly #mirrors: { close(): void }[] = [];
   readonly #taken = new Set<(change: OwnerChange) => void>();
 
   constructor(store: Store) {
@@ -31,12 +31,11 @@ export class Watcher {
 
   async start(): Promise<void> {
     const owners = this.#mirror('owners', ({ name, after }) => {
-      const value = after?.value;
       const change = {
         atMs: monotonicMs(),
         subject: name,
-        token: value && after ? BigInt(value.token ?? after.revision) : null,
-        node: value && value.released === null ? value.node : null,
+        token: after ? BigInt(after.value.token ?? after.revision) : null,
+        node: after?.value.released === null ? after.value.node : null,
         revision: after?.revision ?? 0n,
       };
       this.owners.push(change);
@@ -83,7 +82,7 @@ export class Watcher {
   #mirror<K extends Kind>(kind: K, see: (change: Change<K>) => void): Mirror<K> {
     const mirror = this.store.mirror(kind);
     mirror.onChange(changes => changes.forEach(see));
-    this.#mirrors.push(mirror as unknown as Mirror);
+    this.#mirrors.push(mirror);
     return mirror;
   }
 }

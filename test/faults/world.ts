@@ -157,8 +157,9 @@ export class World {
   async guardPid(instance: string): Promise<number> {
     const owner = await this.ownerOf(instance);
     const view = (await this.instances('single', owner)).find(each => each.instance === instance);
-    if (view?.pid == null) throw new Error(`${instance} does not run`);
-    return view.pid;
+    const pid = view?.pid ?? null;
+    if (pid === null) throw new Error(`${instance} does not run`);
+    return pid;
   }
 
   async supervisor(): Promise<TestNode> {
@@ -304,7 +305,7 @@ export class World {
   async #ailment(): Promise<string | null> {
     for (const node of this.nodes) {
       const { ready, reason } = await node.api.ready(AbortSignal.timeout(2000));
-      if (!ready) return `${node.name} is not ready: ${reason ?? ''}`;
+      if (!ready) return `${node.name} is not ready: ${reason}`;
       const { items } = await node.api.nodes(AbortSignal.timeout(2000));
       if (items.length !== this.nodes.length) return `${node.name} sees ${items.length} nodes`;
     }

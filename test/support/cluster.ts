@@ -110,8 +110,8 @@ export class TestNode {
     const inspect = inspectPort === undefined ? [] : [`--inspect-port=${inspectPort}`];
     const nodeArgs = [...inspect, ...(this.command.nodeArgs ?? [])];
     const config = join(this.stateDir, 'agent.yaml');
-    const [file, ...args] = [...before, process.execPath, ...nodeArgs, MAIN, 'run', '--config', config];
-    this.child = spawn(file!, args, {
+    const command = [...before, process.execPath, ...nodeArgs, MAIN, 'run', '--config', config];
+    this.child = spawn(command[0]!, command.slice(1), {
       stdio: ['ignore', output, output],
       env: { ...process.env, ...env },
     });
