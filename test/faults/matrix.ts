@@ -200,7 +200,7 @@ function members(who: string, find: (world: World) => Promise<EtcdMember>): Comb
       {
         pausesEtcd: true,
         quick: leads && ttls === 1.1,
-        ...(leads && ttls > 1 ? { mustShow: 'healthy sessions revoked' as const } : {}),
+        ...(leads && ttls === 1.1 ? { mustShow: 'healthy sessions revoked' as const } : {}),
       },
     ]),
     ['cut from etcd', memberFaults.cutFromClients],
