@@ -117,18 +117,28 @@ export async function etcdUsers(
     });
   }
   const { endpoints, tls } = etcd;
-  return setUpEtcdUsers({
-    endpoints,
-    tls,
-    cluster,
-    node,
-    userOf: each => commonName({ node: each, cluster }),
-    holdsAuthority,
-    mayEnable,
-    rootPassword: etcdRootPassword,
-    clock: systemClock(),
-    log: winstonLog({ level: 'error', format: 'text', fields: {} }),
-  });
+  try {
+    return await setUpEtcdUsers({
+      endpoints,
+      tls,
+      cluster,
+      node,
+      userOf: each => commonName({ node: each, cluster }),
+      holdsAuthority,
+      mayEnable,
+      rootPassword: etcdRootPassword,
+      clock: systemClock(),
+      log: winstonLog({ level: 'error', format: 'text', fields: {} }),
+    });
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    throw new CliFailure(EXIT.failed, `all is made but the user in etcd: ${message}`, {
+      hint: holdsAuthority
+        ? 'once etcd answers, do the same again: what is there stays'
+        : 'once etcd answers, join again, with another token',
+      cause: error,
+    });
+  }
 }
 
 /** Empty when the text is no HOST:PORT. */

@@ -9,7 +9,7 @@ import { Keyspace, prefixEnd } from './keys.ts';
 import { Member } from './member.ts';
 
 /** Below these, a node writes only what starts with its own name. */
-const OWN_KINDS: Kind[] = ['answers', 'promises', 'sessions'];
+const OWN_KINDS: Kind[] = ['answers', 'promises', 'sessions', 'waiters'];
 /** Below this, only nodes that hold the authority write: whoever can, can let others in. */
 const AUTHORITY_KIND: Kind = 'enrolments';
 const CALL_MS = 5_000;
@@ -81,7 +81,7 @@ export async function setUpEtcdUsers(options: EtcdUsersOptions): Promise<string[
     }
   };
   try {
-    const enabled = await member.authenticationEnabled();
+    const enabled = await call('log in as root', () => member.authenticationEnabled());
     if (!enabled && !options.mayEnable) {
       throw refusal(
         "etcd's authentication is off: turn it on where the authority is, with cluster init --etcd-users",
