@@ -7,7 +7,8 @@ import { tokenOf, versionOf, type AppRecord, type Capacity } from '../model/reco
 import type { InstanceStatus } from '../model/reconciliation.ts';
 import type { AppView, InstanceView, NodeView, PromiseView, SubjectView } from '../model/views.ts';
 import { standing } from '../ownership/standing.ts';
-import { placementInputs, wantedInstances } from './wanted.ts';
+import { leftover } from './evidence.ts';
+import { placementInputs, wantedInstances, wantedOrWhyNot } from './wanted.ts';
 import type { World } from './world.ts';
 
 const NOBODY = { node: '', incarnation: '' };
@@ -141,9 +142,10 @@ function instanceView(world: World, id: string, said: ReadonlyMap<string, Runnin
   const { app, process, index } = parseInstanceId(id);
   const owner = world.owners.get(subjectOfInstance(id));
   const stand = standing(owner, world.liveIncarnations(), NOBODY);
-  const node = stand.state === 'Assigned' ? (owner?.value.node ?? null) : null;
+  const kept = stand.state === 'Assigned' ? undefined : stillAnswers(world, id);
+  const node = stand.state === 'Assigned' || kept ? (owner?.value.node ?? null) : null;
   // Somebody who lost its session may run it still, and say so again: then that is what there is.
-  const body = node !== null ? said.get(`${id}@${node}`) : undefined;
+  const body = kept ?? (node !== null ? said.get(`${id}@${node}`) : undefined);
   return {
     instance: id,
     app,
@@ -160,8 +162,21 @@ function instanceView(world: World, id: string, said: ReadonlyMap<string, Runnin
     exclusive:
       world.apps.get(app)?.value.spec.processes.find(other => other.type === process)?.exclusive ?? false,
     mayStillRun: owner?.value.mayStillRun ?? [],
-    trouble: body?.trouble ?? (node === null ? stand.reason : null),
+    trouble: body?.trouble ?? (node === null || kept ? stand.reason : null),
   };
+}
+
+/** What a node that is cut off from the store last said of an instance, which its observers still find there. */
+function stillAnswers(world: World, id: string): RunningBody | undefined {
+  const owner = world.owners.get(subjectOfInstance(id));
+  const wanted = wantedOrWhyNot(world, id);
+  if (!owner || 'notWanted' in wanted || leftover(world, owner, wanted) !== 'answers') return undefined;
+  return world.assessments
+    .all()
+    .map(({ value }) => value.assessment.answering)
+    .filter(promise => promise?.promiser === owner.value.node)
+    .flatMap(promise => (promise?.body.kind === 'running' ? [promise.body] : []))
+    .find(body => body.instance === id);
 }
 
 /** `Ready` always, and beside it what stands in its way. */

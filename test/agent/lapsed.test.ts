@@ -36,7 +36,15 @@ test('rule 12: a node that is cut off from the store only loses nothing, and tak
     cluster.assessments(`${node.name}/running:${INSTANCE}`)[0]!.evidence,
     /the session of node-\d is gone, and it still answers: HTTP 200/,
   );
+  t.like(others[0]!.agent.admin.instances({ app: 'blog' }).items[0], { node: node.name, ready: true, pid });
+  const { lines } = others[0]!.agent.admin.explain(INSTANCE);
+  t.true(
+    lines.includes(
+      `${node.name} is cut off from the store, and it still answers: it stays there until ${node.name} is back`,
+    ),
+  );
   node.store.setLink('up');
+  await cluster.until(() => cluster.owner(INSTANCE)?.incarnation !== before.incarnation);
   await cluster.until(() => cluster.settled('blog'));
   t.is(cluster.owner(INSTANCE)?.node, node.name);
   t.deepEqual(
