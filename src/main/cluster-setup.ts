@@ -11,7 +11,6 @@ import { readNodeConfig } from '../manifest/node-config.ts';
 import type { NodeConfig, TlsFiles } from '../model/node-config.ts';
 import { systemClock } from '../platform/clock.ts';
 import { winstonLog } from '../platform/log.ts';
-import { setUpEtcdUsers } from '../store/etcd-users.ts';
 
 /** One node about to become part of a cluster: what its configuration says so far, and where its files go. */
 export interface ClusterSetup {
@@ -117,6 +116,8 @@ export async function etcdUsers(
     });
   }
   const { endpoints, tls } = etcd;
+  // Loaded only here: without this option nobody has to wait for a client of etcd.
+  const { setUpEtcdUsers } = await import('../store/etcd-users.ts');
   try {
     return await setUpEtcdUsers({
       endpoints,
