@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process';
 import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { evidenceMutants } from './mutants/evidence.ts';
 import { exclusiveMutants } from './mutants/exclusive.ts';
 import { mutants, type Mutant } from './mutants/ownership.ts';
 
@@ -22,7 +23,7 @@ interface Verdict {
 const asked = process.argv[2] ?? '';
 const copy = await mkdtemp(join(tmpdir(), 'hop3-mutants-'));
 let failed = 0;
-const chosen = [...mutants, ...exclusiveMutants].filter(mutant => mutant.name.includes(asked));
+const chosen = [...mutants, ...evidenceMutants, ...exclusiveMutants].filter(mutant => mutant.name.includes(asked));
 try {
   for (const part of ['src', 'test', 'package.json', 'tsconfig.json'])
     await cp(join(ROOT, part), join(copy, part), { recursive: true });

@@ -1,0 +1,93 @@
+import type { Mutant } from './ownership.ts';
+
+const lapsed = { test: 'test/agent/lapsed.test.ts' };
+const crowd = { test: 'test/agent/crowd.test.ts' };
+const lastRun = { test: 'test/agent/last-run.test.ts' };
+
+/** Takeover by evidence when the session is gone, the brake, the hold-down of nodes that flap, and the lost store. */
+export const evidenceMutants: Mutant[] = [
+  {
+    ...lapsed,
+    name: 'rule 12: what still answers is taken when its session is gone',
+    file: 'src/agent/wanted.ts',
+    search: "leftover(world, owner, wanted) === 'answers'",
+    replace: "leftover(world, owner, wanted) === 'never'",
+  },
+  {
+    ...lapsed,
+    name: 'rule 12: nobody waits for the verdict',
+    file: 'src/agent/claim-loop.ts',
+    search: 'const VERDICT_MS = 3000;',
+    replace: 'const VERDICT_MS = 0;',
+  },
+  {
+    ...lapsed,
+    name: 'rule 12: what observers say may change in the moment of the claim',
+    file: 'src/agent/holdings.ts',
+    search: '      ...further,\n',
+    replace: '',
+  },
+  {
+    ...lapsed,
+    name: 'rule 12: observers forget what to ask with their agent',
+    file: 'src/agent/lapsed.ts',
+    search: 'this.#promises.get(name) ?? this.#told(name)',
+    replace: 'this.#promises.get(name)',
+  },
+  {
+    name: 'rule 12: one observer without an answer is enough',
+    file: 'src/assess/last-word.ts',
+    search: 'if (without * 2 > observers.length)',
+    replace: 'if (without > 0)',
+    test: 'test/assess/last-word.test.ts',
+  },
+  {
+    name: 'rule 12: an observer that doubts itself says that it is gone',
+    file: 'src/assess/judge.ts',
+    search: "if (!footing.sure && probe?.verdict !== 'good')",
+    replace: "if (!footing.sure && probe?.verdict !== 'good' && input.lapsed !== true)",
+    test: 'test/assess/judge.test.ts',
+  },
+  {
+    ...crowd,
+    name: 'brake: claimants do not keep to it',
+    file: 'src/agent/claim-loop.ts',
+    search: 'if (pace === null) return',
+    replace: 'if (pace === null || crowd) return',
+  },
+  {
+    ...crowd,
+    name: 'brake: it lets go while something waits',
+    file: 'src/agent/crowd.ts',
+    search: ' && !this.#waiting.has(node)',
+    replace: '',
+  },
+  {
+    ...crowd,
+    name: 'flapping: a node that comes and goes gets new work',
+    file: 'src/placement/rank.ts',
+    search: '  setAsideUnsteady(nodes, candidates, excluded);\n',
+    replace: '',
+  },
+  {
+    ...lastRun,
+    name: 'rule 8: an agent without a store brings nothing up',
+    file: 'src/agent/agent.ts',
+    search: 'this.#world.memory.recall(remembered.apps);',
+    replace: 'return;',
+  },
+  {
+    ...lastRun,
+    name: 'rule 8: what is exclusive is remembered, too',
+    file: 'src/agent/last-run.ts',
+    search: ' && !wanted.process.exclusive;',
+    replace: ';',
+  },
+  {
+    ...lastRun,
+    name: 'rule 8: what memory does not know is stopped',
+    file: 'src/agent/instance-loop.ts',
+    search: ' && (heard || known.has(unit.instance))',
+    replace: '',
+  },
+];
