@@ -13,7 +13,7 @@ import { triedLimits } from './systemd-limits.ts';
 import { systemdNames } from './systemd-names.ts';
 import { systemdOutput } from './systemd-output.ts';
 import { limitProperties, sandboxProperties, TOKEN_PLACE } from './systemd-sandbox.ts';
-import type { SystemdRecord } from './systemd-states.ts';
+import { ranAtAll, type SystemdRecord } from './systemd-states.ts';
 import { runUnit, ToolError } from './systemd-tools.ts';
 import { systemdUnits, type SystemdUnit } from './systemd-units.ts';
 import { appUsers, type AppUser } from './systemd-users.ts';
@@ -40,6 +40,8 @@ interface Machine {
 }
 
 const TOKEN_FILE = 'fencing-token';
+/** What systemd says of a start that requires the lease, when that has ended. */
+const NO_LEASE = /dependency|-lease\.service/i;
 
 /**
  * Runs commands as transient units of systemd's, one a copy: each app as a system user of its own, in a sandbox, with limits
@@ -181,7 +183,10 @@ export function systemdDriver(options: SystemdDriverOptions): SystemdDriver {
       const user = await users.ensure(launch.instance);
       await users.give(user, launch.own ?? [], launch.release);
       units.announce(record);
-      await run(launch, user, record.service);
+      await run(launch, user, record.service).catch(async (error: unknown) => {
+        // An exit so soon that systemd saw it before it saw the start.
+        if (!(await ranAtAll(record.service))) throw error;
+      });
       return await units.add(record);
     } catch (error) {
       await units.revoke(record);
@@ -292,7 +297,6 @@ function cannotStart(launch: Launch, service: string, error: Error): DriverError
 
 function reasonIn({ guarded }: Launch, service: string, error: Error): string {
   if (!(error instanceof ToolError)) return error.message;
-  if (guarded === true && /dependency/i.test(error.message))
-    return 'it is exclusive, and its guard is not armed';
+  if (guarded === true && NO_LEASE.test(error.message)) return 'it is exclusive, and its guard is not armed';
   return `${error.message} (journalctl --unit=${service} may tell more)`;
 }

@@ -12,9 +12,13 @@ export interface SystemdGuard extends Guard {
   readonly properties: readonly string[];
 }
 
-/** The kill begins this early: for the steps of the boot clock (10 ms), the timer's (10 ms), and the killing itself. */
-const EARLY_MS = 50;
+/** The kill begins this early: for the steps of the boot clock (10 ms), the timer's (10 ms), and killing on a busy machine. */
+const EARLY_MS = 100;
+/** The next time of a timer that has none. */
+const NEVER = 2n ** 64n - 1n;
 const STEP_MICROSECONDS = 1000n;
+const LEASE_TRIES = 5;
+const LEASE_AGAIN_MS = 20;
 
 /**
  * Everything guarded requires the lease unit, and a timer of systemd's ends the lease at the deadline: process 1 then kills
@@ -52,14 +56,13 @@ export function systemdGuard(options: {
       inTurn("the guard can't be armed", async () => {
         const wantedMs = Math.floor(deadlineMs);
         const left = await leftTimers();
-        if (wantedMs - EARLY_MS <= clock.now()) {
-          await end(left);
-          note(wantedMs);
-          return;
+        const early = wantedMs - EARLY_MS;
+        const timer = early <= clock.now() ? null : await setTimer(left, monotonicOf(early));
+        if (timer === null) await end(left);
+        else {
+          await holdLease();
+          await dropTimers([...left].filter(each => each !== timer));
         }
-        const timer = await setTimer(left, monotonicOf(wantedMs - EARLY_MS));
-        await holdLease();
-        await dropTimers([...left].filter(each => each !== timer));
         note(wantedMs);
       }),
 
@@ -87,13 +90,17 @@ export function systemdGuard(options: {
     return timers;
   }
 
-  /** Returns the one that is known to be in force. */
-  async function setTimer(left: Set<string>, atMicroseconds: bigint): Promise<string> {
+  /** Returns the one that is known to be in force; null when its time was over before that was known. */
+  async function setTimer(left: Set<string>, atMicroseconds: bigint): Promise<string | null> {
     for (let tries = 0; tries < 2; tries++) {
       const timer = names.guardTimer(process.hrtime.bigint().toString(36));
       left.add(timer);
       await startTimer(timer, atMicroseconds - bootMicroseconds);
-      const readBack = await numberOf(timer, 'Timer', 'NextElapseUSecMonotonic');
+      const readBack = await numberOf(timer, 'Timer', 'NextElapseUSecMonotonic').catch((error: unknown) => {
+        if (process.hrtime.bigint() / 1000n < atMicroseconds) throw error;
+        return NEVER;
+      });
+      if (readBack === NEVER) return null;
       if (readBack <= atMicroseconds + STEP_MICROSECONDS) return timer;
       // In a container, where it counts from the start of that: now it is known from when.
       bootMicroseconds += readBack - atMicroseconds;
@@ -113,17 +120,32 @@ export function systemdGuard(options: {
   }
 
   async function holdLease(): Promise<void> {
-    const [lease] = await showUnits([names.lease], ['LoadState', 'ActiveState']);
-    if (lease?.['ActiveState'] === 'active') return;
-    // What has failed may still refer to it, and then it is not unloaded when it ends.
-    if (lease?.['LoadState'] === 'loaded') await runTool('systemctl', ['start', names.lease]);
-    else {
-      await runUnit(names.lease, {
-        flags: ['--collect', `--slice=${names.slice}`],
-        properties: ['Type=oneshot', 'RemainAfterExit=yes'],
-        command: ['/bin/true'],
-      });
+    for (let tries = 1; ; tries++) {
+      const [lease] = await showUnits([names.lease], ['LoadState', 'ActiveState']);
+      if (lease?.['ActiveState'] === 'active') return;
+      try {
+        await startLease(lease?.['LoadState'] === 'loaded');
+        return;
+      } catch (error) {
+        // It may be on its way out still, or have been unloaded since it was looked at.
+        if (tries === LEASE_TRIES) throw error;
+        await clock.sleep(LEASE_AGAIN_MS);
+      }
     }
+  }
+
+  /** What has failed may still refer to one that has ended, and then that stays loaded. */
+  async function startLease(loaded: boolean): Promise<void> {
+    if (loaded) {
+      // Never instead of a stop that is under way.
+      await runTool('systemctl', ['start', '--job-mode=fail', '--', names.lease]);
+      return;
+    }
+    await runUnit(names.lease, {
+      flags: ['--collect', `--slice=${names.slice}`],
+      properties: ['Type=oneshot', 'RemainAfterExit=yes', 'StartLimitIntervalSec=0'],
+      command: ['/bin/true'],
+    });
   }
 
   /** Whatever is guarded dies with the lease. */

@@ -34,12 +34,22 @@ const PROPERTIES = [
   'Result',
   'ControlGroup',
 ];
+/** `EXIT_CHDIR` to the last of its kind. */
+const FIRST_OWN_CODE = 200;
+const LAST_OWN_CODE = 245;
 /** `CLD_EXITED`. */
 const EXITED = '1';
 
 /** What systemd says of each service. @throws ToolError */
 export function statesOf(services: readonly string[]): Promise<UnitProperties[]> {
   return showUnits(services, PROPERTIES);
+}
+
+/** Whether the command of a start that failed had begun: else systemd says what it could not do by one of its own codes. */
+export async function ranAtAll(service: string): Promise<boolean> {
+  const [state = {}] = await statesOf([service]);
+  const { code, signal } = endIn(state);
+  return signal !== null || (code !== null && (code < FIRST_OWN_CODE || code > LAST_OWN_CODE));
 }
 
 /** When systemd too has seen its main process end; null when the signal aborted before. @throws ToolError */

@@ -1,5 +1,3 @@
-import { lstatSync } from 'node:fs';
-
 import type { InstanceId } from '../model/ids.ts';
 import type { SystemdNames } from './systemd-names.ts';
 import { runOutside, runTool, ToolError } from './systemd-tools.ts';
@@ -30,7 +28,7 @@ export interface AppUsers {
 
 export function appUsers(names: SystemdNames): AppUsers {
   const known = new Map<string, Promise<AppUser>>();
-  const given = new Map<string, number>();
+  const given = new Map<string, { uid: number; release: number; done: Promise<unknown> }>();
   return {
     async ensure(instance) {
       const name = names.user(instance);
@@ -44,15 +42,25 @@ export function appUsers(names: SystemdNames): AppUsers {
 
     find: async instance => (await known.get(names.user(instance))) ?? existing(names.user(instance)),
 
-    async give({ name, uid }, directories, release) {
-      const due = directories.filter(
-        directory => lstatSync(directory).uid !== uid || given.get(directory) !== release,
-      );
-      if (due.length === 0) return;
-      await runOutside(['/usr/bin/chown', '-Rh', '--from=root', `${name}:${name}`, '--', ...due]);
-      for (const directory of due) given.set(directory, release);
+    async give(user, directories, release) {
+      await Promise.all(directories.map(directory => giveOne(user, directory, release)));
     },
   };
+
+  /** Copies that start at the same time wait for one walk. */
+  async function giveOne({ name, uid }: AppUser, directory: string, release: number): Promise<void> {
+    const before = given.get(directory);
+    if (before?.uid === uid && before.release === release) {
+      await before.done;
+      return;
+    }
+    const done = runOutside(['/usr/bin/chown', '-Rh', '--from=root', `${name}:${name}`, '--', directory]);
+    given.set(directory, { uid, release, done });
+    await done.catch((error: unknown) => {
+      given.delete(directory);
+      throw error;
+    });
+  }
 
   async function made(name: string, instance: InstanceId): Promise<AppUser> {
     const app = instance.split('/')[0] ?? instance;

@@ -275,7 +275,7 @@ real('one who follows sees the copies that are started meanwhile, each line once
 
 real('agents with other state directories neither see nor end what the other runs', async t => {
   const [one, other] = [temporaryDirectory(t), temporaryDirectory(t)].map(dir => systemdDriverIn(t, dir));
-  await one!.guard.arm(clock.now() + 700);
+  await one!.guard.arm(clock.now() + 2000);
   await other!.guard.arm(clock.now() + 600_000);
   const guarded = launch({ guarded: true, token: '1' });
   await one!.start(guarded);
@@ -289,7 +289,7 @@ real('agents with other state directories neither see nor end what the other run
 
 real('at the deadline everything exclusive is dead, whatever it forked and whatever it ignores', async t => {
   const driver = systemdDriverIn(t, temporaryDirectory(t));
-  const deadlineMs = clock.now() + 1500;
+  const deadlineMs = clock.now() + 3000;
   await driver.guard.arm(deadlineMs);
   const mark = `exclusive-${process.pid}`;
   const stubborn = `trap "" TERM HUP INT; while :; do sleep 0.02; done`;
@@ -336,6 +336,19 @@ real('one timer is in force after any number of armings, and none after the last
   t.is(timers().length, 1);
   await next.guard.disarm();
   t.deepEqual(timers(), []);
+});
+
+real('a guard can be armed again in the very moment in which it has killed', async t => {
+  const driver = systemdDriverIn(t, temporaryDirectory(t));
+  for (const unit of ['a', 'b', 'c', 'd', 'e']) {
+    await driver.guard.arm(clock.now() + 600_000);
+    const { pid } = await driver.start(launch({ unit, command: 'exec sleep 300', guarded: true }));
+    await driver.guard.arm(clock.now() + 250);
+    await until('it is dead', () => !existsSync(`/proc/${pid!}`));
+  }
+  await driver.guard.arm(clock.now() + 600_000);
+  await driver.start(launch({ unit: 'last', guarded: true }));
+  t.is((await unitOf(driver, 'last'))?.exit, null);
 });
 
 real('arming for a moment that has passed kills at once', async t => {
