@@ -1,10 +1,12 @@
 /**
  * Attacks the agents in a simulated world, one seed after the other: `npm run test:sim -- [--seeds N] [--seed S] [--from S]
- * [--minutes M] [--trace]`. The seeds in known-seeds.json come first. Ends with a line of totals.
+ * [--minutes M] [--processes P] [--trace]`. The seeds in known-seeds.json come first. Ends with a line of totals.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
+import { runSeeds } from './pool.ts';
 import { runSeed, type SeedResult } from './run-seed.ts';
 
 const { values } = parseArgs({
@@ -17,6 +19,7 @@ const { values } = parseArgs({
     /** As many as fit into so long. */
     minutes: { type: 'string' },
     trace: { type: 'boolean', default: false },
+    processes: { type: 'string', default: String(availableParallelism()) },
     /** Ends at the first that fails. */
     bail: { type: 'boolean', default: false },
   },
@@ -46,11 +49,13 @@ async function attack(): Promise<void> {
   const untilMs = values.minutes === undefined ? Infinity : beganMs + Number(values.minutes) * 60_000;
   const most = values.minutes === undefined ? Number(values.seeds) : Infinity;
   const first = Number(values.from);
-  for (const { seed } of known) await judge(seed);
-  for (let seed = first; seed < first + most && performance.now() < untilMs; seed++) {
-    await judge(seed);
-    if (values.bail && failed.length > 0) break;
-  }
+  const queue = known.map(({ seed }) => seed);
+  let seed = first;
+  const next = (): number | null => {
+    if (values.bail && failed.length > 0) return null;
+    return queue.shift() ?? (seed < first + most && performance.now() < untilMs ? seed++ : null);
+  };
+  await runSeeds(next, Number(values.processes), count);
   if (sums.staleAttempts === 0) process.stdout.write('no stale write was ever tried: nothing was proved\n');
   for (const { seed } of failed) process.stdout.write(`replay: npm run test:sim -- --seed ${seed} --trace\n`);
   const seconds = (performance.now() - beganMs) / 1000;
@@ -64,15 +69,14 @@ async function attack(): Promise<void> {
   process.exitCode = failed.length === 0 && sums.staleAttempts > 0 && sums.staleAccepted === 0 ? 0 : 1;
 }
 
-async function judge(seed: number): Promise<void> {
-  const result = await runSeed(seed);
+function count(result: SeedResult): void {
   sums.seeds++;
   for (const what of Object.keys(sums) as (keyof typeof sums)[]) {
     if (what !== 'seeds') sums[what] += result[what];
   }
   if (result.failure === null) return;
   failed.push(result);
-  process.stdout.write(`not ok - seed ${seed} (${result.mode}): ${result.failure}\n`);
+  process.stdout.write(`not ok - seed ${result.seed} (${result.mode}): ${result.failure}\n`);
 }
 
 async function replay(seed: number): Promise<void> {

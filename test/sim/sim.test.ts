@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { runSeed, type SeedResult } from './run-seed.ts';
 
 /** The short form of `npm run test:sim`, which goes on for as long as one likes. */
-const SEEDS = 120;
-const AT_ONCE = 20;
+const SEEDS = 60;
+const AT_ONCE = 5;
 
 const known = JSON.parse(readFileSync(join(import.meta.dirname, 'known-seeds.json'), 'utf8')) as {
   seed: number;
