@@ -57,7 +57,8 @@ export function spawnGated(
     return {
       pid: child.pid,
       onExit: listener => child.once('exit', listener),
-      open: () => gate.end('go\n'),
+      // What holds the other end may live as long as the unit, and would keep this process from ending.
+      open: () => void gate.end('go\n', () => gate.destroy()),
     };
   } catch (error) {
     throw cannotStart(launch, error as NodeJS.ErrnoException);

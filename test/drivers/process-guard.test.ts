@@ -16,6 +16,17 @@ import {
   unitOf,
 } from './helpers.ts';
 
+test.serial('what is guarded keeps nothing open in the agent that started it', async t => {
+  const driver = processDriverIn(t, temporaryDirectory(t));
+  const pipes = (): number => process.getActiveResourcesInfo().filter(name => name === 'PipeWrap').length;
+  const before = pipes();
+  await driver.guard.arm(clock.now() + 60_000);
+  const { unit, instance } = await driver.start(launch({ command: 'echo up; sleep 300', guarded: true }));
+  await until('it runs', async () => textsOf(await linesOf(driver, instance)).includes('up'));
+  await until('its gate is closed', () => pipes() === before);
+  t.is((await unitOf(driver, unit))?.exit, null);
+});
+
 test('what a guarded command leaves behind dies with it, whatever session it fled to', async t => {
   const driver = processDriverIn(t, temporaryDirectory(t));
   await driver.guard.arm(clock.now() + 60_000);
