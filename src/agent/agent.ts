@@ -35,6 +35,8 @@ import { recordExpiries } from './expiries.ts';
 import { Holdings } from './holdings.ts';
 import { InstanceLoop } from './instance-loop.ts';
 import { Ledger } from './ledger.ts';
+import { NamedAgents } from './named-agents.ts';
+import type { CommandParts } from './named-commands.ts';
 import { Lapsed } from './lapsed.ts';
 import { lapsedLoop } from './lapsed-loop.ts';
 import { LastRun } from './last-run.ts';
@@ -75,6 +77,8 @@ export interface AgentParts {
   guard: Guard;
   /** Why this machine can't guard anything exclusive; null = it can. */
   guardMissing: string | null;
+  /** What runs commands for named agents; absent = this node runs none. */
+  commands?: CommandParts;
   prober: Prober;
   artifacts: AdminServiceOptions['artifacts'];
   peers: Peers;
@@ -94,6 +98,7 @@ const STUCK_AFTER_MS = 120_000;
 /** One node's agent: the loops, wired to each other by wakes alone, started in order and stopped in reverse. */
 export class Agent {
   readonly admin: Admin;
+  readonly names: NamedAgents;
   readonly #parts: AgentParts;
   readonly #world: World;
   readonly #absences: Absences;
@@ -146,6 +151,21 @@ export class Agent {
       random,
       ledger,
       epoch: () => world.cluster.get(EPOCH),
+    }));
+    const names = (this.names = new NamedAgents({
+      node,
+      ttlSeconds: config.leaseTtlSeconds,
+      world,
+      store,
+      state,
+      keeper,
+      ledger,
+      clock,
+      random,
+      log,
+      epoch: () => world.cluster.get(EPOCH),
+      untilFreeMs: (owner, ownDead) => this.#untilFreeMs(owner, ownDead),
+      commands: parts.commands ?? null,
     }));
     const supplies = new Supplies({ node, world, artifacts, clock });
     const starter = new Starter({
@@ -278,7 +298,17 @@ export class Agent {
       log,
       onFetched: () => this.#undertakingsChanged(),
     });
-    const requests = requestLoop({ node, world, store, holdings, instances, ledger, clock, log });
+    const requests = requestLoop({
+      node,
+      world,
+      store,
+      holdings,
+      instances,
+      names,
+      ledger,
+      clock,
+      log,
+    });
     this.#supervisor = new Supervisor({
       node,
       world,
@@ -301,10 +331,19 @@ export class Agent {
       this.#supervisor,
       collect,
       copies,
+      names,
       ...proxyLoop,
     ];
     // Not those that carry artifacts: that takes as long as it takes.
-    this.#deciding = { instances, claims, promises, assessments, requests, supervision: this.#supervisor };
+    this.#deciding = {
+      instances,
+      claims,
+      promises,
+      assessments,
+      requests,
+      supervision: this.#supervisor,
+      ...names.loops(),
+    };
     this.#unlisten = [
       world.onChange(['apps', 'sessions', 'owners', 'refusals', 'assessments'], () => claims.wake()),
       world.onChange(['owners'], () => holdings.noticeTaken(subject => world.owners.get(subject))),
@@ -323,6 +362,7 @@ export class Agent {
       holdings.onChange(() => void instances.exclusive.renew()),
       keeper.onRenewed(() => void instances.exclusive.renew()),
       holdings.onChange(() => claims.wake()),
+      keeper.onChange(() => void names.sessionChanged(this.#stop.signal)),
       keeper.onChange(() => {
         void this.#sessionChanged().finally(() => {
           claims.wake();
@@ -362,6 +402,7 @@ export class Agent {
   async start(): Promise<void> {
     const { driver, log, clock } = this.#parts;
     await this.#refreshArtifacts();
+    await this.names.restore();
     for (const unit of await driver.observe()) {
       if (unit.exit === null && unit.guarded !== true)
         this.#holdings.remember(unit.instance, subjectOfInstance(unit.instance));
@@ -423,6 +464,7 @@ export class Agent {
     const incarnation = this.#keeper.current()?.incarnation ?? null;
     // First of all nothing new is taken: other nodes may be leaving at the same time.
     await this.#claims.stop();
+    await this.names.leave(this.#stop.signal);
     await this.#instances.stopEverything(this.#stop.signal);
     await this.#stopLoops();
     await this.#promises.withdrawAll(`${config.name} left the cluster`).catch((error: unknown) => {
@@ -510,6 +552,17 @@ export class Agent {
     const ownDead = value.node === config.name && this.#keeper.wasOwn(value.incarnation);
     this.#absences.look();
     return heldDownMs(value, this.#absences.sinceMs(value.node, value.incarnation), clock.now(), ownDead);
+  }
+
+  /** Of a name: like an instance, except that whether its owner's work is dead is for who asks to know. */
+  #untilFreeMs(owner: Entry<'owners'> | undefined, ownDead: boolean): number {
+    const recoveringMs = this.#longestTtlMs() - this.#keeper.sinceEpochMs();
+    if (recoveringMs > 0) return recoveringMs;
+    if (!owner) return 0;
+    const { node, incarnation } = owner.value;
+    this.#absences.look();
+    const absentSinceMs = this.#absences.sinceMs(node, incarnation);
+    return heldDownMs(owner.value, absentSinceMs, this.#parts.clock.now(), ownDead);
   }
 
   /** After etcd was restored nobody knows who owned what last: all of them have stopped when the longest lease has ended. */

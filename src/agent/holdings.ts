@@ -5,6 +5,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Random } from '../ports/random.ts';
 import { StoreError, type Compare, type Entry, type Session, type Store } from '../ports/store.ts';
 import type { Ledger } from './ledger.ts';
+import { commitOwner, type Owner } from './owner-key.ts';
 
 export interface Holding {
   subject: Subject;
@@ -18,7 +19,6 @@ export interface Holding {
   takenAt: bigint;
 }
 
-type Owner = Pick<Entry<'owners'>, 'name' | 'value' | 'revision'>;
 
 /** How a subject is taken, besides the plain case. */
 export interface Taking {
@@ -116,6 +116,8 @@ export class Holdings {
   async discover(session: Session, seen: readonly Entry<'owners'>[]): Promise<void> {
     for (const { name, value } of seen) {
       if (!isOf(value, this.#node, session.incarnation) || this.#held.has(name)) continue;
+      // Names are looked for by who hands them out.
+      if (instanceOfSubject(name) === null) continue;
       const entry = await this.#store.get('owners', name);
       if (!entry || !isOf(entry.value, this.#node, session.incarnation) || !session.valid()) continue;
       this.#hold(entry, session.incarnation);
@@ -193,7 +195,7 @@ export class Holdings {
       compares.push({ kind: 'sessions', name: `${previous.node}/${previous.incarnation}`, is: 'absent' });
     }
     if (!session.valid()) return false;
-    const taken = await this.#commitOwner(subject, record, compares);
+    const taken = await commitOwner(this.#store, subject, record, compares);
     // The wait may have outlived the session; what was written then is taken over by whoever comes next.
     if (taken === null || !session.valid()) return false;
     this.#hold(taken, session.incarnation);
@@ -245,18 +247,6 @@ export class Holdings {
       [{ kind: 'owners', name: entry.name, revision: entry.revision }],
       [{ put: 'owners', name: entry.name, value: record }],
     );
-  }
-
-  async #commitOwner(subject: Subject, record: OwnerRecord, compares: Compare[]): Promise<Owner | null> {
-    try {
-      const result = await this.#store.commit(compares, [{ put: 'owners', name: subject, value: record }]);
-      return result.kind === 'committed' ? { name: subject, value: record, revision: result.revision } : null;
-    } catch (error) {
-      if (!(error instanceof StoreError) || error.outcome !== 'unknown') throw error;
-      const entry = await this.#store.get('owners', subject);
-      // As it is now: somebody may have written it again, confirming a stop, and it keeps the token it was taken with.
-      return entry?.value.operation === record.operation ? entry : null;
-    }
   }
 
   /** What is held is not former any more: nothing is looked after twice. */

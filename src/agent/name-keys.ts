@@ -105,13 +105,13 @@ export class NameKeys {
       },
     });
     if (!session.valid()) return null;
-    const revision = await commitOwner(store, subject, record, compares, [
+    const owner = await commitOwner(store, subject, record, compares, [
       event,
       ...(waiter === null ? [] : [{ delete: 'waiters' as const, name: waiter }]),
     ]);
     // The wait may have outlived the session; what was written then is taken over by whoever comes next.
-    if (revision === null || !session.valid()) return null;
-    return { token: tokenOf({ value: record, revision }), revision, incarnation: session.incarnation, since };
+    if (owner === null || !session.valid()) return null;
+    return { token: tokenOf(owner), revision: owner.revision, incarnation: session.incarnation, since };
   }
 
   /** Ownership rule 10. Of what is not owned under that token any more, it is no error. @throws StoreError */

@@ -157,7 +157,11 @@ export class NamedAgents implements NamedAgentsPort {
   async leave(signal: AbortSignal): Promise<void> {
     this.#leaving = true;
     const unfinished = (): boolean =>
-      [...this.#claims.values()].some(({ holder, state }) => isCommand(holder) && state === 'Assigned');
+      (this.#commands?.all() ?? []).some(({ phase, claim }) => {
+        const lives = phase === 'starting' || phase === 'running' || phase === 'stopping';
+        // What the store can't be told any more ends with the session.
+        return lives || (claim.state === 'Assigned' && this.#options.keeper.current() !== null);
+      });
     for (const command of this.#commands?.all() ?? [])
       this.#commands?.end(command, 'this node is leaving', false);
     while (!signal.aborted && unfinished()) {
@@ -263,6 +267,11 @@ export class NamedAgents implements NamedAgentsPort {
         throw this.#taken(claim);
       }
       await this.#waited(claim, request.waitSeconds, signal);
+    } catch (error) {
+      // It may have been taken all the same: then nobody waits for it, and it goes back.
+      if (stateOf(claim) === 'Pending' && !claim.waits)
+        this.#giveUp(claim, 'the store did not answer in time');
+      throw error;
     } finally {
       claim.listening--;
       claim.heardMs = clock.now();
@@ -334,6 +343,9 @@ export class NamedAgents implements NamedAgentsPort {
           this.#giveUp(claim, this.#whyNot(claim)?.reason ?? `somebody was faster to take ${name}`);
           throw this.#taken(claim);
         }
+      } catch (error) {
+        if (stateOf(claim) === 'Pending') this.#giveUp(claim, 'the store did not answer in time');
+        throw error;
       } finally {
         this.#heardLess(claim);
       }

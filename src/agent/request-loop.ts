@@ -1,4 +1,5 @@
 import { instanceOfSubject, type NodeName } from '../model/ids.ts';
+import { agentOfSubject } from '../model/named-agents.ts';
 import type { AnswerRecord, SupervisorRequest } from '../model/records.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
@@ -7,6 +8,7 @@ import type { Holdings } from './holdings.ts';
 import type { InstanceLoop } from './instance-loop.ts';
 import type { Ledger } from './ledger.ts';
 import { Loop } from './loop.ts';
+import type { NamedAgents } from './named-agents.ts';
 import type { World } from './world.ts';
 
 export interface RequestLoopOptions {
@@ -15,12 +17,13 @@ export interface RequestLoopOptions {
   store: Store;
   holdings: Holdings;
   instances: InstanceLoop;
+  names: NamedAgents;
   ledger: Ledger;
   clock: Clock;
   log: Log;
 }
 
-/** Hears what the supervisor asks of this node, and accepts it or says why not. */
+/** Hears what the supervisor, or an operator, asks of this node, and accepts it or says why not. */
 export function requestLoop(options: RequestLoopOptions): Loop {
   const { world, node } = options;
   /** By request: what was done is not done again because its answer is not there yet. */
@@ -60,8 +63,7 @@ async function clearAnswers({ world, store, node }: RequestLoopOptions): Promise
 
 async function answerTo(options: RequestLoopOptions, request: SupervisorRequest): Promise<AnswerRecord> {
   const { ledger, clock, node } = options;
-  const refusal = reasonToRefuse(options, request);
-  if (refusal === null) await perform(options, request);
+  const refusal = await performOrWhyNot(options, request);
   ledger.note({
     kind: refusal === null ? 'request-accepted' : 'request-refused',
     subject: request.subject,
@@ -81,13 +83,15 @@ async function answerTo(options: RequestLoopOptions, request: SupervisorRequest)
   };
 }
 
-function reasonToRefuse({ holdings, node }: RequestLoopOptions, request: SupervisorRequest): string | null {
+async function performOrWhyNot(
+  { holdings, instances, names, node }: RequestLoopOptions,
+  request: SupervisorRequest,
+): Promise<string | null> {
+  const agent = agentOfSubject(request.subject);
+  if (request.action === 'release' && agent !== null) return names.recallHere(agent, request.reason);
   if (request.action !== 'restart') return `${node} does not know how to ${request.action}`;
   if (!holdings.held().has(request.subject)) return `${node} does not own ${request.subject}`;
-  return null;
-}
-
-async function perform({ instances }: RequestLoopOptions, request: SupervisorRequest): Promise<void> {
   const instance = instanceOfSubject(request.subject);
   if (instance !== null) await instances.restart(instance, `the supervisor asked: ${request.reason}`);
+  return null;
 }

@@ -17,6 +17,7 @@ import type {
 } from '../model/views.ts';
 import type { EventFilter, Listing } from '../ports/admin.ts';
 import type { EnrolledNode, EnrolmentRequest, IssuedToken } from '../ports/enrolment.ts';
+import { type AgentCalls, agentCalls } from './client-agents.ts';
 import { ApiError, type Ask, type ClientOptions, readAll, sender, textOf } from './client-http.ts';
 import { eventsIn, linesIn, type Placed } from './client-stream.ts';
 import type {
@@ -39,7 +40,7 @@ export type { Placed } from './client-stream.ts';
  * it does not answer or the answer breaks off, and with the signal's reason when that aborts; so do the streams,
  * which start when they are first read and end when the agent ends them.
  */
-export interface ApiClient {
+export interface ApiClient extends AgentCalls {
   /** Where it asks: a URL, or the path of a socket. */
   readonly where: string;
   ready(signal?: AbortSignal): Promise<Readiness>;
@@ -155,6 +156,7 @@ export function apiClient(options: ClientOptions): ApiClient {
   }
 
   return {
+    ...agentCalls({ get, post, text, lines, events }),
     where,
     ready: signal =>
       get<Readiness>('/readyz', {}, signal).catch((error: unknown) => {

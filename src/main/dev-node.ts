@@ -8,6 +8,7 @@ import { processDriver } from '../drivers/process-driver.ts';
 import { lastLines } from '../platform/output-file.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
+import { commandsDirectory } from './commands-directory.ts';
 
 const READY_WITHIN_MS = 30_000;
 const LEAVE_WITHIN_MS = 30_000;
@@ -135,10 +136,12 @@ export class DevNode {
   /** What the agent, had it been there, would have stopped. */
   async #stopApps(graceSeconds: number): Promise<void> {
     const { stateDir, clock, log } = this.#options;
-    const driver = processDriver({ stateDir, clock, log });
-    for (const unit of await driver.observe())
-      if (unit.exit === null) await driver.stop(unit.unit, graceSeconds);
-    await driver.close();
+    for (const directory of [stateDir, commandsDirectory(stateDir)]) {
+      const driver = processDriver({ stateDir: directory, clock, log });
+      for (const unit of await driver.observe())
+        if (unit.exit === null) await driver.stop(unit.unit, graceSeconds);
+      await driver.close();
+    }
   }
 
   #logFile(): string {

@@ -1,6 +1,8 @@
 import { mkdir } from 'node:fs/promises';
 import { userInfo } from 'node:os';
+import { join } from 'node:path';
 import { Agent } from '../agent/agent.ts';
+import { agentRoutes } from '../api/routes/agents.ts';
 import { enrolmentRoutes } from '../api/routes/enrolment.ts';
 import { startAdminApi } from '../api/server.ts';
 import { localArtifacts } from '../artifacts/local-artifacts.ts';
@@ -11,6 +13,7 @@ import { CliFailure, EXIT } from '../cli/failure.ts';
 import { drivers } from '../drivers/combined-driver.ts';
 import { networkProber } from '../drivers/network-prober.ts';
 import { processDriver, type ProcessDriver } from '../drivers/process-driver.ts';
+import { rememberingExits } from '../drivers/remembered-exits.ts';
 import { staticDriver } from '../drivers/static-driver.ts';
 import { systemdDriver, type SystemdDriver } from '../drivers/systemd-driver.ts';
 import type { AppSpec } from '../model/app-spec.ts';
@@ -32,6 +35,7 @@ import type { Log } from '../ports/log.ts';
 import type { Store } from '../ports/store.ts';
 import { haproxy } from '../proxy/haproxy.ts';
 import { openStore } from '../store/open-store.ts';
+import { commandsDirectory } from './commands-directory.ts';
 import { clusterMembers } from './members.ts';
 import { meteredDriver, meteredProber, meteredStore, requestMeter } from './metered.ts';
 import { nodeConfiguration } from './node-configuration.ts';
@@ -169,17 +173,20 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
         tokens: config.admin.tokens,
         log,
         clock,
-        extraRoutes: enrolmentRoutes(
-          enrolment({
-            node: config.name,
-            cluster: config.cluster,
-            authorityDirectory: config.authority ?? null,
-            etcd: etcdForOthers(config),
-            store,
-            clock,
-            log,
-          }),
-        ),
+        extraRoutes: [
+          ...agentRoutes(agent.names, agent.admin),
+          ...enrolmentRoutes(
+            enrolment({
+              node: config.name,
+              cluster: config.cluster,
+              authorityDirectory: config.authority ?? null,
+              etcd: etcdForOthers(config),
+              store,
+              clock,
+              log,
+            }),
+          ),
+        ],
         onRequest: requestMeter(metrics),
       }),
     );

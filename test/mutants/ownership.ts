@@ -43,12 +43,14 @@ export const mutants: Mutant[] = [
   {
     ...holdings,
     name: 'rule 1: a lost reply counts as success, whoever won',
+    file: 'src/agent/owner-key.ts',
     search: 'return entry?.value.operation === record.operation ? entry : null;',
     replace: 'return entry;',
   },
   {
     ...holdings,
     name: 'rule 1: a lost reply counts as failure',
+    file: 'src/agent/owner-key.ts',
     search: 'return entry?.value.operation === record.operation ? entry : null;',
     replace: 'return null;',
   },

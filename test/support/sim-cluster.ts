@@ -183,6 +183,8 @@ export class SimNode {
   agent!: Agent;
   store!: FakeStore;
   driver: FakeDriver;
+  /** Runs what runs under names. */
+  commands: FakeDriver;
   running = false;
   /** Why its machine can run nothing. */
   unable: string | null = null;
@@ -196,6 +198,8 @@ export class SimNode {
   private readonly cluster: SimCluster;
   private readonly units: FakeWorld = fakeWorld();
   readonly guard: FakeGuard;
+  private readonly commandUnits: FakeWorld = fakeWorld();
+  readonly commandGuard: FakeGuard;
   private readonly startedMs = new Map<string, { atMs: number; readyAfterMs: number }>();
   private starts = 0;
 
@@ -207,7 +211,9 @@ export class SimNode {
     this.artifacts = new FakeArtifacts(cluster.network);
     this.proxy = new FakeProxy();
     this.driver = this.newDriver();
+    this.commands = this.newDriver(this.commandUnits);
     this.guard = new FakeGuard({ clock: cluster.clock, world: this.units });
+    this.commandGuard = new FakeGuard({ clock: cluster.clock, world: this.commandUnits });
   }
 
   /** A new agent on what the machine has. */
@@ -216,6 +222,7 @@ export class SimNode {
     this.store = etcd.client(this.name, { log: this.log });
     this.store.setLink(link);
     this.driver = this.newDriver();
+    this.commands = this.newDriver(this.commandUnits);
     const withProxy = (this.settings.roles ?? ['apps', 'proxy']).includes('proxy');
     this.agent = new Agent({
       config: this.config(),
@@ -232,6 +239,7 @@ export class SimNode {
       driver: this.driver,
       guard: this.guard,
       guardMissing: this.unguarded,
+      commands: { driver: this.commands, guard: this.commandGuard, guardMissing: this.unguarded },
       prober: new FakeProber({
         clock,
         otherwise: (host, port) => {
@@ -288,7 +296,9 @@ export class SimNode {
     this.store.setLink('refused');
     await this.cluster.whileTimePasses(this.stop());
     this.units.units.clear();
+    this.commandUnits.units.clear();
     await this.guard.disarm();
+    await this.commandGuard.disarm();
   }
 
   reply(port: number): Reply | null {
@@ -309,10 +319,10 @@ export class SimNode {
     return other.running && !other.offline && !this.offline ? other : null;
   }
 
-  private newDriver(): FakeDriver {
+  private newDriver(world = this.units): FakeDriver {
     return new FakeDriver({
       clock: this.cluster.clock,
-      world: this.units,
+      world,
       behaviour: launch => {
         const behaviour = this.cluster.behaviour(launch);
         const atMs = this.cluster.clock.now();

@@ -88,7 +88,7 @@ async function* followed(
 }
 
 /** Asks for the last revision once more, since a client may have seen only some of its events. */
-async function* resumed(
+export async function* resumed(
   admin: Admin,
   filter: EventFilter,
   last: { revision: bigint; count: number },
@@ -102,7 +102,7 @@ async function* resumed(
   }
 }
 
-async function* placed(
+export async function* placed(
   events: AsyncIterable<EventView> | EventView[],
 ): AsyncGenerator<PlacedEvent & { event: EventView }> {
   let revision = '';
@@ -114,7 +114,7 @@ async function* placed(
   }
 }
 
-function lastEventId(header: string): { revision: bigint; count: number } | null {
+export function lastEventId(header: string): { revision: bigint; count: number } | null {
   if (header === '') return null;
   const [, revision, count = '1'] = /^(\d{1,19})(?:-(\d{1,9}|all))?$/.exec(header) ?? [];
   if (revision !== undefined) {
