@@ -19,7 +19,6 @@ export interface JournalMatch {
   identifiers: readonly string[];
 }
 
-const JOURNALCTL = '/usr/bin/journalctl';
 /** By `systemd-cat`, which gives the two streams the only mark that the journal keeps of a line apart from its identifier. */
 const STDERR_PRIORITY = '3';
 const FIELDS = '--output-fields=MESSAGE,PRIORITY,SYSLOG_IDENTIFIER';
@@ -36,12 +35,12 @@ export function journaled(identifier: string, command: string): string[] {
 
 /** All that were ever used, as far as the journal goes back. @throws ToolError */
 export async function identifiersInJournal(): Promise<string[]> {
-  return (await runTool(JOURNALCTL, ['--quiet', '--field=SYSLOG_IDENTIFIER'])).split('\n');
+  return (await runTool('journalctl', ['--quiet', '--field=SYSLOG_IDENTIFIER'])).split('\n');
 }
 
 /** Resolves when everything written so far can be read. @throws ToolError */
 export async function syncJournal(): Promise<void> {
-  await runTool(JOURNALCTL, ['--sync']);
+  await runTool('journalctl', ['--sync']);
 }
 
 /** The newest lines, oldest first. @throws ToolError when the journal can't be read */

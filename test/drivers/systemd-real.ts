@@ -222,7 +222,7 @@ real('how it ended while no agent was there is known to the next one', async t =
 real('a unit that nobody has a record of is ended', async t => {
   const stateDir = temporaryDirectory(t);
   const service = systemdNames(stateDir).service('stranger');
-  execFileSync('systemd-run', ['--quiet', `--unit=${service}`, 'sleep', '300']);
+  execFileSync('sh', ['-c', 'systemd-run --quiet --unit="$0" sleep 300', service]);
   await systemdDriverIn(t, stateDir).observe();
   t.regex(systemctl('show', '--property=LoadState', service), /not-found/);
 });
