@@ -1,12 +1,11 @@
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Store } from '../../src/ports/store.ts';
 import { AcknowledgedWrites } from './acknowledged.ts';
 import type { Combination } from './matrix.ts';
 import { monotonicMs } from './monotonic.ts';
 import { Register } from './register.ts';
 import { handovers, tokenTrouble } from './spans.ts';
-import type { World } from './world.ts';
+import { WRITERS, type World } from './world.ts';
 
 export interface Row {
   who: string;
@@ -71,6 +70,9 @@ export async function runOnce(world: World, combination: Combination): Promise<R
     ...(combination.judged === 'everything'
       ? [...overlaps.map(each => `overlap: ${each}`), ...tokenTrouble(spans)]
       : []),
+    ...(combination.keepsTokens === true && new Set(spans.map(({ token }) => token)).size > WRITERS.length
+      ? ['an agent that was back in time lost what it owned']
+      : []),
     ...(combination.judged === 'everything' && combination.mayMove !== true && restarted.length > 0
       ? [`redundant instances were restarted: ${restarted.join(', ')}`]
       : []),
@@ -130,7 +132,7 @@ async function webRuns(world: World): Promise<Set<string>> {
 
 /** How often agents said that a session ended which they had renewed in time. */
 async function revoked({ nodes }: World): Promise<number> {
-  const logs = await Promise.all(nodes.map(node => readFile(join(node.stateDir, 'agent.log'), 'utf8')));
+  const logs = await Promise.all(nodes.map(node => readFile(node.logFile, 'utf8')));
   return logs
     .flatMap(text => text.split('\n'))
     .filter(line => line.includes('the session is lost') && !line.includes('could not be renewed')).length;

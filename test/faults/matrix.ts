@@ -24,6 +24,8 @@ export interface Combination {
   judged: 'everything' | 'fenced';
   /** Redundant instances may be started elsewhere, because their observers can't reach them. */
   mayMove?: boolean;
+  /** Nothing changes hands. */
+  keepsTokens?: boolean;
   /** A run that shows none of this proves nothing. */
   mustShow?: 'stale attempts' | 'healthy sessions revoked';
   /** etcd's linearizable reads can be stale after a pause: a known defect of some versions. */
@@ -73,7 +75,7 @@ function agentFaultNames(wallClock: WallClock | null): [string, Fault<TestNode>,
     ['one way', agentFaults.oneWay, { mayMove: true }],
     ['lost replies', agentFaults.repliesLost],
     ['delay 0.9 TTL', agentFaults.delayed],
-    ['restart', agentFaults.restarted],
+    ['restart', agentFaults.restarted, { keepsTokens: true }],
     ['disk full', agentFaults.diskFull],
   ];
 }
@@ -101,6 +103,7 @@ function successors(wallClock: WallClock | null): Combination[] {
     judged: 'everything',
     quick: shortForm.has(`successor: ${what}`),
     ...more,
+    keepsTokens: false,
     run: async (world, began) => {
       const owner = await world.ownerOf(TARGET);
       const taker = world.watcher.nextTaker(`instance/${TARGET}`, owner.name);

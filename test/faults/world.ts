@@ -290,6 +290,8 @@ export class World {
       agent: {
         before: agent.before ?? [],
         nodeArgs: ['--require', join(import.meta.dirname, 'app/route-peers.cjs')],
+        // Not on the disk that may be filled.
+        logFile: join(this.cluster.directory, `${name}.log`),
         inspectPort: await freePort(),
         env: { ...options.env, ...agent.env, PEER_ROUTES: JSON.stringify({ via, ranges }) },
       },

@@ -60,6 +60,8 @@ export interface AgentCommand {
   before?: string[];
   nodeArgs?: string[];
   env?: Record<string, string>;
+  /** Default: `agent.log` in its state directory. */
+  logFile?: string;
   /** Where its debugger listens when it is asked to. */
   inspectPort?: number;
 }
@@ -88,6 +90,10 @@ export class TestNode {
     return this.child.pid;
   }
 
+  get logFile(): string {
+    return this.command.logFile ?? join(this.stateDir, 'agent.log');
+  }
+
   get inspectPort(): number {
     if (this.command.inspectPort === undefined) throw new Error(`${this.name} has no place for a debugger`);
     return this.command.inspectPort;
@@ -105,7 +111,7 @@ export class TestNode {
 
   /** Resolves when it is part of the cluster. */
   async start(): Promise<void> {
-    const output = openSync(join(this.stateDir, 'agent.log'), 'a');
+    const output = openSync(this.logFile, 'a');
     const { before = [], env = {}, inspectPort } = this.command;
     const inspect = inspectPort === undefined ? [] : [`--inspect-port=${inspectPort}`];
     const nodeArgs = [...inspect, ...(this.command.nodeArgs ?? [])];
@@ -168,7 +174,7 @@ export class TestNode {
   }
 
   async lastOutput(lines = 30): Promise<string> {
-    const text = await readFile(join(this.stateDir, 'agent.log'), 'utf8').catch(() => '');
+    const text = await readFile(this.logFile, 'utf8').catch(() => '');
     return text.trimEnd().split('\n').slice(-lines).join('\n');
   }
 }
