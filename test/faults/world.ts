@@ -198,11 +198,13 @@ export class World {
   /** Everything that is wanted runs, is seen to, and nothing is left of what was before. */
   async healed(): Promise<void> {
     let last = 'nothing';
+    // Signs from before tell nothing of what was just broken.
+    const sinceMs = monotonicMs() + 500;
     try {
       await until(
         'all is well',
         async () => {
-          last = (await this.#ailment().catch((error: unknown) => (error as Error).message)) ?? '';
+          last = (await this.#ailment(sinceMs).catch((error: unknown) => (error as Error).message)) ?? '';
           if (last !== '') await sleep(200);
           return last === '';
         },
@@ -304,16 +306,16 @@ export class World {
     this.#mounts.push(directory);
   }
 
-  async #ailment(): Promise<string | null> {
+  async #ailment(sinceMs: number): Promise<string | null> {
     for (const node of this.nodes) {
       const { ready, reason } = await node.api.ready(AbortSignal.timeout(2000));
       if (!ready) return `${node.name} is not ready: ${reason}`;
       const { items } = await node.api.nodes(AbortSignal.timeout(2000));
       if (items.length !== this.nodes.length) return `${node.name} sees ${items.length} nodes`;
     }
-    const nowMs = monotonicMs();
+    const freshMs = Math.max(sinceMs, monotonicMs() - 1000);
     const working = new Set(
-      (await this.signs()).filter(({ atMs }) => atMs > nowMs - 1000).map(({ instance }) => instance),
+      (await this.signs()).filter(({ atMs }) => atMs > freshMs).map(({ instance }) => instance),
     );
     const idle = WRITERS.find(writer => !working.has(writer));
     if (idle !== undefined) return `${idle} is not at work`;
