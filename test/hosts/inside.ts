@@ -5,7 +5,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readdir, rmdir } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, rmdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { until } from '../support/until.ts';
@@ -13,13 +13,21 @@ import { hierarchies } from './host.ts';
 
 const NAME = 'hop3-hosts-';
 
-/** Runs a TypeScript file in such a world, with arguments. Gives its exit code once nothing of it is left. */
-export async function inAWorldOfItsOwn(file: string, args: string[]): Promise<number> {
+/**
+ * Runs a TypeScript file in such a world, with arguments. Gives its exit code once nothing of it is left, nor of
+ * `scratch`, files and directories that it was given.
+ */
+export async function inAWorldOfItsOwn(
+  file: string,
+  args: string[],
+  scratch: string[] = [],
+): Promise<number> {
   await sweepCgroups();
   const directory = await mkdtemp(join(tmpdir(), NAME));
   const world = ['--mount', '--net', '--pid', '--fork', '--kill-child=SIGKILL', '--mount-proc'];
-  // Memory, so that nothing has to be taken away afterwards.
-  const prepare = 'mount -t tmpfs -o size=6g tmpfs "$HOP3_HOSTS_DIRECTORY" && exec "$@"';
+  // Memory, so that nothing has to be taken away afterwards; and the container manager wants it for /run.
+  const prepare =
+    'mount -t tmpfs tmpfs /run && mount -t tmpfs -o size=6g tmpfs "$HOP3_HOSTS_DIRECTORY" && exec "$@"';
   const node = [process.execPath, '--import=tsx', file, ...args];
   const child = spawn('unshare', [...world, 'sh', '-c', prepare, 'sh', ...node], {
     stdio: 'inherit',
@@ -34,6 +42,7 @@ export async function inAWorldOfItsOwn(file: string, args: string[]): Promise<nu
   const [code] = (await once(child, 'exit')) as [number | null];
   process.off('SIGINT', end).off('SIGTERM', end);
   await rmdir(directory);
+  for (const path of scratch) await rm(path, { recursive: true });
   await until('the control groups of the hosts are empty', sweepCgroups);
   return code ?? 1;
 }

@@ -1,0 +1,195 @@
+import { cp, mkdir, readFile, writeFile } from 'node:fs/promises';
+import http from 'node:http';
+import { join } from 'node:path';
+import { apiClient, type ApiClient } from '../../src/api/client.ts';
+import type { InstanceView } from '../../src/model/views.ts';
+import { Authority } from '../support/certificates.ts';
+import { until } from '../support/until.ts';
+import { Host, makeNetwork } from './host.ts';
+
+export const CLUSTER = 'hosts';
+const NETWORK = '10.87.0';
+const ROOT = join(import.meta.dirname, '../..');
+const STATE = '/var/lib/hop3-agent';
+
+/** A host with an agent, a member of etcd and a proxy. */
+export interface Node {
+  host: Host;
+  api: ApiClient;
+}
+
+/** Three servers of one cluster, set up as an operator would. */
+export interface Fleet {
+  nodes: [Node, Node, Node];
+  /** Of the release that was installed first; it can be installed again from it, on every host. */
+  release: string;
+  /** A release that differs in nothing but its digest. Gives its directory, the same on every host. */
+  otherRelease(number: number): Promise<string>;
+}
+
+export async function bootFleet(options: {
+  tree: string;
+  release: string;
+  directory: string;
+}): Promise<Fleet> {
+  const { tree, release, directory } = options;
+  await makeNetwork(`${NETWORK}.1`);
+  const authority = await authorityIn(join(directory, 'authority'));
+  const releases = join(directory, 'releases');
+  await cp(release, join(releases, '0'), { recursive: true });
+  const made = ['1', '2', '3'].map(async number => {
+    const host = new Host({
+      name: `hop3-${number}`,
+      address: addressOf(number),
+      tree,
+      directory,
+      binds: [{ from: releases, to: '/releases' }],
+    });
+    await host.make();
+    await settle(host, authority);
+    await host.start();
+    const socketPath = join(host.root, STATE, 'admin.sock');
+    return { host, api: apiClient({ url: 'http://127.0.0.1:7300', socketPath }) };
+  });
+  const nodes = (await Promise.all(made)) as Fleet['nodes'];
+  return {
+    nodes,
+    release: '/releases/0',
+    async otherRelease(number) {
+      const other = join(releases, String(number));
+      await cp(release, other, { recursive: true });
+      await writeFile(join(other, 'build'), `${number}\n`);
+      return `/releases/${number}`;
+    },
+  };
+}
+
+export async function installEverywhere({ nodes, release }: Fleet): Promise<void> {
+  await Promise.all(
+    nodes.map(({ host }) => host.must(['node', `${release}/install.js`], { timeoutMs: 180_000 })),
+  );
+  await Promise.all(nodes.map(node => isReady(node)));
+  await until('every node sees all of them', async () => {
+    const { items } = await nodes[0].api.nodes();
+    return items.filter(({ state }) => state === 'Active').length === nodes.length;
+  });
+}
+
+export async function isReady({ host, api }: Node, limitMs = 60_000): Promise<void> {
+  const ready = async (): Promise<boolean> => {
+    const health = await api.ready().catch(() => null);
+    return health?.ready === true;
+  };
+  await until(`the agent of ${host.name} is ready`, ready, limitMs);
+}
+
+/** What the app's proxy on a host answers; null = nothing, or an error. */
+export function askProxy({ host }: Node, hostname: string): Promise<Record<string, unknown> | null> {
+  return new Promise(resolve => {
+    const asking = http.get(
+      { host: host.address, port: 8080, path: '/', headers: { host: hostname }, timeout: 4000, agent: false },
+      response => {
+        let text = '';
+        response.on('data', (chunk: Buffer) => (text += chunk.toString()));
+        response.on('error', () => resolve(null));
+        response.on('end', () =>
+          resolve(response.statusCode === 200 ? (JSON.parse(text) as Record<string, unknown>) : null),
+        );
+      },
+    );
+    asking.on('timeout', () => asking.destroy());
+    asking.on('error', () => resolve(null));
+  });
+}
+
+/** Its instances, by the view of one node, once so many of them are ready. */
+export async function readyInstances(
+  { host, api }: Node,
+  app: string,
+  count: number,
+  limitMs = 60_000,
+): Promise<InstanceView[]> {
+  let seen: InstanceView[] = [];
+  const ready = async (): Promise<InstanceView[] | null> => {
+    seen = (await api.instances({ app }).catch(() => null))?.items ?? [];
+    const found = seen.filter(instance => instance.ready);
+    return found.length === count ? found : null;
+  };
+  return until(`${host.name} sees ${count} ready instances of ${app}`, ready, limitMs).catch(
+    (error: unknown) => {
+      const short = seen.map(
+        each => `${each.instance} ${each.node ?? '-'} ${each.state} ${each.trouble ?? ''}`,
+      );
+      throw new Error(`${(error as Error).message}: ${short.join('; ')}`, { cause: error });
+    },
+  );
+}
+
+/** The process of its agent, as systemd on the host knows it. */
+export async function agentPid({ host }: Node): Promise<number> {
+  const said = await host.must(['systemctl', 'show', '--value', '-p', 'MainPID', 'hop3-agent']);
+  return Number(said.trim());
+}
+
+/** The last lines of its journal, for who wants to know why. */
+export async function lastWords({ host }: Node, lines = 40): Promise<string> {
+  if (!host.isRunning) return host.console();
+  const { stdout } = await host.run(['journalctl', '-n', String(lines), '--no-pager', '-o', 'short-precise']);
+  return stdout;
+}
+
+/** What an operator writes before installing: certificates, the members of etcd, the agent's configuration; and an app. */
+async function settle(host: Host, authority: Authority): Promise<void> {
+  const addresses = `DNS:${host.name}.${CLUSTER},DNS:localhost,IP:${host.address},IP:127.0.0.1`;
+  const issued = await authority.issue(`${host.name}.${CLUSTER}`, { addresses });
+  const tls = { ca: '/etc/hop3/ca.pem', cert: '/etc/hop3/node.pem', key: '/etc/hop3/node.key' };
+  const files = { [tls.ca]: authority.ca, [tls.cert]: issued.cert, [tls.key]: issued.key };
+  for (const [path, from] of Object.entries(files)) await host.write(path, await readFile(from, 'utf8'));
+  const own = `https://${host.address}`;
+  const everybody = ['1', '2', '3'].map(number => ({
+    name: `hop3-${number}`,
+    url: `https://${addressOf(number)}`,
+  }));
+  const etcd = {
+    ETCD_NAME: host.name,
+    ETCD_LISTEN_CLIENT_URLS: `${own}:2379,https://127.0.0.1:2379`,
+    ETCD_ADVERTISE_CLIENT_URLS: `${own}:2379`,
+    ETCD_LISTEN_PEER_URLS: `${own}:2380`,
+    ETCD_INITIAL_ADVERTISE_PEER_URLS: `${own}:2380`,
+    ETCD_INITIAL_CLUSTER: everybody.map(({ name, url }) => `${name}=${url}:2380`).join(','),
+    ...Object.fromEntries(
+      ['ETCD', 'ETCD_PEER'].flatMap(prefix => [
+        [`${prefix}_TRUSTED_CA_FILE`, tls.ca],
+        [`${prefix}_CERT_FILE`, tls.cert],
+        [`${prefix}_KEY_FILE`, tls.key],
+        [`${prefix}_CLIENT_CERT_AUTH`, 'true'],
+      ]),
+    ),
+  };
+  await host.write(
+    '/etc/hop3/etcd.env',
+    Object.entries(etcd)
+      .map(([name, value]) => `${name}=${value}\n`)
+      .join(''),
+  );
+  const agent = {
+    name: host.name,
+    cluster: CLUSTER,
+    driver: 'systemd',
+    etcd: { endpoints: everybody.map(({ url }) => `${url}:2379`), tls },
+    peer: { listen: `${host.address}:7400`, tls },
+  };
+  await host.write('/etc/hop3/agent.yaml', `${JSON.stringify(agent, null, 2)}\n`, 0o600);
+  await mkdir(join(host.root, 'srv/app'), { recursive: true });
+  await cp(join(ROOT, 'test/fixtures/app/server.cjs'), join(host.root, 'srv/app/server.cjs'));
+  await host.write('/srv/app/Procfile', 'web: exec node server.cjs\n');
+}
+
+async function authorityIn(directory: string): Promise<Authority> {
+  await mkdir(directory, { recursive: true });
+  return Authority.make(directory);
+}
+
+function addressOf(number: string): string {
+  return `${NETWORK}.1${number}`;
+}

@@ -1,0 +1,73 @@
+/**
+ * `npm run test:hosts` boots three hosts, installs the agent on them as an operator does, and breaks them in turn.
+ * `-- --quick` is the short form, `-- --only TEXT` runs what has TEXT in its name (and the first two, which set it up).
+ * It needs root, and takes from Debian's packages what is missing.
+ */
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { bootFleet, lastWords, type Fleet } from './fleet.ts';
+import { hostsDirectory, inAWorldOfItsOwn } from './inside.ts';
+import { scenarios } from './scenarios.ts';
+import { debianTree, provideTools, whyNot } from './tree.ts';
+
+const root = join(import.meta.dirname, '../..');
+const cache = join(root, '.cache/hosts');
+const [release, ...more] = process.argv.slice(2);
+const SET_UP = 2;
+
+if (process.env['HOP3_HOSTS_DIRECTORY'] !== undefined) process.exit(await inside(release!, more));
+process.exit(await outside(process.argv.slice(2)));
+
+/** Everything that needs the network of this machine. */
+async function outside(args: string[]): Promise<number> {
+  const reason = whyNot();
+  if (reason !== null) {
+    process.stderr.write(`error: ${reason}\n`);
+    process.stdout.write('0 passed, 1 failed\n');
+    return 1;
+  }
+  await provideTools();
+  await debianTree(cache);
+  const made = join(cache, `release-${process.pid}`);
+  await promisify(execFile)(process.execPath, [join(root, 'deploy/release.js'), made]);
+  return inAWorldOfItsOwn(import.meta.filename, [made, ...args], [made]);
+}
+
+async function inside(release: string, args: string[]): Promise<number> {
+  const quick = args.includes('--quick');
+  const only = args.includes('--only') ? args[args.indexOf('--only') + 1]! : '';
+  const chosen = scenarios
+    .filter((scenario, index) => index < SET_UP || scenario.name.includes(only))
+    .filter(scenario => !quick || scenario.quick);
+  const fleet = await bootFleet({ tree: await debianTree(cache), release, directory: hostsDirectory() });
+  let passed = 0;
+  let failed = 0;
+  for (const [index, scenario] of chosen.entries()) {
+    const { name } = scenario;
+    const beganMs = performance.now();
+    const took = (): string => `${Math.round((performance.now() - beganMs) / 1000)} s`;
+    try {
+      const measured = await scenario.run(fleet, quick);
+      passed++;
+      process.stdout.write(`ok   ${name} (${took()}): ${measured}\n`);
+    } catch (error) {
+      failed++;
+      process.stdout.write(
+        `FAIL ${name} (${took()}): ${(error as Error).message}\n${await allLastWords(fleet)}\n`,
+      );
+      // What follows would only fail for the same reason.
+      if (index < SET_UP) break;
+    }
+  }
+  await Promise.all(fleet.nodes.filter(({ host }) => host.isRunning).map(({ host }) => host.powerOff()));
+  process.stdout.write(`${passed} passed, ${failed} failed\n`);
+  return failed === 0 ? 0 : 1;
+}
+
+async function allLastWords({ nodes }: Fleet): Promise<string> {
+  const texts = await Promise.all(
+    nodes.map(async node => `--- ${node.host.name}\n${await lastWords(node).catch(String)}`),
+  );
+  return texts.join('\n');
+}
