@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { evidenceMutants } from './mutants/evidence.ts';
 import { exclusiveMutants } from './mutants/exclusive.ts';
 import { mutants, type Mutant } from './mutants/ownership.ts';
+import { simulatedMutants } from './mutants/simulated.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 /** Tests that never end have noticed as well. */
@@ -23,15 +24,18 @@ interface Verdict {
 const asked = process.argv[2] ?? '';
 const copy = await mkdtemp(join(tmpdir(), 'hop3-mutants-'));
 let failed = 0;
-const chosen = [...mutants, ...evidenceMutants, ...exclusiveMutants].filter(mutant => mutant.name.includes(asked));
+const chosen = [...mutants, ...evidenceMutants, ...exclusiveMutants, ...simulatedMutants].filter(mutant =>
+  mutant.name.includes(asked),
+);
 try {
   for (const part of ['src', 'test', 'package.json', 'tsconfig.json'])
     await cp(join(ROOT, part), join(copy, part), { recursive: true });
   await symlink(join(ROOT, 'node_modules'), join(copy, 'node_modules'));
   const sound = new Map<string, boolean>();
   for (const mutant of chosen) {
-    if (!sound.has(mutant.test)) sound.set(mutant.test, (await run(mutant.test)).passed);
-    const complaint = sound.get(mutant.test) ? await tryOut(mutant) : `${mutant.test} fails without it, too`;
+    const suite = inWords(mutant.test);
+    if (!sound.has(suite)) sound.set(suite, (await run(mutant.test)).passed);
+    const complaint = sound.get(suite) ? await tryOut(mutant) : `${suite} fails without it, too`;
     if (complaint !== null) failed++;
     process.stdout.write(
       `${complaint === null ? 'ok' : 'not ok'} - ${mutant.name}${complaint ? `: ${complaint}` : ''}\n`,
@@ -55,7 +59,7 @@ async function tryOut({ file, search, replace, test }: Mutant): Promise<string |
   );
   try {
     const { passed, failing } = await run(test);
-    if (passed) return `it survived ${test}`;
+    if (passed) return `it survived ${inWords(test)}`;
     process.stdout.write(
       failing
         .slice(0, 2)
@@ -68,9 +72,17 @@ async function tryOut({ file, search, replace, test }: Mutant): Promise<string |
   }
 }
 
-function run(test: string): Promise<Verdict> {
+function inWords(test: Mutant['test']): string {
+  return typeof test === 'string' ? test : `${test.seeds} simulated seeds`;
+}
+
+function run(test: Mutant['test']): Promise<Verdict> {
+  const [command, ...args] =
+    typeof test === 'string'
+      ? [join(copy, 'node_modules/.bin/ava'), '--tap', test]
+      : [process.execPath, '--import=tsx', 'test/sim/main.ts', '--seeds', String(test.seeds), '--bail'];
   return new Promise(resolve => {
-    const child = spawn(join(copy, 'node_modules/.bin/ava'), ['--tap', test], {
+    const child = spawn(command, args, {
       cwd: copy,
       stdio: ['ignore', 'pipe', 'ignore'],
       detached: true,
@@ -87,7 +99,7 @@ function run(test: string): Promise<Verdict> {
       const ran = failing.length > 0 || /^ok /m.test(output);
       resolve({
         passed: code === 0 || !ran,
-        failing: failing.map(line => line.replace(/^not ok \d+ - /, '')),
+        failing: failing.map(line => line.replace(/^not ok (\d+ )?- /, '')),
       });
     });
   });

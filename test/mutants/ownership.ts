@@ -6,7 +6,8 @@ export interface Mutant {
   /** Found exactly once in the file. */
   search: string;
   replace: string;
-  test: string;
+  /** The tests that have to notice; or so many seeds of the simulator. */
+  test: string | { seeds: number };
 }
 
 const holdings = { file: 'src/agent/holdings.ts', test: 'test/agent/holdings.test.ts' };
