@@ -1,6 +1,7 @@
 import winston from 'winston';
 import type { Log, LogFields } from '../ports/log.ts';
 import { redacted } from './redact.ts';
+import { standardError } from './standard-error.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 export type LogFormat = 'json' | 'text' | 'journal';
@@ -32,7 +33,7 @@ export function winstonLog(options: LogOptions): Log {
     format: winston.format.printf(info => render(lineOf(info))),
     // winston's types give its transports' instances a constructor of their own, which confuses the rule.
     // eslint-disable-next-line @typescript-eslint/no-unsafe-class-instance-assignment
-    transports: [new winston.transports.Stream({ stream: options.stream ?? process.stderr, eol: '\n' })],
+    transports: [new winston.transports.Stream({ stream: options.stream ?? standardError(), eol: '\n' })],
   });
   return childLog(logger, options.fields ?? {});
 }
