@@ -32,10 +32,11 @@ others() {
   done
   return 1
 }
-read -r go <&3 || exit 125
 asked=
 trap asked=1 TERM
 trap : INT HUP
+read -r go <&3 || exit 125
+if [ "$asked" ]; then exit 143; fi
 arm
 if [ $left -le 0 ]; then
   echo "hop3: not started: the guard is not armed" >&2
@@ -52,7 +53,8 @@ while step 1000; do
   read -r -t "$seconds" code <&4
   status=$?
   if [ $status -eq 0 ]; then break; fi
-  if [ $status -le 128 ]; then code=137; break; fi
+  # Nobody is left to say how it ended.
+  if [ $status -le 128 ]; then if [ "$asked" ]; then code=143; else code=137; fi; break; fi
 done
 while [ "$asked" ] && others && step 20; do read -r -t "$seconds" <&3; done
 exit "$code"
