@@ -18,8 +18,9 @@ export const simulatedMutants: Mutant[] = [
     replace: "name: `${this.#node}/${session.incarnation}`, is: 'present' }",
   },
   {
-    ...holdings,
     name: 'simulated, rule 1: a lost reply counts as success, whoever won',
+    file: 'src/agent/owner-key.ts',
+    test,
     search: 'return entry?.value.operation === record.operation ? entry : null;',
     replace: 'return entry;',
   },
