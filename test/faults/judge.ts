@@ -119,9 +119,7 @@ export function together(a: Row, b: Row): Row {
 
 /** Whether a row has shown what it has to show to prove anything. */
 export function shown({ mustShow }: Combination, row: Row): boolean {
-  if (mustShow === 'stale attempts') return row.staleAttempts > 0;
-  if (mustShow === 'healthy sessions revoked') return row.healthyRevoked > 0;
-  return true;
+  return mustShow !== 'stale attempts' || row.staleAttempts > 0;
 }
 
 /** Which runs of redundant instances there are. */

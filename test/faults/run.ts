@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { agentFaults } from './faults.ts';
 import { allCycles, failings, guardCycle, type GuardRow } from './guard-cycles.ts';
+import { pauseLeaders, type LeaderPauses } from './leader-pause.ts';
 import { runOnce, shown, together, type Row } from './judge.ts';
 import { combinations, leftOut, type Combination } from './matrix.ts';
 import { faketimeLibrary, isRoot, startOddClock, startWallClock } from './odd-clocks.ts';
@@ -16,6 +17,8 @@ import { TARGET, World, type WorldOptions } from './world.ts';
 const ROOT = join(import.meta.dirname, '../..');
 /** What must be seen may need several tries. */
 const MOST_TRIES = 6;
+/** About one pause in five does it. */
+const MOST_PAUSES = 40;
 
 const { values: asked } = parseArgs({
   options: { quick: { type: 'boolean' }, only: { type: 'string' }, cycles: { type: 'string' } },
@@ -47,6 +50,7 @@ await matrix({ smallDisks: isRoot }, combinations(null));
 await withWallClock();
 for (const rate of [0.5, 2]) await withRate(rate);
 await guards();
+await leaderPauses();
 if (asked.only === undefined && !quick)
   for (const { who, what, why } of leftOut) say(`left out - ${who}: ${what}: ${why}`);
 say(
@@ -169,6 +173,19 @@ async function guards(): Promise<void> {
   }
 }
 
+async function leaderPauses(): Promise<void> {
+  const name = 'etcd leader: paused until it revokes healthy leases';
+  if (!isWanted(name, false)) return;
+  const seen = await pauseLeaders(MOST_PAUSES, ({ revoking }) => revoking >= cycles);
+  say(
+    `${name}: ${seen.revoked} of 10 healthy leases in ${seen.revoking} of ${seen.pauses} pauses; ` +
+      `the last to learn of it did so ${Math.round(seen.longestStillValidMs)} ms later`,
+  );
+  totals.cycles += seen.pauses;
+  const trouble = seen.revoking > 0 ? seen.trouble : [...seen.trouble, 'it was never seen to happen'];
+  await verdict({ ...seen, trouble });
+}
+
 async function report(combination: Combination, row: Row): Promise<void> {
   const trouble = [
     ...row.trouble,
@@ -217,7 +234,7 @@ async function reportGuard(row: GuardRow): Promise<void> {
   await verdict({ ...row, trouble: [...row.trouble, ...shownAny] });
 }
 
-async function verdict(row: (Row & Pick<Combination, 'judged'>) | GuardRow): Promise<void> {
+async function verdict(row: (Row & Pick<Combination, 'judged'>) | GuardRow | LeaderPauses): Promise<void> {
   totals[row.trouble.length === 0 ? 'passed' : 'failed']++;
   for (const each of row.trouble) say(`  not ok: ${each}`);
   await appendFile(file, `${JSON.stringify(row)}\n`);

@@ -10,7 +10,7 @@ import { systemRandom } from '../../src/platform/random.ts';
 import type { Store } from '../../src/ports/store.ts';
 import { openStore } from '../../src/store/open-store.ts';
 import { TestCluster, type AgentCommand, type TestNode } from '../support/cluster.ts';
-import { startEtcd, type EtcdMember } from '../support/etcd.ts';
+import { leaderOf, startEtcd, type EtcdMember } from '../support/etcd.ts';
 import { FakeLog } from '../support/fake-log.ts';
 import { freePort } from '../support/free-port.ts';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.ts';
@@ -169,16 +169,8 @@ export class World {
     return this.cluster.node(first.value.node);
   }
 
-  async leader(): Promise<EtcdMember> {
-    const text = await this.etcd.ctl('endpoint', 'status', '--write-out=json');
-    const all = JSON.parse(text) as {
-      Endpoint: string;
-      Status: { leader: number; header: { member_id: number } };
-    }[];
-    const led = all.find(({ Status }) => Status.leader === Status.header.member_id);
-    const member = this.etcd.members.find(({ url }) => url === led?.Endpoint);
-    if (!member) throw new Error('etcd has no leader');
-    return member;
+  leader(): Promise<EtcdMember> {
+    return leaderOf(this.etcd);
   }
 
   /** Links of all nodes to one member of etcd. */

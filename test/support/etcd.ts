@@ -206,3 +206,15 @@ export async function startEtcd(
   await Promise.all(members.map(member => member.healthy()));
   return etcd;
 }
+
+export async function leaderOf(etcd: Etcd): Promise<EtcdMember> {
+  const text = await etcd.ctl('endpoint', 'status', '--write-out=json');
+  const all = JSON.parse(text) as {
+    Endpoint: string;
+    Status: { leader: number; header: { member_id: number } };
+  }[];
+  const led = all.find(({ Status }) => Status.leader === Status.header.member_id);
+  const member = etcd.members.find(({ url }) => url === led?.Endpoint);
+  if (!member) throw new Error('etcd has no leader');
+  return member;
+}
