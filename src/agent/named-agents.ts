@@ -82,6 +82,7 @@ export class NamedAgents implements NamedAgentsPort {
   readonly #loop: Loop;
   /** Whether it is known what of the names of the agent before this one is still its own. */
   #settled = false;
+  #restored = false;
   #settledMs = 0;
   #leaving = false;
   #unlisten: (() => void)[] = [];
@@ -135,6 +136,7 @@ export class NamedAgents implements NamedAgentsPort {
       claim.lastToken = token;
       if (command?.end) claim.ending = { reason: 'its command has ended', notBeforeMs: 0 };
     }
+    this.#restored = true;
     this.#commands?.start();
   }
 
@@ -820,6 +822,7 @@ export class NamedAgents implements NamedAgentsPort {
   }
 
   #command(name: AgentName, id: string): NamedCommand {
+    if (!this.#restored) throw new AdminError('unavailable', 'the agent is just starting');
     const claim = this.#claims.get(claimKey(name, holderOfCommand(id)));
     const command = claim ? this.#commands?.get(claim) : undefined;
     if (!command) throw new AdminError('not-found', `no command "${id}" is known under ${name} here`);

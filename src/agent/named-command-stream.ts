@@ -47,7 +47,13 @@ export async function* commandProgress(
     yield { kind: 'started', node: options.node, holder: claim.holder, token: tokenOf(command) };
     yield* output(command, command.unit, after, options, signal);
   }
-  if (!signal.aborted) yield await ending(command, options, signal);
+  // An agent that is stopping reads no more output: whoever listens goes on with the next one.
+  if (!signal.aborted && phaseOf(command) === 'ended') yield await ending(command, options, signal);
+}
+
+/** Read afresh: the compiler would take an earlier look for the present. */
+function phaseOf(command: NamedCommand): NamedCommand['phase'] {
+  return command.phase;
 }
 
 /** Asked after it is had, so that the token is known for as long as anybody may ask. */

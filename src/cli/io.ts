@@ -18,6 +18,10 @@ export interface CliIo {
   cwd: string;
   /** Aborts when the user interrupts; its reason is `INTERRUPTED` or `PIPE_CLOSED`. */
   signal: AbortSignal;
+  /**
+   * Tells of each interruption, and how many there were, instead of aborting `signal`: for who can't just end. Returns how to stop.
+   */
+  onInterrupt(listener: (times: number) => void): () => void;
   /** Wall clock in milliseconds: only to say how long ago something was, and when waiting has lasted too long. */
   now(): number;
   /** Rejects with the signal's reason when it aborts first. */

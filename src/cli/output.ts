@@ -61,12 +61,14 @@ export class Output {
 
 const colorOf: Record<string, 'green' | 'yellow' | 'red'> = {
   Active: 'green',
+  Assigned: 'green',
   Ready: 'green',
   running: 'green',
   kept: 'green',
   repaired: 'green',
   ok: 'green',
   Inactive: 'yellow',
+  Pending: 'yellow',
   Progressing: 'yellow',
   Removing: 'yellow',
   pending: 'yellow',

@@ -7,13 +7,19 @@ import type { CliIo } from './io.ts';
 import { EXIT } from './failure.ts';
 
 /**
- * This process as a `CliIo`. The first SIGINT or SIGTERM aborts its signal; a second one ends the process at once.
+ * This process as a `CliIo`. The first SIGINT or SIGTERM aborts its signal; a second one ends the process at once, unless
+ * somebody listens to them.
  * A closed pipe aborts it too, instead of being an error.
  */
 export function processIo(version: string, daemon: DaemonCommands): CliIo {
   const ending = new AbortController();
+  const listeners = new Set<(times: number) => void>();
+  let interrupts = 0;
   for (const name of ['SIGINT', 'SIGTERM'] as const) {
     process.on(name, () => {
+      interrupts++;
+      for (const listener of listeners) listener(interrupts);
+      if (listeners.size > 0) return;
       if (ending.signal.aborted) process.exit(EXIT.interrupted);
       ending.abort(INTERRUPTED);
     });
@@ -38,6 +44,10 @@ export function processIo(version: string, daemon: DaemonCommands): CliIo {
     env: process.env,
     cwd: process.cwd(),
     signal: ending.signal,
+    onInterrupt(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
     now: () => Date.now(),
     sleep: async (durationMs, signal) => {
       await delay(durationMs, undefined, { signal }).catch((error: unknown) => {

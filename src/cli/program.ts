@@ -114,8 +114,9 @@ function sentence(summary: string): string {
 }
 
 function examplesText(definition: CommandDefinition): string {
+  const notes = definition.notes === undefined ? '' : `\n${definition.notes}\n`;
   const lines = definition.examples.map(([line, about]) => `  hop3-agent ${line}\n      ${about}`);
-  return `\nExamples:\n${lines.join('\n')}\n`;
+  return `${notes}\nExamples:\n${lines.join('\n')}\n`;
 }
 
 const PROGRAM_HELP = `

@@ -13,6 +13,8 @@ export interface CommandDefinition {
   summary: string;
   arguments: ArgumentDefinition[];
   options: OptionDefinition[];
+  /** What has to be known besides, for `--help`. */
+  notes?: string;
   /** Command lines without the program's name, each with what it does. */
   examples: [line: string, about: string][];
   load: () => Promise<CommandRun>;
@@ -48,7 +50,8 @@ export type ValueKind =
   | { kind: 'pairs' };
 
 /** What a shell offers in that place. */
-export type Completes = 'apps' | 'targets' | 'nodes' | 'promises' | 'files' | 'directories' | string[];
+export type Completes =
+  'apps' | 'targets' | 'nodes' | 'promises' | 'agents' | 'files' | 'directories' | string[];
 
 const text: ValueKind = { kind: 'text' };
 const pairs: ValueKind = { kind: 'pairs' };
@@ -410,6 +413,15 @@ export const commandDefinitions: CommandDefinition[] = [
     load: async () => (await import('./commands/top.ts')).top,
   },
   {
+    name: 'agents',
+    group: 'Seeing',
+    summary: 'show the named agents: who has which name, and who waits for it',
+    arguments: [],
+    options: [],
+    examples: [['agents', 'state, owner, holder, token, since when, and the line behind it']],
+    load: async () => (await import('./commands/agents.ts')).agents,
+  },
+  {
     name: 'scale',
     group: 'Acting',
     summary: 'change how many instances an app has',
@@ -432,6 +444,61 @@ export const commandDefinitions: CommandDefinition[] = [
     options: [{ flags: '--wait', about: 'until all are replaced and ready' }, timeout],
     examples: [['restart blog web --wait', 'only the web instances']],
     load: async () => (await import('./commands/restart.ts')).restart,
+  },
+  {
+    name: 'own',
+    group: 'Acting',
+    summary: 'run a command while this node owns a name, and nobody else does',
+    arguments: [
+      { syntax: '<name>', about: 'one of your choice, as in nightly-report', completes: 'agents' },
+      { syntax: '<command...>', about: 'after --: the program and its arguments' },
+    ],
+    options: [
+      { flags: '--wait', about: 'wait in line while somebody else has the name' },
+      { flags: '--timeout <seconds>', about: 'with --wait: how long at most', value: seconds(0, 86_400) },
+      {
+        flags: '--stop-timeout <seconds>',
+        about: 'between asking the command to end and killing it',
+        value: seconds(0, 3600),
+        fallback: 2,
+      },
+    ],
+    notes: `The agent that is asked runs the command: on its machine, as its user, in this directory and with this
+environment, with no stdin, and with HOP3_FENCING_TOKEN (and _FILE) added. Its output comes line by line.
+The exit code is the command's own, 128+N when signal N ended it; 6 when somebody else has the name.
+Ctrl-C or SIGTERM asks the command to end, a second one kills it. When this command line is gone for
+10 s (2 s while it waits) the command is stopped and the name released, after the command is dead.
+When the agent is replaced the command runs on under the same token, and this command line listens on.
+When the node's session can't be renewed the command is stopped before it ends, by the guard if need be.`,
+    examples: [
+      ['own nightly-report -- ./report.sh --all', 'exit 6 if it runs anywhere in the cluster'],
+      ['own migrations --wait --timeout 600 -- npm run migrate', 'one after the other, in order of asking'],
+    ],
+    load: async () => (await import('./commands/own.ts')).own,
+  },
+  {
+    name: 'release',
+    group: 'Acting',
+    summary: 'take a name from who has it, or clear a dead node from what may still run',
+    arguments: [{ syntax: '<subject>', about: 'a name; or APP/TYPE/N', completes: 'agents' }],
+    options: [
+      {
+        flags: '--may-still-run <node>',
+        about: 'I have seen that this node runs no copy of it any more',
+        value: text,
+        completes: 'nodes',
+      },
+      timeout,
+    ],
+    notes: `Of a name, the owner's agent is asked: it stops the command and releases the name when that is dead. A program
+that holds the name itself is told when it asks next, and loses it when its time is over.
+--may-still-run is for an exclusive process that does not start because a node that is gone for good may still run
+a copy. It is your word against a second copy: give it only if that machine is off, or you have looked.`,
+    examples: [
+      ['release nightly-report', 'stop what runs under that name, wherever it is'],
+      ['release blog/mailer/0 --may-still-run node-3', 'node-3 burnt down'],
+    ],
+    load: async () => (await import('./commands/release.ts')).release,
   },
   {
     name: 'cluster init',

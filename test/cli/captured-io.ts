@@ -15,6 +15,8 @@ export interface Circumstances {
   isTty?: boolean;
   canAsk?: boolean;
   signal?: AbortSignal;
+  /** Given the way to interrupt whoever listens to interruptions. */
+  onListening?: (interrupt: (times: number) => void) => void;
   /** Called with all of stdout after each write: to abort at a certain word. */
   onStdout?: (soFar: string) => void;
   daemon?: Partial<DaemonCommands>;
@@ -40,6 +42,10 @@ export async function ran(argv: string[], circumstances: Circumstances = {}): Pr
     env: circumstances.env ?? {},
     cwd: circumstances.cwd ?? '/nowhere',
     signal: circumstances.signal ?? new AbortController().signal,
+    onInterrupt: listener => {
+      circumstances.onListening?.(listener);
+      return () => undefined;
+    },
     now: () => Date.parse('2026-01-01T00:00:00Z') + passedMs,
     sleep: (durationMs, signal) => {
       signal.throwIfAborted();

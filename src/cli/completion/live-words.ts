@@ -3,7 +3,7 @@ import { apiTarget, commandContext } from '../context.ts';
 import type { CliIo } from '../io.ts';
 import { Output } from '../output.ts';
 
-type Live = 'apps' | 'targets' | 'nodes' | 'promises';
+type Live = 'apps' | 'targets' | 'nodes' | 'promises' | 'agents';
 
 const PATIENCE_MS = 1500;
 
@@ -35,6 +35,10 @@ const wordsOf: Record<Live, WordsOf> = {
   nodes: async (api, signal) => {
     const { items } = await api.nodes(signal);
     return items.map(node => ({ value: node.name, about: node.state }));
+  },
+  agents: async (api, signal) => {
+    const { items } = await api.agents(signal);
+    return items.map(agent => ({ value: agent.name, about: agent.state }));
   },
   targets: async (api, signal) => {
     const { items } = await api.instances({}, signal);
