@@ -38,10 +38,12 @@ test.serial(
     await cluster.etcd.first.start();
     await cluster.etcd.first.healthy();
     // Until its new session has taken it again, the others may still show what the old one said.
-  await cluster.ready('shop', 3, all =>
-    again.every(({ instance, pid }) =>
-      all.some(now => now.instance === instance && now.node === 'node-2' && now.pid === pid),
-    ),
-  );
-  for (const instance of again) t.is((await ask(instance))['pid'], instance.pid, 'it was not started again');
-});
+    await cluster.ready('shop', 3, all =>
+      again.every(({ instance, pid }) =>
+        all.some(now => now.instance === instance && now.node === 'node-2' && now.pid === pid),
+      ),
+    );
+    for (const instance of again)
+      t.is((await ask(instance))['pid'], instance.pid, 'it was not started again');
+  },
+);

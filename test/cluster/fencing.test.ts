@@ -12,6 +12,12 @@ const SAMPLE = join(ROOT, 'manifests/fencing/fencing.yaml');
 /** The shortest that leaves room for the default stop timeout of exclusive processes, 2 s (rule 7). */
 const LEASE_TTL_SECONDS = 10;
 
+interface Manifest {
+  metadata: { id: string };
+  source: { path: string };
+  env?: Record<string, string>;
+}
+
 interface Journal {
   highest: string;
   lines: { token: string; line: string }[];
@@ -31,14 +37,13 @@ test.before(async () => {
     ],
   });
   const { proxyPort } = cluster.node('node-4');
-  const documents = parseAllDocuments(readFileSync(SAMPLE, 'utf8')).map(document => document.toJS());
+  const documents = parseAllDocuments(readFileSync(SAMPLE, 'utf8')).map(read => read.toJS() as Manifest);
   const [journal, scribe] = documents.map(document => ({
     ...document,
     source: { path: join(dirname(SAMPLE), document.source.path) },
+    placement: { requires: { keeps: document.metadata.id } },
   }));
-  journal.placement = { requires: { keeps: 'journal' } };
-  scribe.placement = { requires: { keeps: 'scribe' } };
-  scribe.env = { ...scribe.env, JOURNAL_URL: `http://127.0.0.1:${proxyPort}`, EVERY_MS: '50' };
+  scribe!.env = { ...scribe!.env, JOURNAL_URL: `http://127.0.0.1:${proxyPort}`, EVERY_MS: '50' };
   const file = join(cluster.directory, 'fencing.json');
   await writeFile(file, [journal, scribe].map(document => JSON.stringify(document)).join('\n---\n'));
   const { code, stderr } = await hop3(['apply', file], cluster.node('node-1').url);
