@@ -105,7 +105,7 @@ async function lose(world: World, column: Column): Promise<Record<Kind, number>>
   const node = await nodeWithAll(world);
   const spare = await owned(world, 'spare', node);
   const shop = await owned(world, 'shop', node);
-  await world.forgetSigns();
+  world.forgetSigns();
   const leader = await world.leader();
   const lease = await leaseOf(world, node);
   const beganMs = monotonicMs();
@@ -177,7 +177,7 @@ async function worksElsewhere(world: World, instance: string, node: TestNode): P
     `${instance} works elsewhere`,
     async () => {
       await sleep(20);
-      return (await world.spans()).find(each => each.instance === instance && each.node !== node.name);
+      return world.spans().find(each => each.instance === instance && each.node !== node.name);
     },
     WAITED_MS,
   );

@@ -56,7 +56,7 @@ export const failings: Record<string, Failing> = {
 
 /** One cycle: the owners of both writers lose them, and others take them. */
 export async function guardCycle(world: World, what: string, failing: Failing): Promise<GuardRow> {
-  await world.forgetSigns();
+  world.forgetSigns();
   const node = await world.ownerOf(WRITERS[0]!);
   const owned: string[] = [];
   for (const writer of WRITERS) if ((await world.ownerOf(writer)) === node) owned.push(writer);
@@ -64,7 +64,7 @@ export async function guardCycle(world: World, what: string, failing: Failing): 
   const heal = await failing(world, node);
   const trouble: string[] = [];
   const taken = async (): Promise<boolean> => {
-    const spans = await world.spans();
+    const spans = world.spans();
     return owned.every(writer => spans.some(span => span.instance === writer && span.node !== node.name));
   };
   await until(`others run what ${node.name} had`, taken, 4 * TTL_MS).catch((error: unknown) => {
@@ -72,7 +72,7 @@ export async function guardCycle(world: World, what: string, failing: Failing): 
   });
   await heal();
   await world.healed().catch((error: unknown) => trouble.push((error as Error).message));
-  const spans = await world.spans();
+  const spans = world.spans();
   const { overlaps, smallestGapMs } = handovers(spans);
   const losses = owned.flatMap(writer => {
     const own = spans.filter(span => span.instance === writer);

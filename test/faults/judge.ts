@@ -33,7 +33,7 @@ export async function runOnce(world: World, combination: Combination): Promise<R
   const startedMs = monotonicMs();
   const run = `${process.pid}-${++runs}`;
   const clients = world.nodes.map(node => world.storeBeside(node));
-  await world.forgetSigns();
+  world.forgetSigns();
   world.resource.counts();
   const before = await webRuns(world);
   const revokedBefore = await revoked(world);
@@ -48,7 +48,7 @@ export async function runOnce(world: World, combination: Combination): Promise<R
     broke = (error as Error).message;
   }
   const [written, verdict] = await Promise.all([acknowledged.end(world.watcher.store), register.end()]);
-  const spans = await world.spans();
+  const spans = world.spans();
   const { overlaps, smallestGapMs } = handovers(spans);
   const counts = world.resource.counts();
   const moved = spans.filter(span => {

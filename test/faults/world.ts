@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, open, rm, statfs } from 'node:fs/promises';
+import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs';
+import { mkdir, mkdtemp, rm, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -110,13 +111,13 @@ export class World {
   }
 
   /** Of the writers, since they were last forgotten. */
-  async signs(): Promise<Sign[]> {
-    const file = await open(this.witness).catch(() => null);
-    if (!file) return [];
-    const { size } = await file.stat();
-    const bytes = Buffer.alloc(size - this.#readTo);
-    await file.read(bytes, 0, bytes.length, this.#readTo);
-    await file.close();
+  signs(): Sign[] {
+    // In one turn: whoever else asks goes on where this one ended.
+    if (!existsSync(this.witness)) return this.#signs;
+    const file = openSync(this.witness, 'r');
+    const bytes = Buffer.alloc(fstatSync(file).size - this.#readTo);
+    readSync(file, bytes, 0, bytes.length, this.#readTo);
+    closeSync(file);
     // The last line may still be on its way.
     const whole = bytes.subarray(0, bytes.lastIndexOf('\n') + 1);
     this.#readTo += whole.length;
@@ -124,13 +125,13 @@ export class World {
     return this.#signs;
   }
 
-  async forgetSigns(): Promise<void> {
-    await this.signs();
+  forgetSigns(): void {
+    this.signs();
     this.#signs = [];
   }
 
-  async spans(): Promise<Span[]> {
-    return spansOf(await this.signs());
+  spans(): Span[] {
+    return spansOf(this.signs());
   }
 
   /** What apps can be made from. */
@@ -307,7 +308,9 @@ export class World {
     }
     const freshMs = Math.max(sinceMs, monotonicMs() - 1000);
     const working = new Set(
-      (await this.signs()).filter(({ atMs }) => atMs > freshMs).map(({ instance }) => instance),
+      this.signs()
+        .filter(({ atMs }) => atMs > freshMs)
+        .map(({ instance }) => instance),
     );
     const idle = WRITERS.find(writer => !working.has(writer));
     if (idle !== undefined) return `${idle} is not at work`;
