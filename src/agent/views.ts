@@ -23,11 +23,17 @@ export interface OwnStanding {
 export function nodeViews(world: World, own: OwnStanding): NodeView[] {
   const { placed } = placementInputs(world);
   const assessments = world.assessments.all().map(entry => entry.value.assessment);
-  return [...world.nodes().values()].map(({ value: session }) => {
+  const present = [...world.nodes().values()].map(({ value }) => ({
+    session: value,
+    state: 'Active' as const,
+  }));
+  const lost = world.lostNodes().map(session => ({ session, state: 'ConnectionLost' as const }));
+  const all = [...present, ...lost].sort((a, b) => (a.session.node < b.session.node ? -1 : 1));
+  return all.map(({ session, state }) => {
     const here = placed.filter(instance => instance.node === session.node);
     return {
       name: session.node,
-      state: session.node === own.node ? own.state : 'Active',
+      state: session.node === own.node ? own.state : state,
       incarnation: session.incarnation,
       pid: session.pid,
       version: session.version,

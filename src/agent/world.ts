@@ -1,5 +1,5 @@
 import type { NodeName } from '../model/ids.ts';
-import type { Kind } from '../model/records.ts';
+import type { Kind, SessionRecord } from '../model/records.ts';
 import type { Entry, Mirror, Store } from '../ports/store.ts';
 import { RecalledApps } from './recalled-apps.ts';
 
@@ -22,6 +22,8 @@ export class World {
   readonly cluster: Mirror<'cluster'>;
   readonly waiters: Mirror<'waiters'>;
   readonly #all: Mirror[];
+  /** Of nodes whose last session was seen to go. */
+  readonly #gone = new Map<NodeName, SessionRecord>();
 
   constructor(store: Store) {
     this.memory = new RecalledApps(store.mirror('apps'));
@@ -49,6 +51,12 @@ export class World {
       this.cluster,
       this.waiters,
     ] as unknown[] as Mirror[];
+    this.sessions.onChange(changes => {
+      for (const { before, after } of changes) {
+        if (after) this.#gone.delete(after.value.node);
+        else if (before) this.#gone.set(before.value.node, before.value);
+      }
+    });
   }
 
   async ready(signal: AbortSignal): Promise<void> {
@@ -86,6 +94,16 @@ export class World {
       if (!known || known.createRevision < entry.createRevision) newest.set(entry.value.node, entry);
     }
     return newest;
+  }
+
+  /** Nodes that went without letting go of what they own, or may still run: as they were, in name order. */
+  lostNodes(): SessionRecord[] {
+    const present = this.nodes();
+    const left = this.owners
+      .all()
+      .flatMap(({ value }) => [...(value.released === null ? [value.node] : []), ...value.mayStillRun]);
+    const missing = [...new Set(left)].filter(node => !present.has(node)).sort();
+    return missing.flatMap(node => this.#gone.get(node) ?? []);
   }
 
   /** Calls back after any change of the kinds named. Returns how to stop. */

@@ -96,7 +96,8 @@ export class DevNode {
 
   /** How many nodes it sees in the cluster. */
   async knownNodes(): Promise<number> {
-    return (await apiClient({ url: this.url }).nodes()).items.length;
+    const { items } = await apiClient({ url: this.url }).nodes();
+    return items.filter(({ state }) => state === 'Active').length;
   }
 
   /** As if its power were cut: agent and apps at once. */

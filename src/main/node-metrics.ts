@@ -12,7 +12,7 @@ export function nodeMetrics(metrics: Metrics, { admin, eventBacklog }: Measured)
     set(admin.ready().ready ? 1 : 0);
   });
   metrics.gauge('hop3_nodes', 'Nodes with a session, as this node sees them', [], set => {
-    set(admin.nodes().items.length);
+    set(admin.nodes().items.filter(({ state }) => state === 'Active').length);
   });
   metrics.gauge(
     'hop3_events_waiting',

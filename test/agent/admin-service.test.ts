@@ -371,3 +371,25 @@ test('a plan says what would change, and changes nothing', async t => {
   ]);
   t.is(cluster.etcd.revision, revision);
 });
+
+test('a node that went without letting go of what it had is shown as lost until it is back', async t => {
+  const cluster = new SimCluster();
+  await cluster.start();
+  await cluster.run(webApp(3));
+  const states = (): Record<string, string> =>
+    Object.fromEntries(
+      cluster
+        .node('node-1')
+        .agent.admin.nodes()
+        .items.map(({ name, state }) => [name, state]),
+    );
+  await cluster.node('node-3').crash();
+  await cluster.until(() => states()['node-3'] === 'ConnectionLost');
+  t.deepEqual(states(), { 'node-1': 'Active', 'node-2': 'Active', 'node-3': 'ConnectionLost' });
+  await cluster.node('node-3').start();
+  await cluster.until(() => states()['node-3'] === 'Active');
+  await cluster.whileTimePasses(cluster.node('node-2').leave());
+  await cluster.advance(20_000);
+  t.deepEqual(states(), { 'node-1': 'Active', 'node-3': 'Active' }, 'who left owes nothing');
+  await cluster.stop();
+});

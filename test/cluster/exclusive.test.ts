@@ -85,7 +85,7 @@ test.serial(
     await until('the guard has killed it', () => !isAlive(instance.pid!), LEASE_TTL_SECONDS * 1000);
     const { items } = await others[0]!.api.nodes();
     t.true(
-      items.some(({ name }) => name === node.name),
+      items.some(({ name, state }) => name === node.name && state === 'Active'),
       'its session key is still there',
     );
     await movedFrom(node, others);

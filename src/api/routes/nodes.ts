@@ -16,7 +16,7 @@ export function nodeRoutes(admin: Admin): Route[] {
     view({
       path: '/v1/nodes',
       id: 'listNodes',
-      summary: 'All nodes with a session.',
+      summary: 'All nodes with a session, and those that lost it and left something behind (ConnectionLost).',
       answer: listing('NodeList', nodeView),
       handle: () => admin.nodes(),
     }),
@@ -28,7 +28,7 @@ export function nodeRoutes(admin: Admin): Route[] {
       answer: nodeView,
       handle: ({ params }) => {
         const node = admin.nodes().items.find(each => each.name === params.name);
-        if (node === undefined) throw new Refusal(404, 'not-found', `no node "${params.name}" has a session`);
+        if (node === undefined) throw new Refusal(404, 'not-found', `no node "${params.name}" is known`);
         return node;
       },
     }),
