@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { evidenceMutants } from './mutants/evidence.ts';
 import { exclusiveMutants } from './mutants/exclusive.ts';
+import { nameMutants } from './mutants/names.ts';
 import { mutants, type Mutant } from './mutants/ownership.ts';
 import { simulatedMutants } from './mutants/simulated.ts';
 
@@ -24,9 +25,13 @@ interface Verdict {
 const asked = process.argv[2] ?? '';
 const copy = await mkdtemp(join(tmpdir(), 'hop3-mutants-'));
 let failed = 0;
-const chosen = [...mutants, ...evidenceMutants, ...exclusiveMutants, ...simulatedMutants].filter(mutant =>
-  mutant.name.includes(asked),
-);
+const chosen = [
+  ...mutants,
+  ...evidenceMutants,
+  ...exclusiveMutants,
+  ...nameMutants,
+  ...simulatedMutants,
+].filter(mutant => mutant.name.includes(asked));
 try {
   for (const part of ['src', 'test', 'package.json', 'tsconfig.json'])
     await cp(join(ROOT, part), join(copy, part), { recursive: true });

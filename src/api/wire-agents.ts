@@ -107,14 +107,13 @@ export const nameStateBody = z
   .strictObject({
     holder,
     token,
-    state: z
-      .json()
-      .refine(
-        value => Buffer.byteLength(JSON.stringify(value)) <= LONGEST_STATE,
-        `must be at most ${LONGEST_STATE} bytes of JSON`,
-      ),
+    state: z.unknown().refine(isStorable, `must be given: JSON of at most ${LONGEST_STATE} bytes`),
   })
   .meta({ id: 'NameStateWrite' });
+
+function isStorable(value: unknown): boolean {
+  return value !== undefined && Buffer.byteLength(JSON.stringify(value)) <= LONGEST_STATE;
+}
 
 export const commandBody = z
   .strictObject({

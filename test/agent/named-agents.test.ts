@@ -599,3 +599,47 @@ test('an operator clears a node that is gone from what may still run, and none t
   t.is(cluster.events('may-still-run-cleared').length, 1);
   await cluster.stop();
 });
+
+test('whoever joins has a snapshot and then the ledger: together nothing is missing and nothing twice', async t => {
+  const { cluster, nodes } = await started();
+  cluster.add('node-9', { ttlSeconds: TTL_SECONDS });
+  await cluster.start('node-9');
+  await cluster.advance(1000);
+  const { names, admin } = cluster.node('node-9').agent;
+  const turns = (async () => {
+    for (let turn = 0; turn < 12; turn++) {
+      const node = nodes[turn % 2]!;
+      await node.agent.names.request(
+        NAME,
+        asks(`h${turn}`, { wait: true, waitSeconds: 20, ttlSeconds: 300 }),
+        never,
+      );
+      await cluster.clock.sleep(turn % 3);
+      await node.agent.names.release(NAME, `h${turn}`, null);
+    }
+  })();
+  await cluster.until(() => cluster.events('agent-released').length === 4, 10_000, 1);
+  const { revision, agent } = await cluster.whileTimePasses(names.snapshot(NAME));
+  const leaving = new AbortController();
+  const told: { revision: string; kind: string }[] = [];
+  const following = (async () => {
+    const filter = { subject: SUBJECT, after: revision };
+    for await (const event of admin.followEvents(filter, leaving.signal)) told.push(event);
+  })();
+  await cluster.whileTimePasses(turns);
+  await cluster.advance(500);
+  leaving.abort();
+  await following;
+  const ledger = await cluster.whileTimePasses(admin.events({ subject: SUBJECT, limit: 1000, after: null }));
+  const [before, after] = [true, false].map(past =>
+    ledger.items.filter(event => BigInt(event.revision) <= BigInt(revision) === past),
+  );
+  t.deepEqual(
+    told.map(event => event.revision),
+    after!.map(event => event.revision),
+  );
+  const moves = before!.filter(({ kind }) => kind === 'agent-assigned' || kind === 'agent-released');
+  t.is(agent.state, moves.at(-1)!.kind === 'agent-assigned' ? 'Assigned' : 'Unassigned');
+  t.true(after!.length > 0 && before!.length > 0);
+  await cluster.stop();
+});

@@ -43,7 +43,6 @@ export const mutants: Mutant[] = [
   },
   {
     ...holdings,
-    file: 'src/agent/owner-key.ts',
     name: 'rule 1: a lost reply counts as success, whoever won',
     file: 'src/agent/owner-key.ts',
     search: 'return entry?.value.operation === record.operation ? entry : null;',
@@ -51,7 +50,6 @@ export const mutants: Mutant[] = [
   },
   {
     ...holdings,
-    file: 'src/agent/owner-key.ts',
     name: 'rule 1: a lost reply counts as failure',
     file: 'src/agent/owner-key.ts',
     search: 'return entry?.value.operation === record.operation ? entry : null;',

@@ -1,0 +1,104 @@
+import type { Mutant } from './ownership.ts';
+
+const agent = 'test/agent/named-agents.test.ts';
+const keys = { file: 'src/agent/name-keys.ts', test: agent };
+const names = { file: 'src/agent/named-agents.ts', test: agent };
+const commands = { file: 'src/agent/named-commands.ts', test: agent };
+
+/** Each takes out one thing that keeps a name from being two holders' at once, or its state from being lost. */
+export const nameMutants: Mutant[] = [
+  {
+    ...keys,
+    name: 'rule 13: no re-check after a wait',
+    search: "if (waiter !== null) compares.push({ kind: 'waiters', name: waiter, lease: session.lease });",
+    replace: '',
+  },
+  {
+    ...keys,
+    name: 'rule 13: the former owner of a name may be alive',
+    search:
+      "compares.push({ kind: 'sessions', name: `${previous.node}/${previous.incarnation}`, is: 'absent' });",
+    replace: 'void previous;',
+  },
+  {
+    ...keys,
+    name: 'rule 13: a release without compare',
+    search:
+      'if (entry?.value.node !== node || entry.value.released !== null || tokenOf(entry) !== token) return;',
+    replace: 'if (!entry) return;',
+  },
+  {
+    ...keys,
+    name: 'rule 13: the token is not compared on state writes',
+    search: "{ kind: 'owners', name: subjectOfAgent(name), revision: taken.revision },",
+    replace: '',
+  },
+  {
+    ...keys,
+    name: 'rule 13: the owner key is deleted on release',
+    search:
+      "{ put: 'owners', name: subject, value: releasedRecord(entry.value, token, clock.timestamp(), reason) },",
+    replace: "{ delete: 'owners', name: subject },",
+  },
+  {
+    ...names,
+    name: 'rule 13: any holder of the node has it',
+    search: 'const known = this.#claims.get(claimKey(name, holder));\n    if (known?.state',
+    replace: 'const known = this.#held.get(name);\n    if (known?.state',
+  },
+  {
+    ...names,
+    name: 'rule 13: nobody waits for those before it',
+    search: 'return ahead > 0 && first',
+    replace: 'return ahead > 99 && first',
+  },
+  {
+    ...names,
+    name: 'rule 3: a name needs no hold-down',
+    search: 'if (forMs > 0) {\n      const last',
+    replace: 'if (forMs > 1e9) {\n      const last',
+  },
+  {
+    ...names,
+    name: 'rule 3: what a program does outside counts as dead with the session',
+    search: 'keeper.wasOwn(unreleased.incarnation) && isCommand(unreleased.holder);',
+    replace: 'keeper.wasOwn(unreleased.incarnation);',
+  },
+  {
+    ...names,
+    name: 'rule 4: it is valid for longer than the session',
+    search: ': Math.min(session.deadlineMs(), heardMs + ttlSeconds * 1000);',
+    replace: ': heardMs + ttlSeconds * 1000;',
+  },
+  {
+    ...names,
+    name: 'rule 5: a lost session stops no command',
+    search:
+      'this.#commands?.exclusive.lose(reason);\n      for (const claim of this.#assigned()) this.#lost(claim, reason);',
+    replace: 'void reason;',
+  },
+  {
+    ...names,
+    name: 'rule 9: a new session keeps the names of the old one',
+    search: 'if (claim.taken?.incarnation !== session.incarnation)',
+    replace: 'if (claim.name === "")',
+  },
+  {
+    ...names,
+    name: 'rule 13: a silent holder loses it before its time is over',
+    search: 'return heardMs + ttlSeconds * 1000 + marginMs(ttlSeconds);',
+    replace: 'return heardMs + ttlSeconds * 500;',
+  },
+  {
+    ...commands,
+    name: 'rule 6: commands run without the guard',
+    search: 'guarded: true,',
+    replace: 'guarded: false,',
+  },
+  {
+    ...commands,
+    name: 'rule 10: the name is released before the death is confirmed',
+    search: 'command.claim.changed();\n    driver.stop(unit',
+    replace: 'this.#options.onEnded(command, reason);\n    driver.stop(unit',
+  },
+];
