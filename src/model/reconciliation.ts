@@ -86,6 +86,8 @@ export interface StartHistory {
   everReady: boolean;
   /** How its last copy ended when nobody had asked for it; null or absent while that says nothing. */
   lastExit?: { code: number | null; signal: string | null } | null;
+  /** The last start could not even be tried, for want of something that may be there later: no fault of the app. */
+  passing?: boolean;
 }
 
 /** An action leaves nothing to choose; performing it is a switch. */

@@ -27,13 +27,14 @@ export function afterExit(
   const before = historyOf(history, unit);
   if (before.version !== unit.version) return before;
   if (exit.requested) return withOutput(before, exit);
-  const failures = wasSettled(unit, nowMs) ? 1 : before.failures + 1;
+  const failures = isFirst(before, unit, nowMs) ? 1 : before.failures + 1;
   return {
     ...before,
     failures,
     lastFailureMs: nowMs,
     lastTrouble: withLines(exitText(unit, exit, nowMs), exit.lastOutput),
     lastExit: { code: exit.code, signal: exit.signal },
+    passing: false,
   };
 }
 
@@ -55,10 +56,11 @@ export function afterGivenUp(
   if (before.version !== unit.version) return before;
   return {
     ...before,
-    failures: wasSettled(unit, nowMs) ? 1 : before.failures + 1,
+    failures: isFirst(before, unit, nowMs) ? 1 : before.failures + 1,
     lastFailureMs: nowMs,
     lastTrouble: trouble,
     lastExit: { code: null, signal: null },
+    passing: false,
   };
 }
 
@@ -72,6 +74,11 @@ function isNewer(version: string, than: string): boolean {
   const [release = 0, restarts = 0] = version.split('.').map(Number);
   const [otherRelease = 0, otherRestarts = 0] = than.split('.').map(Number);
   return release > otherRelease || (release === otherRelease && restarts > otherRestarts);
+}
+
+/** What the node itself was short of is not held against the app. */
+function isFirst(before: StartHistory, unit: Unit, nowMs: InstantMs): boolean {
+  return before.passing === true || wasSettled(unit, nowMs);
 }
 
 function wasSettled(unit: Unit, nowMs: InstantMs): boolean {

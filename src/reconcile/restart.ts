@@ -14,7 +14,8 @@ export type StartAgain =
 
 /**
  * The first restart comes at once, then each waits twice as long as the one before. An instance that was never ready
- * is given up after `restart.max` failed starts; one that was ready once is tried for ever.
+ * is given up after `restart.max` failed starts; one that was ready once is tried for ever, and so is one that this node
+ * could not even try to start for a reason that may pass (a full disk), which says nothing about the app.
  *
  * Under `on-failure` a process that ends with code 0 has done its work, unless it is there to answer requests.
  */
@@ -28,7 +29,8 @@ export function startAgain(
   const ended = endedForGood(history, restart, process);
   if (ended !== null) return { kind: 'never', trouble: `${ended}: ${trouble}` };
   const { failures } = history;
-  if (!history.everReady && failures > 0 && failures >= restart.max) {
+  const mayBeGivenUp = !history.everReady && history.passing !== true;
+  if (mayBeGivenUp && failures > 0 && failures >= restart.max) {
     return { kind: 'never', trouble: `given up after ${timesText(failures, 'failed start')}: ${trouble}` };
   }
   const waitMs = backoffMs(failures);

@@ -164,6 +164,18 @@ for (const { title, error } of [
   });
 }
 
+test('what its node could not even try to start, as on a full disk, is not given up', async t => {
+  const { cluster, state, kinds } = await oneNode();
+  const full = new DriverError('no space left on device', { retryable: true });
+  cluster.behaviour = () => ({ refuses: full });
+  await cluster.apply(webApp(1));
+  await cluster.until(() => kinds('instance-start-failed').length > 6, 120_000);
+  t.is(state(), 'backoff');
+  cluster.behaviour = () => ({});
+  await cluster.until(() => state() === 'running', 120_000);
+  t.deepEqual(kinds('instance-given-up'), []);
+});
+
 test('a start that fails works again when what it lacked is there', async t => {
   const { cluster, node, state } = await oneNode();
   const unpack = node.artifacts.unpack.bind(node.artifacts);

@@ -53,6 +53,13 @@ test('a crash after a minute of being ready is the first failure again', t => {
   t.is(afterExit(before, short, unitExit(), nowMs).failures, 5);
 });
 
+test('a crash after starts that the node could not even try is the first failure, and one of the app', t => {
+  const after = afterExit({ ...before, passing: true }, starting, unitExit(), nowMs);
+  t.is(after.failures, 1);
+  t.false(after.passing);
+  t.is(afterGivenUp({ ...before, passing: true }, starting, 'it hangs', nowMs).failures, 1);
+});
+
 test('a process that hung after a long life is the first failure again', t => {
   const phase = { kind: 'unhealthy' as const, sinceMs: nowMs - 10, failures: 3, evidence: 'no answer' };
   const hung = { ...starting, startedMs: nowMs - settledMs - 10, phase };

@@ -30,6 +30,12 @@ test('one failure before max is tried again, at max it is given up', t => {
   t.deepEqual(failed(5), { kind: 'never', trouble: 'given up after 5 failed starts in a row: boom' });
 });
 
+test('what this node could not even try to start is never given up, and waits like everything else', t => {
+  const failed = history({ failures: 7, lastFailureMs: 0, lastTrouble: 'the disk is full', passing: true });
+  t.is(startAgain(failed, always, processSpec(), 1).kind, 'wait');
+  t.is(startAgain(failed, always, processSpec(), 1e6).kind, 'now');
+});
+
 test('with a max of 0 the first failure is the last', t => {
   const restart = { policy: 'always' as const, max: 0 };
   t.is(startAgain(history({}), restart, processSpec(), 0).kind, 'now');
