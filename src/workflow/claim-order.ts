@@ -1,0 +1,65 @@
+import type { InstantMs, NodeName } from '../model/ids.ts';
+import { rendezvousOrder } from '../model/rendezvous.ts';
+
+/** A chunk that nobody owns and that needs an owner. */
+export interface FreeChunk {
+  plan: string;
+  chunk: number;
+  priority: number;
+  /** Of the plan: the order in which plans came. */
+  createRevision: bigint;
+  /** When this node first saw it free. */
+  freeSinceMs: InstantMs;
+}
+
+export interface ClaimInput<C extends FreeChunk> {
+  free: readonly C[];
+  self: NodeName;
+  /** Nodes that take chunks, this one included. */
+  nodes: readonly NodeName[];
+  /** Chunks with work that this node owns, and that any of these nodes own. */
+  ownedHere: number;
+  ownedByAll: number;
+  /** How many attempts this node could start at once. None = it claims nothing. */
+  slots: number;
+  nowMs: InstantMs;
+  staggerMs: number;
+}
+
+/** By priority, then first come first: by the plan's create revision, and by the chunk within a plan. */
+export function inClaimOrder<C extends Omit<FreeChunk, 'freeSinceMs'>>(chunks: readonly C[]): C[] {
+  return [...chunks].sort(
+    (a, b) => a.priority - b.priority || compare(a.createRevision, b.createRevision) || a.chunk - b.chunk,
+  );
+}
+
+/** How many of the chunks a node should have before it leaves the rest to others: an equal part, rounded up. */
+export function fairShare(chunks: number, nodes: number): number {
+  return Math.ceil(chunks / Math.max(1, nodes));
+}
+
+/**
+ * Which free chunks this node should try to claim now, the first in order first. Each chunk prefers the nodes in an order of
+ * its own: the first does so at once, the r-th after r staggers if it is still free. A node that has its fair share leaves
+ * every chunk to all the others first, and then takes it, so that one slow node holds up nothing.
+ */
+export function dueChunks<C extends FreeChunk>(input: ClaimInput<C>): { now: C[]; wakeInMs: number | null } {
+  const { free, self, nodes, nowMs, staggerMs } = input;
+  if (input.slots <= 0 || !nodes.includes(self)) return { now: [], wakeInMs: null };
+  const share = fairShare(free.length + input.ownedByAll, nodes.length);
+  const now: C[] = [];
+  let wakeInMs: number | null = null;
+  for (const chunk of inClaimOrder(free)) {
+    const place = rendezvousOrder(`${chunk.plan}/${chunk.chunk}`, nodes).indexOf(self);
+    const sated = input.ownedHere + now.length >= share;
+    const turn = sated ? nodes.length + place : place;
+    const inMs = chunk.freeSinceMs + turn * staggerMs - nowMs;
+    if (inMs <= 0 && now.length < input.slots) now.push(chunk);
+    else if (inMs > 0) wakeInMs = Math.min(wakeInMs ?? inMs, inMs);
+  }
+  return { now, wakeInMs };
+}
+
+function compare(a: bigint, b: bigint): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
