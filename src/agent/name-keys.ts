@@ -120,6 +120,7 @@ export class NameKeys {
     const subject = subjectOfAgent(name);
     const entry = await store.get('owners', subject);
     if (entry?.value.node !== node || entry.value.released !== null || tokenOf(entry) !== token) return;
+    const at = clock.timestamp();
     const event = ledger.draft({
       kind: 'agent-released',
       subject,
@@ -133,14 +134,7 @@ export class NameKeys {
     });
     const result = await store.commit(
       [{ kind: 'owners', name: subject, revision: entry.revision }],
-      [
-        {
-          put: 'owners',
-          name: subject,
-          value: releasedRecord(entry.value, token, clock.timestamp(), reason),
-        },
-        event,
-      ],
+      [{ put: 'owners', name: subject, value: releasedRecord(entry.value, token, at, reason) }, event],
     );
     if (result.kind === 'refused') {
       throw new StoreError(`${subject} was written by somebody else meanwhile: it is not released yet`, {

@@ -271,6 +271,55 @@ test('a name of a node that died is free after the hold-down, and the ledger tel
   await cluster.stop();
 });
 
+test('a name whose owner is there after all is refused by the store itself', async t => {
+  const { cluster, nodes } = await started();
+  const [here, there] = nodes as [SimNode, SimNode];
+  await had(cluster, here, asks('first'));
+  const sessions = cluster.etcd.contents('sessions');
+  const [name] = Object.keys(sessions).filter(each => each.startsWith('node-1/'));
+  await here.crash();
+  await cluster.until(() => Object.keys(cluster.etcd.contents('sessions')).length === 1);
+  await had(cluster, there, asks('second', { wait: true, ttlSeconds: 300 }));
+  await cluster.advance(TTL_SECONDS * 900);
+  // What no etcd would do to a copy of it: nothing but the transaction can know.
+  cluster.etcd.losesEvents = true;
+  cluster.etcd.put('sessions', name!, sessions[name!]!);
+  cluster.etcd.losesEvents = false;
+  await cluster.advance(5000);
+  t.is(cluster.etcd.contents('owners')[SUBJECT]!.holder, 'first');
+  cluster.etcd.delete('sessions', name!);
+  await cluster.until(() => cluster.etcd.contents('owners')[SUBJECT]!.holder === 'second');
+  await cluster.stop();
+});
+
+test('what a program holds counts for as long as its node may believe to have it, also on that very node', async t => {
+  const { cluster, nodes } = await started();
+  const node = nodes[0]!;
+  await had(cluster, node, asks('first', { ttlSeconds: 300 }));
+  const { incarnation } = cluster.etcd.contents('owners')[SUBJECT]!;
+  cluster.etcd.delete('sessions', `node-1/${incarnation}`);
+  const goneMs = cluster.clock.now();
+  await cluster.advance(1000);
+  await had(cluster, node, asks('second', { wait: true, ttlSeconds: 300 }));
+  await cluster.until(() => cluster.etcd.contents('owners')[SUBJECT]!.holder === 'second');
+  t.true(cluster.clock.now() >= goneMs + TTL_SECONDS * 1000);
+  await cluster.stop();
+});
+
+test('a command that is dead is another matter: its own node may have the name again at once', async t => {
+  const { cluster, nodes } = await started();
+  const node = nodes[0]!;
+  const first = own(node);
+  await cluster.until(() => first.kind('started') !== undefined);
+  const { incarnation } = cluster.etcd.contents('owners')[SUBJECT]!;
+  cluster.etcd.delete('sessions', `node-1/${incarnation}`);
+  await cluster.until(() => first.kind('ended') !== undefined, 8000);
+  const next = own(node, { wait: true });
+  await cluster.until(() => next.kind('started') !== undefined || next.failure !== null, 5000);
+  t.is(next.failure, null);
+  await cluster.stop();
+});
+
 test('a state is kept under the token, outlives its owner, and a stale token writes nothing', async t => {
   const { cluster, nodes } = await started();
   const [here, there] = nodes as [SimNode, SimNode];
@@ -512,6 +561,9 @@ test('an agent that comes back with a new session finds its command dead before 
   const patient = own(there, { wait: true });
   await cluster.advance(500);
   await here.restart({ bootId: 'boot-2' });
+  const armedUntilMs = here.commandGuard.armedUntilMs()!;
+  await cluster.until(() => living(cluster).length === 0, 3000);
+  t.true(cluster.clock.now() < armedUntilMs, 'its guard had not to do it');
   t.is(await mostAtOnce(cluster, 40_000), 1);
   t.not(patient.kind('started'), undefined);
   await cluster.stop();

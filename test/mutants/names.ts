@@ -36,8 +36,7 @@ export const nameMutants: Mutant[] = [
   {
     ...keys,
     name: 'rule 13: the owner key is deleted on release',
-    search:
-      "{ put: 'owners', name: subject, value: releasedRecord(entry.value, token, clock.timestamp(), reason) },",
+    search: "{ put: 'owners', name: subject, value: releasedRecord(entry.value, token, at, reason) },",
     replace: "{ delete: 'owners', name: subject },",
   },
   {
