@@ -87,8 +87,7 @@ export async function takeovers(
 export function takeoverTable(rows: Takeovers[]): string {
   const lines = rows.map(({ kind, column, samplesMs, boundMs: bound }) => {
     const sorted = samplesMs.toSorted((a, b) => a - b);
-    const at = (share: number): number =>
-      sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]!;
+    const at = (share: number): number => sorted[Math.ceil(share * sorted.length) - 1]!;
     const cells = [sorted.length, at(0.5), at(0.99), at(1), bound].map(number =>
       String(Math.round(number)).padStart(8),
     );
