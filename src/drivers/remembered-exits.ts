@@ -48,8 +48,8 @@ function writing(launch: Launch, file: string): Launch {
 
 function withExit(unit: DriverUnit, file: string): DriverUnit {
   const { exit } = unit;
-  if (exit === null || exit.code !== null || exit.signal !== null) return unit;
-  const status = readStatus(file);
+  if (exit === null || exit.signal !== null) return unit;
+  const status = exit.code ?? readStatus(file);
   return status === null ? unit : { ...unit, exit: { ...exit, ...codeOrSignal(status) } };
 }
 

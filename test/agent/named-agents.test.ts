@@ -227,6 +227,7 @@ test('a waiter whose session ended while it stood in line does not get it on the
   const [waiter] = Object.keys(cluster.etcd.contents('waiters'));
   cluster.etcd.losesEvents = true;
   cluster.etcd.delete('waiters', waiter!);
+  await cluster.clock.settle();
   cluster.etcd.losesEvents = false;
   await cluster.whileTimePasses(here.agent.names.release(NAME, 'holder', null));
   await cluster.advance(3000);
@@ -284,6 +285,7 @@ test('a name whose owner is there after all is refused by the store itself', asy
   // What no etcd would do to a copy of it: nothing but the transaction can know.
   cluster.etcd.losesEvents = true;
   cluster.etcd.put('sessions', name!, sessions[name!]!);
+  await cluster.clock.settle();
   cluster.etcd.losesEvents = false;
   await cluster.advance(5000);
   t.is(cluster.etcd.contents('owners')[SUBJECT]!.holder, 'first');
@@ -353,6 +355,7 @@ test('a state whose owner key another has taken is refused by the store itself',
   const owner = cluster.etcd.contents('owners')[SUBJECT]!;
   cluster.etcd.losesEvents = true;
   cluster.etcd.put('owners', SUBJECT, { ...owner, node: 'node-2', holder: 'thief', operation: 'x' });
+  await cluster.clock.settle();
   cluster.etcd.losesEvents = false;
   await t.throwsAsync(
     () =>
@@ -370,6 +373,7 @@ test('a release compares the token: whoever has it since keeps it', async t => {
   const owner = cluster.etcd.contents('owners')[SUBJECT]!;
   cluster.etcd.losesEvents = true;
   cluster.etcd.put('owners', SUBJECT, { ...owner, holder: 'second', incarnation: 'other', operation: 'x' });
+  await cluster.clock.settle();
   cluster.etcd.losesEvents = false;
   await cluster.whileTimePasses(here.agent.names.release(NAME, 'first', null));
   t.like(cluster.etcd.contents('owners')[SUBJECT], { holder: 'second', released: null });
