@@ -10,6 +10,8 @@ export interface FreeChunk {
   createRevision: bigint;
   /** When this node first saw it free. */
   freeSinceMs: InstantMs;
+  /** What was going on in it waits for somebody to take over, which needs no room to start more. */
+  takeOver: boolean;
 }
 
 export interface ClaimInput<C extends FreeChunk> {
@@ -20,14 +22,16 @@ export interface ClaimInput<C extends FreeChunk> {
   /** Chunks with work that this node owns, and that any of these nodes own. */
   ownedHere: number;
   ownedByAll: number;
-  /** How many attempts this node could start at once. None = it claims nothing. */
+  /** How many attempts this node could start at once. None = it only takes over. */
   slots: number;
   nowMs: InstantMs;
   staggerMs: number;
 }
 
 /** By priority, then first come first: by the plan's create revision, and by the chunk within a plan. */
-export function inClaimOrder<C extends Omit<FreeChunk, 'freeSinceMs'>>(chunks: readonly C[]): C[] {
+export function inClaimOrder<C extends Pick<FreeChunk, 'priority' | 'createRevision' | 'chunk'>>(
+  chunks: readonly C[],
+): C[] {
   return [...chunks].sort(
     (a, b) => a.priority - b.priority || compare(a.createRevision, b.createRevision) || a.chunk - b.chunk,
   );
@@ -45,17 +49,22 @@ export function fairShare(chunks: number, nodes: number): number {
  */
 export function dueChunks<C extends FreeChunk>(input: ClaimInput<C>): { now: C[]; wakeInMs: number | null } {
   const { free, self, nodes, nowMs, staggerMs } = input;
-  if (input.slots <= 0 || !nodes.includes(self)) return { now: [], wakeInMs: null };
+  if (!nodes.includes(self)) return { now: [], wakeInMs: null };
   const share = fairShare(free.length + input.ownedByAll, nodes.length);
   const now: C[] = [];
+  let { slots } = input;
   let wakeInMs: number | null = null;
   for (const chunk of inClaimOrder(free)) {
+    if (slots <= 0 && !chunk.takeOver) continue;
     const place = rendezvousOrder(`${chunk.plan}/${chunk.chunk}`, nodes).indexOf(self);
     const sated = input.ownedHere + now.length >= share;
     const turn = sated ? nodes.length + place : place;
     const inMs = chunk.freeSinceMs + turn * staggerMs - nowMs;
-    if (inMs <= 0 && now.length < input.slots) now.push(chunk);
-    else if (inMs > 0) wakeInMs = Math.min(wakeInMs ?? inMs, inMs);
+    if (inMs > 0) wakeInMs = Math.min(wakeInMs ?? inMs, inMs);
+    else {
+      now.push(chunk);
+      slots--;
+    }
   }
   return { now, wakeInMs };
 }

@@ -24,17 +24,20 @@ export function nextMoves(outlook: Outlook): NextMoves {
 }
 
 /**
- * Whether a chunk that nobody owns needs an owner now: something of it was going on, or could be started. What the plan as a
- * whole needs is the business of its first chunk.
+ * Whether a chunk that nobody owns needs an owner now: to `take over` what was going on in it, whoever has the room for more, or
+ * to `start` something; null = it does not. What the plan as a whole needs is the business of its first chunk.
  */
-export function needsOwner(outlook: Outlook): boolean {
+export function neededOwner(outlook: Outlook): 'take over' | 'start' | null {
+  if (outlook.settled) return null;
   const { first, count } = outlook.chunk;
   for (let index = first; index < first + count; index++) {
     const state = outlook.records[index]?.state ?? 'PENDING';
-    if (state === 'COMPENSATING' || (state !== 'PENDING' && !hasEnded(state))) return true;
+    const goesOn = state === 'COMPENSATING' || (state !== 'PENDING' && !hasEnded(state));
+    if (goesOn) return 'take over';
   }
   const { moves } = nextMoves({ ...outlook, slots: 1 });
-  return moves.some(({ kind }) => (kind !== 'settle' && kind !== 'expire') || first === 0);
+  const ofItsOwn = moves.some(({ kind }) => (kind !== 'settle' && kind !== 'expire') || first === 0);
+  return ofItsOwn ? 'start' : null;
 }
 
 /** When the plan's own time is over: now (a move), or in so many milliseconds. */
