@@ -15,6 +15,7 @@ import { startCluster, type TestCluster } from '../support/cluster.ts';
 import { FakeLog } from '../support/fake-log.ts';
 import { freePort } from '../support/free-port.ts';
 import { until } from '../support/until.ts';
+import { namesInProcess, namesOverHttp } from './names.ts';
 import { takeovers, takeoverTable } from './takeover.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -99,6 +100,20 @@ await withCluster({ nodes: 1, leaseTtlSeconds: 10 }, async cluster => {
     null,
     `${await nodeProcesses()} node processes share pages`,
   );
+});
+
+await withCluster({ nodes: 1, leaseTtlSeconds: 10 }, async cluster => {
+  const seconds = quick ? 2 : 5;
+  await row(
+    'named agent: answers of its owner over HTTP',
+    'per s',
+    [await namesOverHttp(cluster, seconds), await namesOverHttp(cluster, seconds)],
+    null,
+    '16 kept connections, asker and agent share this machine; no round to etcd',
+  );
+  const { looks, requests } = await namesInProcess(seconds);
+  await row('named agent: looks at it in the process', 'per s', [looks], null, 'no round to etcd');
+  await row('named agent: requests by its holder in the process', 'per s', [requests], null, 'no round to etcd');
 });
 
 await withCluster({ nodes: 3, leaseTtlSeconds: 10 }, async cluster => {
