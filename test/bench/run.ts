@@ -113,7 +113,13 @@ await withCluster({ nodes: 1, leaseTtlSeconds: 10 }, async cluster => {
   );
   const { looks, requests } = await namesInProcess(seconds);
   await row('named agent: looks at it in the process', 'per s', [looks], null, 'no round to etcd');
-  await row('named agent: requests by its holder in the process', 'per s', [requests], null, 'no round to etcd');
+  await row(
+    'named agent: requests by its holder in the process',
+    'per s',
+    [requests],
+    null,
+    'no round to etcd',
+  );
 });
 
 await withCluster({ nodes: 3, leaseTtlSeconds: 10 }, async cluster => {

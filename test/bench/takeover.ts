@@ -33,6 +33,8 @@ const COMES_BACK_MS = 1000;
 const STAGGER_MS = 400;
 const COMMIT_MS = 300;
 const WAITED_MS = 5 * TTL_MS;
+const PLACED_WITHIN_MS = 120_000;
+const COPIES = 3;
 
 /** `startMs`: how long a process takes from its spawn to its first sign of life. */
 export function boundMs(kind: Kind, column: Column, startMs: number): number {
@@ -57,7 +59,7 @@ export async function takeovers(
     await world.cluster.apply('spare', {
       source: { path: join(import.meta.dirname, '../faults/app') },
       run: { 'stop-timeout': 1, workers: { ticker: 'exec node writer.cjs' } },
-      scale: { ticker: 3 },
+      scale: { ticker: COPIES },
       env: { WITNESS: world.witness, RESOURCE: world.resource.url },
       healthcheck: undefined,
     });
@@ -131,17 +133,27 @@ async function lose(world: World, column: Column): Promise<Record<Kind, number>>
   };
 }
 
-/** The owner of the exclusive one, once it has one of each; what is redundant is spread anew until it has. */
+/** The owner of the exclusive one, once it has one of each; what is redundant is placed anew until it has. */
 async function nodeWithAll(world: World): Promise<TestNode> {
-  for (const app of ['shop', 'spare']) {
-    const type = app === 'shop' ? 'web' : 'ticker';
-    const node = await world.ownerOf(TARGET);
-    if ((await world.instances(app)).some(each => each.node === node.name)) continue;
-    await world.nodes[0]!.api.scale(app, { [type]: 0 });
-    await until(`${app} is gone`, async () => (await world.instances(app)).length === 0);
-    await world.nodes[0]!.api.scale(app, { [type]: 3 });
-    await world.cluster.ready(app, 3, all => new Set(all.map(each => each.node)).size === 3);
+  const node = await world.ownerOf(TARGET);
+  for (const [app, type] of [
+    ['shop', 'web'],
+    ['spare', 'ticker'],
+  ] as const) {
+    await until(
+      `${node.name} has one of ${app}`,
+      async () => {
+        if ((await world.instances(app)).some(each => each.node === node.name)) return true;
+        await world.nodes[0]!.api.scale(app, { [type]: 0 });
+        await until(`${app} is gone`, async () => (await world.instances(app)).length === 0);
+        await world.nodes[0]!.api.scale(app, { [type]: COPIES });
+        await world.cluster.ready(app, COPIES);
+        return false;
+      },
+      PLACED_WITHIN_MS,
+    );
   }
+  await world.healed();
   return world.ownerOf(TARGET);
 }
 
