@@ -266,7 +266,7 @@ export class NameKeys {
   }
 }
 
-export function waiterName(node: NodeName, name: AgentName, holder: string): string {
+function waiterName(node: NodeName, name: AgentName, holder: string): string {
   return `${node}/${name}/${holder}`;
 }
 
