@@ -40,7 +40,7 @@ import type { CommandParts } from './named-commands.ts';
 import { Lapsed } from './lapsed.ts';
 import { lapsedLoop } from './lapsed-loop.ts';
 import { LastRun } from './last-run.ts';
-import type { Loop } from './loop.ts';
+import { Loop } from './loop.ts';
 import { PromiseLoop } from './promise-loop.ts';
 import { ProxyLoop } from './proxy-loop.ts';
 import { requestLoop } from './request-loop.ts';
@@ -94,6 +94,13 @@ export interface AgentParts {
 
 /** A decision takes moments, and its transactions have deadlines. Longer, and its loop will not go on by itself. */
 const STUCK_AFTER_MS = 120_000;
+
+/** What comes from the store comes in bursts, and every node decides on all of it: a burst is looked at as a whole. */
+const GATHER_MS = 20;
+/** What observers ask competes with what was just promised, an instance that is starting: that goes first. */
+const JUDGE_MS = 100;
+/** Artifacts are copied, and copies promised, behind what runs. */
+const SHELF_MS = 1000;
 
 /** One node's agent: the loops, wired to each other by wakes alone, started in order and stopped in reverse. */
 export class Agent {
@@ -202,7 +209,9 @@ export class Agent {
       log,
       onStatuses: () => {
         this.#rememberRuns();
-        this.#undertakingsChanged();
+        promises.wakeSoon();
+        // A start may have fetched one.
+        shelf.wakeWithin(SHELF_MS);
       },
     }));
     this.#deployments = new Deployments({
@@ -215,7 +224,10 @@ export class Agent {
       clock,
       random,
       log,
-      onChange: () => this.#undertakingsChanged(),
+      onChange: () => {
+        promises.wake();
+        shelf.wake();
+      },
     });
     const promises = (this.#promises = new PromiseLoop({
       node,
@@ -288,6 +300,16 @@ export class Agent {
       clock,
       log,
     });
+    const shelf = new Loop({
+      name: 'artifacts',
+      clock,
+      log,
+      everyMs: 60_000,
+      round: async () => {
+        if (await this.#refreshArtifacts()) promises.wake();
+        return null;
+      },
+    });
     const deployments = this.#deployments;
     const collect = collectLoop({ world, store, artifacts, instances, deployments, clock, log });
     const copies = copiesLoop({
@@ -296,7 +318,7 @@ export class Agent {
       artifacts,
       clock,
       log,
-      onFetched: () => this.#undertakingsChanged(),
+      onFetched: () => shelf.wake(),
     });
     const requests = requestLoop({
       node,
@@ -332,6 +354,7 @@ export class Agent {
       collect,
       copies,
       names,
+      shelf,
       ...proxyLoop,
     ];
     // Not those that carry artifacts: that takes as long as it takes.
@@ -345,13 +368,14 @@ export class Agent {
       ...names.loops(),
     };
     this.#unlisten = [
-      world.onChange(['apps', 'sessions', 'owners', 'refusals', 'assessments'], () => claims.wake()),
+      world.onChange(['apps'], () => claims.wake()),
+      world.onChange(['sessions', 'owners', 'refusals', 'assessments'], () => claims.wakeWithin(GATHER_MS)),
       world.onChange(['owners'], () => holdings.noticeTaken(subject => world.owners.get(subject))),
-      world.onChange(['apps', 'owners', 'promises', 'sessions'], () => instances.wake()),
-      world.onChange(['promises', 'sessions'], () => assessments.wake()),
-      world.onChange(['apps', 'owners', 'promises', 'sessions'], () => leftovers.wake()),
+      world.onChange(['apps', 'owners', 'promises', 'sessions'], () => instances.wakeSoon()),
+      world.onChange(['promises', 'sessions'], () => assessments.wakeWithin(JUDGE_MS)),
+      world.onChange(['apps', 'owners', 'promises', 'sessions'], () => leftovers.wakeWithin(GATHER_MS)),
       world.onChange(['apps'], () => promises.wake()),
-      world.onChange(['apps', 'sessions', 'promises'], () => copies.wake()),
+      world.onChange(['apps', 'sessions', 'promises'], () => copies.wakeWithin(SHELF_MS)),
       world.onChange(['requests'], () => requests.wake()),
       world.onChange(['supervisor', 'sessions'], () => this.#supervisor.wake()),
       world.onChange(['owners', 'sessions'], () => absences.look()),
@@ -361,7 +385,7 @@ export class Agent {
       // Armed as soon as something exclusive is held, and again with every renewal.
       holdings.onChange(() => void instances.exclusive.renew()),
       keeper.onRenewed(() => void instances.exclusive.renew()),
-      holdings.onChange(() => claims.wake()),
+      holdings.onChange(() => claims.wakeWithin(GATHER_MS)),
       keeper.onChange(() => void names.sessionChanged(this.#stop.signal)),
       keeper.onChange(() => {
         void this.#sessionChanged().finally(() => {
@@ -597,17 +621,6 @@ export class Agent {
     const before = JSON.stringify(this.#artifacts);
     this.#artifacts = await artifacts.list();
     return JSON.stringify(this.#artifacts) !== before;
-  }
-
-  /** Statuses and steps are promised at once; artifacts as soon as they have been looked at. */
-  #undertakingsChanged(): void {
-    this.#promises.wake();
-    this.#refreshArtifacts().then(
-      changed => {
-        if (changed) this.#promises.wake();
-      },
-      (error: unknown) => this.#parts.log.error('the artifacts of this node cannot be listed', { error }),
-    );
   }
 
   #rememberRuns(): void {

@@ -19,7 +19,6 @@ export interface Holding {
   takenAt: bigint;
 }
 
-
 /** How a subject is taken, besides the plain case. */
 export interface Taking {
   /** Of rule 12, against a redundant subject's owner whose session still lives. */

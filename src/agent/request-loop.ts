@@ -84,13 +84,15 @@ async function answerTo(options: RequestLoopOptions, request: SupervisorRequest)
 }
 
 async function performOrWhyNot(
-  { holdings, instances, names, node }: RequestLoopOptions,
+  { holdings, instances, names, node, store }: RequestLoopOptions,
   request: SupervisorRequest,
 ): Promise<string | null> {
   const agent = agentOfSubject(request.subject);
   if (request.action === 'release' && agent !== null) return names.recallHere(agent, request.reason);
   if (request.action !== 'restart') return `${node} does not know how to ${request.action}`;
-  if (!holdings.held().has(request.subject)) return `${node} does not own ${request.subject}`;
+  // A node that was cut off may hear of a request before it hears that the subject was taken from it: the store knows.
+  const owner = holdings.held().has(request.subject) ? await store.get('owners', request.subject) : null;
+  if (owner?.value.node !== node) return `${node} does not own ${request.subject}`;
   const instance = instanceOfSubject(request.subject);
   if (instance !== null) await instances.restart(instance, `the supervisor asked: ${request.reason}`);
   return null;

@@ -47,6 +47,7 @@ test('what nobody owns is taken, and the token is the revision it was taken at',
   t.deepEqual(one.holdings.held().get(SUBJECT), {
     subject: SUBJECT,
     exclusive: false,
+    takenAt: 3n,
     instance: INSTANCE,
     token: String(etcd.revision),
     incarnation: one.session.incarnation,
