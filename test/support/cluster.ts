@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { apiClient, type ApiClient } from '../../src/api/client.ts';
 import { processDriver } from '../../src/drivers/process-driver.ts';
+import { commandsDirectory } from '../../src/main/commands-directory.ts';
 import type { InstanceView } from '../../src/model/views.ts';
 import { systemClock } from '../../src/platform/clock.ts';
 import { endAll, processesOf, type HaproxyProcess } from '../../src/proxy/processes.ts';
@@ -164,9 +165,11 @@ export class TestNode {
   }
 
   async stopApps(): Promise<void> {
-    const driver = processDriver({ stateDir: this.stateDir, clock: systemClock(), log: new FakeLog() });
-    for (const unit of await driver.observe()) if (unit.exit === null) await driver.stop(unit.unit, 0);
-    await driver.close();
+    for (const stateDir of [this.stateDir, commandsDirectory(this.stateDir)]) {
+      const driver = processDriver({ stateDir, clock: systemClock(), log: new FakeLog() });
+      for (const unit of await driver.observe()) if (unit.exit === null) await driver.stop(unit.unit, 0);
+      await driver.close();
+    }
   }
 
   async stopProxy(): Promise<void> {
