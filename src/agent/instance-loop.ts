@@ -18,6 +18,7 @@ import { afterExit, afterReady, forVersion } from '../reconcile/histories.ts';
 import { reconcile } from '../reconcile/reconcile.ts';
 import { mayReplace } from '../reconcile/rollout.ts';
 import type { Clock } from '../ports/clock.ts';
+import { ArtifactError } from '../ports/artifacts.ts';
 import { DriverError, type Driver, type DriverUnit } from '../ports/driver.ts';
 import type { Log } from '../ports/log.ts';
 import type { Prober } from '../ports/prober.ts';
@@ -593,7 +594,7 @@ export class InstanceLoop {
       failures: history.failures + 1,
       lastFailureMs: clock.now(),
       lastTrouble: message,
-      passing: error instanceof DriverError && error.retryable,
+      passing: (error instanceof DriverError || error instanceof ArtifactError) && error.retryable,
     });
     ledger.note({
       kind: 'instance-start-failed',

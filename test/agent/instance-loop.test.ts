@@ -147,7 +147,7 @@ for (const { title, error } of [
   },
   {
     title: 'an ArtifactError',
-    error: new ArtifactError('cannot get sha256:1 from a peer: no answer', { retryable: true }),
+    error: new ArtifactError('cannot unpack sha256:1: not an archive', { retryable: false }),
   },
 ]) {
   test(`a start that fails with ${title} is told in its words, and backs off like a crash`, async t => {
@@ -179,7 +179,7 @@ test('what its node could not even try to start, as on a full disk, is not given
 test('a start that fails works again when what it lacked is there', async t => {
   const { cluster, node, state } = await oneNode();
   const unpack = node.artifacts.unpack.bind(node.artifacts);
-  let failures = 3;
+  let failures = 6;
   node.artifacts.unpack = async (...args) => {
     if (failures-- > 0) throw new ArtifactError('not here yet', { retryable: true });
     return unpack(...args);
