@@ -67,7 +67,8 @@ class Forward {
 
   lookAtWaiting(): void {
     for (const index of this.#indexes) {
-      const record = this.#records[index];
+      // Not those that wait since just now: what is known of their time is that of the attempt before.
+      const record = this.#outlook.records[index];
       if (record?.state !== 'RETRY_WAIT') continue;
       const given = this.#givenUp(record);
       if (given !== null) this.#note(given.record, given.reason);
