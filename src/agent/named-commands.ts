@@ -66,11 +66,11 @@ export class NamedCommands {
   #unlisten: () => void = () => undefined;
 
   constructor(options: NamedCommandsOptions) {
-    const { guard, session, clock, log } = options;
+    const { guard, clock, log } = options;
     this.#options = options;
     this.exclusive = new Exclusive({
       guard,
-      session,
+      session: () => this.#rightful(),
       clock,
       log,
       copies: () =>
@@ -173,6 +173,17 @@ export class NamedCommands {
     this.#stop(command, kill ? 0 : command.stopTimeoutSeconds, reason);
   }
 
+  /**
+   * The session, as far as commands may count on it: all of them share one guard, so while one lives that was started under
+   * a session that is lost, its time must not be put off by the next.
+   */
+  #rightful(): Session | null {
+    const lostOneLives = this.all().some(
+      ({ phase, claim }) => phase !== 'waiting' && phase !== 'ended' && claim.state !== 'Assigned',
+    );
+    return lostOneLives ? null : this.#options.session();
+  }
+
   async #round(): Promise<number | null> {
     const { driver, log } = this.#options;
     const units = await driver.observe();
@@ -233,7 +244,7 @@ export class NamedCommands {
 
   /** Asked once more after every wait. */
   #mayStart({ claim, stopTimeoutSeconds }: NamedCommand): boolean {
-    const session = this.#options.session();
+    const session = this.#rightful();
     return (
       session !== null &&
       claim.listening > 0 &&

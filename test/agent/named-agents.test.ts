@@ -322,6 +322,37 @@ test('a command that is dead is another matter: its own node may have the name a
   await cluster.stop();
 });
 
+test('a new session does not put off the guard while a command of the lost one lives', async t => {
+  const { cluster, nodes } = await started();
+  const node = nodes[0]!;
+  cluster.behaviour = () => ({ ignoresTerm: true });
+  const first = own(node);
+  await cluster.until(() => first.kind('started') !== undefined);
+  const { incarnation } = cluster.etcd.contents('owners')[SUBJECT]!;
+  const armedUntilMs = node.commandGuard.armedUntilMs()!;
+  cluster.etcd.delete('sessions', `node-1/${incarnation}`);
+  await cluster.until(() => node.agent.admin.ready().ready && first.kind('stopping') !== undefined);
+  const other: CommandRequest = {
+    id: 'other',
+    command: ['it'],
+    directory: '/here',
+    env: {},
+    wait: true,
+    timeoutSeconds: null,
+    stopTimeoutSeconds: 2,
+  };
+  const next = listening(signal => node.agent.names.run('other', other, signal));
+  await cluster.until(() => cluster.etcd.contents('owners')['agent/other']?.released === null, 1500);
+  while (living(cluster).length > 0) {
+    t.is(node.commandGuard.armedUntilMs(), armedUntilMs);
+    t.is(next.kind('started'), undefined);
+    await cluster.advance(50);
+  }
+  await cluster.until(() => next.kind('started') !== undefined, 5000);
+  t.true(node.commandGuard.armedUntilMs()! > armedUntilMs);
+  await cluster.stop();
+});
+
 test('a state is kept under the token, outlives its owner, and a stale token writes nothing', async t => {
   const { cluster, nodes } = await started();
   const [here, there] = nodes as [SimNode, SimNode];

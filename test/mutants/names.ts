@@ -96,6 +96,12 @@ export const nameMutants: Mutant[] = [
   },
   {
     ...commands,
+    name: 'rule 6: a new session puts off the guard of what a lost one left',
+    search: 'return lostOneLives ? null : this.#options.session();',
+    replace: 'return this.#options.session() ?? (lostOneLives ? null : null);',
+  },
+  {
+    ...commands,
     name: 'rule 10: the name is released before the death is confirmed',
     search: 'command.claim.changed();\n    driver.stop(unit',
     replace: 'this.#options.onEnded(command, reason);\n    driver.stop(unit',
