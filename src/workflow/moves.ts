@@ -18,7 +18,10 @@ export interface Outlook {
   /** When this node first saw the plan, and that it was cancelled. */
   planSinceMs: InstantMs;
   cancelSinceMs: InstantMs;
-  /** When this node started the attempt that runs, or first saw the step wait; absent = just now. */
+  /**
+   * When this node started the attempt that runs, or first saw the step as it is now, state and attempt; absent = just now. What
+   * a result has changed in this very turn is as it is since just now.
+   */
   sinceMs: (index: number) => InstantMs | undefined;
   /** How many more attempts this node may start. */
   slots: number;

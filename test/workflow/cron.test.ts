@@ -137,7 +137,7 @@ const partOf = (least: number, most: number): fc.Arbitrary<Part> =>
     fc
       .tuple(fc.integer({ min: least, max: most }), fc.integer({ min: least, max: most }))
       .map(ends => ends.sort((a, b) => a - b))
-      .map(([low = 0, high = 0]) => ({
+      .map(([low, high]) => ({
         text: `${low}-${high}`,
         has: value => value >= low && value <= high,
       })),

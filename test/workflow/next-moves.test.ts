@@ -15,7 +15,7 @@ const saga = plan([undoable, { ...undoable, dependsOn: [0] }, { ...undoable, dep
   onFailure: 'compensate',
 });
 const waits = (index: number, waitMs: number, more: Partial<StepRecord> = {}): StepRecord =>
-  record(index, 'RETRY_WAIT', { wait: { waitMs, nextRunAt: '' }, ...more } as Partial<StepRecord>);
+  record(index, 'RETRY_WAIT', { wait: { waitMs, nextRunAt: '' }, ...more });
 
 interface Row {
   spec: PlanSpec;

@@ -48,13 +48,13 @@ const specs: fc.Arbitrary<PlanSpec> = fc
           dependsOn,
           timeoutSeconds,
           retry: one.retry,
-          ...(condition && waits ? { condition: condition as StepSpec['condition'] } : {}),
+          ...(condition && waits ? { condition: condition } : {}),
           ...(completeBySeconds === undefined ? {} : { completeBySeconds }),
           ...(saga && one.undo ? { compensate: { ...step(), timeoutSeconds, retry: one.undo } } : {}),
           ...(one.limited ? { concurrency: { key: 'db', limit: 2 } } : {}),
-        } as Partial<StepSpec>);
+        });
       }),
-      { ...more, onFailure: more.onFailure as PlanSpec['onFailure'] },
+      { ...more, onFailure: more.onFailure },
     );
   });
 
@@ -136,10 +136,10 @@ for (const [what, injection] of Object.entries(injections)) {
     for (const injected of saga.steps.keys()) {
       let dead = false;
       const watch = new Watch(t, saga);
-      const behave: Behaviour = (index, kind, attempt) =>
-        (index === injected ? injection[kind]?.(index, kind, attempt) : done) === null
-          ? null
-          : ((index === injected ? injection[kind]?.(index, kind, attempt) : done) ?? done);
+      const behave: Behaviour = (index, kind, attempt) => {
+        const injectedHere = index === injected ? injection[kind] : undefined;
+        return injectedHere ? injectedHere(index, kind, attempt) : done;
+      };
       const world = new World({
         spec: saga,
         chunks: 3,
@@ -266,8 +266,9 @@ class Watch {
   }
 
   #that(holds: boolean, message: string): void {
-    if (!holds) this.#t.fail(message);
-    if (!holds) throw new Error(message);
+    if (holds) return;
+    this.#t.fail(message);
+    throw new Error(message);
   }
 }
 
