@@ -48,7 +48,7 @@ export interface InstanceLoopOptions {
   prober: Prober;
   starter: Starter;
   /** The right to run what is exclusive, made with this loop's own copies. */
-  exclusive: (copies: Pick<ExclusiveOptions, 'copies' | 'stop' | 'onChange'>) => Exclusive;
+  exclusive: (copies: Pick<ExclusiveOptions, 'anyUnowned' | 'copies' | 'stop' | 'onChange'>) => Exclusive;
   ledger: Ledger;
   clock: Clock;
   log: Log;
@@ -96,6 +96,8 @@ export class InstanceLoop {
         this.units()
           .filter(unit => unit.guarded === true && alive(unit) && unit.phase.kind !== 'stopping')
           .map(({ unit, instance }) => ({ unit, stopTimeoutSeconds: this.#graceSeconds(instance) })),
+      anyUnowned: () =>
+        this.units().some(unit => unit.guarded === true && alive(unit) && !this.#holds(unit.instance)),
       stop: ({ unit }, graceSeconds, reason) => this.#stopGuarded(unit, graceSeconds, reason),
       onChange: () => this.#loop.wake(),
     });

@@ -212,6 +212,32 @@ test('rule 6: a guard that cannot be armed has the copy stopped before it would 
   await cluster.stop();
 });
 
+test('rule 6: the session that follows does not put off the death of what an earlier one ran', async t => {
+  const cluster = new SimCluster(['node-1'], { ttlSeconds: TTL_SECONDS });
+  const node = cluster.node('node-1');
+  await cluster.start();
+  cluster.behaviour = ({ instance }) => ({ ignoresTerm: instance === INSTANCE });
+  await cluster.run(single({ scale: 2 }));
+  const untilMs = node.guard.armedUntilMs()!;
+  const { incarnation } = cluster.owner(INSTANCE)!;
+  cluster.etcd.delete('sessions', `node-1/${incarnation}`);
+  // Both are asked to end, and one does not; the node is back, and has taken the other again, before that one is killed.
+  await cluster.until(() => {
+    const view = node.agent.admin.node();
+    return view.state === 'Active' && view.incarnation !== incarnation;
+  });
+  const first = cluster.copies(INSTANCE)[0]!.unit.unit;
+  while (cluster.copies(INSTANCE).some(({ unit }) => unit.unit === first)) {
+    t.true(node.guard.armedUntilMs()! <= untilMs);
+    await cluster.advance(50);
+  }
+  await cluster.until(
+    () => cluster.copies(INSTANCE).length === 1 && cluster.copies('single/writer/1').length === 1,
+  );
+  t.true(node.guard.armedUntilMs()! > untilMs);
+  await cluster.stop();
+});
+
 test('rule 6: a machine that can guard nothing refuses, and says why', async t => {
   const cluster = new SimCluster(['node-1'], { ttlSeconds: TTL_SECONDS });
   cluster.node('node-1').unguarded = 'a PID namespace can not be had here';

@@ -77,6 +77,13 @@ export const exclusiveMutants: Mutant[] = [
     test: agent,
   },
   {
+    name: 'rule 6: the next session puts off the death of what an earlier one ran',
+    file: 'src/agent/exclusive.ts',
+    search: 'while (this.#options.anyUnowned?.() !== true) {',
+    replace: 'for (;;) {',
+    test: agent,
+  },
+  {
     name: 'rule 6: a node without a guard takes it',
     file: 'src/agent/agent.ts',
     search: 'this.#parts.guardMissing ?? notAdmitted',
