@@ -13,11 +13,11 @@ export function nextMoves(outlook: Outlook): NextMoves {
   const { shape, cancel } = outlook;
   const counts = survey(shape, outlook.records);
   if (outlook.settled) return { moves: [], wakeInMs: null };
-  if (mustUndo(shape, counts)) return settledAfter(outlook, undoMoves(outlook));
+  if (mustUndo(shape, counts)) return settledAfter(outlook, counts, undoMoves(outlook));
   const expiry = cancel === null ? expiryOf(outlook, counts) : null;
   if (expiry?.move) return { moves: [expiry.move], wakeInMs: null };
   const next = counts.open > 0 ? forwardMoves(outlook, counts) : { moves: [], wakeInMs: null };
-  return settledAfter(outlook, {
+  return settledAfter(outlook, counts, {
     moves: next.moves,
     wakeInMs: sooner(next.wakeInMs, expiry?.inMs ?? null),
   });
@@ -52,8 +52,9 @@ function expiryOf(
 }
 
 /** With the plan's end, if these moves bring it about. */
-function settledAfter(outlook: Outlook, next: NextMoves): NextMoves {
+function settledAfter(outlook: Outlook, counts: Survey, next: NextMoves): NextMoves {
   const { shape, cancel } = outlook;
+  if (counts.open + counts.undoing > next.moves.length) return next;
   const records = outlook.records.slice();
   for (const move of next.moves) if ('record' in move) records[move.index] = move.record;
   const state = planState(shape, survey(shape, records), cancel);

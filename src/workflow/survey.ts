@@ -1,4 +1,4 @@
-import type { PlanCancel, PlanState, StepRecord } from '../model/plan.ts';
+import type { PlanCancel, PlanState, StepRecord, StepState } from '../model/plan.ts';
 import type { PlanShape } from './shape.ts';
 import { stepSpec } from './shape.ts';
 import { mustBeUndone } from './undo.ts';
@@ -38,7 +38,7 @@ export function survey(shape: PlanShape, records: readonly (StepRecord | undefin
       continue;
     }
     if (record.state !== 'PENDING' || record.attempt > 0) result.touched = true;
-    const end = 'undoes' in record ? record.undoes : record.state;
+    const end = ownEnd(record);
     if ((end === 'FAILED' || end === 'TIMED_OUT') && result.firstFailed === null) result.firstFailed = index;
     if (end === 'CANCELLED') result.cancelled++;
     switch (record.state) {
@@ -61,6 +61,18 @@ export function survey(shape: PlanShape, records: readonly (StepRecord | undefin
     }
   }
   return result;
+}
+
+/** How its own work ended, whatever was undone since; or its state. */
+function ownEnd(record: StepRecord): StepState {
+  switch (record.state) {
+    case 'COMPENSATING':
+    case 'COMPENSATED':
+    case 'COMPENSATION_FAILED':
+      return record.undoes;
+    default:
+      return record.state;
+  }
 }
 
 /** Whether the plan has come to undoing what may have started. */

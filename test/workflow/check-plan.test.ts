@@ -1,7 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import type { PlanSpec } from '../../src/model/plan.ts';
-import { checkPlan } from '../../src/workflow/check-plan.ts';
+import { checkPlan, planLimits } from '../../src/workflow/check-plan.ts';
 import { shapeOf } from '../../src/workflow/shape.ts';
 import { plan, step } from './helpers.ts';
 
@@ -11,7 +11,7 @@ const long = 'x'.repeat(4_097);
 const rows: [string, PlanSpec, string[]][] = [
   ['the least a plan can be', plan([step()]), []],
   ['no steps at all', plan([]), ['steps: a plan needs at least one step']],
-  ['the most steps', plan(Array.from({ length: 10_000 }, () => step())), []],
+  ['the most steps', plan(Array.from({ length: planLimits.steps }, () => step())), []],
   [
     'one step more',
     plan(Array.from({ length: 10_001 }, () => step())),

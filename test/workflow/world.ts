@@ -354,16 +354,18 @@ export class World {
     }
   }
 
+  /** All at once, as a transaction does. */
   #write(chunk: Chunk, steps: StepRecord[], node: Node): void {
     chunk.revision = this.#revision;
-    for (const after of steps) {
-      const before = chunk.steps[after.index];
-      if (before === after) continue;
+    const changes = steps.map(after => ({ before: chunk.steps[after.index], after }));
+    for (const { after } of changes) {
       if (after.state === 'RUNNING') this.runningSince.set(after.index, this.nowMs);
       else this.runningSince.delete(after.index);
       chunk.steps[after.index] = after;
       this.#saw(node, after.index, after);
-      this.#options.onChange(before, after, this);
+    }
+    for (const { before, after } of changes) {
+      if (before !== after) this.#options.onChange(before, after, this);
     }
   }
 
