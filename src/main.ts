@@ -14,7 +14,8 @@ const io = processIo(VERSION, {
   },
   dev: async (options, signal) => (await import('./main/dev-cluster.ts')).devCluster(options, signal),
   clusterInit: async options => (await import('./main/cluster-init.ts')).clusterInit(options),
-  clusterJoin: async (options, signal) => (await import('./main/cluster-join.ts')).clusterJoin(options, signal),
+  clusterJoin: async (options, signal) =>
+    (await import('./main/cluster-join.ts')).clusterJoin(options, signal),
   etcdDefects: async version => (await import('./store/known-defects.ts')).knownDefects(version),
 });
 process.exitCode = await runCli(process.argv.slice(2), io);

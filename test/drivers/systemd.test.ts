@@ -96,13 +96,13 @@ test('a limit of half a core is half the time of one', t => {
 });
 
 test("a unit may write to its app's own directories, and sees them where others see nothing", t => {
-  const own = ['/var/lib/hop3/apps/blog/data', '/home/me/hop3/apps/a: "b"'];
+  const own = ['/var/lib/hop3/apps/blog/data', '/var/tmp/me/hop3/apps/a: "b"'];
   const properties = sandboxProperties({ directory: '/srv/blog', own, tokens: '/t' });
   t.deepEqual(
     properties.filter(each => /Paths=/.test(each)),
     [
       'ReadWritePaths="/var/lib/hop3/apps/blog/data"',
-      'BindPaths="/home/me/hop3/apps/a\\: \\"b\\""',
+      'BindPaths="/var/tmp/me/hop3/apps/a\\: \\"b\\""',
       'BindReadOnlyPaths="/t":/run/hop3',
     ],
   );
