@@ -15,7 +15,7 @@ export interface Outlook {
   /** Whether the plan's record says what it has come to. */
   settled: boolean;
   nowMs: InstantMs;
-  /** When this node first saw the plan, and that it was cancelled. */
+  /** When this node first saw the plan, or saw it taken up again by hand, and that it was cancelled. */
   planSinceMs: InstantMs;
   cancelSinceMs: InstantMs;
   /**

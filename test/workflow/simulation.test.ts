@@ -64,6 +64,7 @@ test('whatever steps answer, and whichever nodes die or freeze, every plan comes
     fc.property(specs, fc.integer(), fc.integer({ min: 1, max: 4 }), (spec, seed, chunks) => {
       t.deepEqual(checkPlan(spec), []);
       const random = randomOf(seed);
+      let retried = false;
       const watch = new Watch(t, spec);
       const world = new World({
         spec,
@@ -71,7 +72,7 @@ test('whatever steps answer, and whichever nodes die or freeze, every plan comes
         random,
         behave: moody(random),
         slots: 3,
-        onChange: (...change) => watch.changed(...change),
+        onChange: (...change) => (retried ? undefined : watch.changed(...change)),
       });
       const beginMs = world.nowMs;
       world.run(beginMs + 600_000, () => {
@@ -82,10 +83,28 @@ test('whatever steps answer, and whichever nodes die or freeze, every plan comes
       watch.cameToAnEnd(world);
       count(seen, world.settled ?? 'none');
       if (world.refused > 0) count(seen, 'a late result');
+      const completed = world.records.filter(record => record?.state === 'COMPLETED');
+      retried = world.retry();
+      if (!retried) return;
+      count(seen, 'a retry by hand');
+      for (const node of world.nodes) heal(world, node);
+      world.run(world.nowMs + 600_000, () => watch.nothingRunsTooLong(world));
+      t.not(world.settled, null);
+      if (spec.onFailure === 'compensate') return;
+      for (const before of completed)
+        t.is(world.records[before?.index ?? -1], before, 'what completed stays');
     }),
     { numRuns: 300 },
   );
-  const ends = ['CANCELLED', 'COMPENSATED', 'COMPENSATION_FAILED', 'COMPLETED', 'FAILED', 'a late result'];
+  const ends = [
+    'CANCELLED',
+    'COMPENSATED',
+    'COMPENSATION_FAILED',
+    'COMPLETED',
+    'FAILED',
+    'a late result',
+    'a retry by hand',
+  ];
   t.deepEqual([...seen.keys()].sort(), ends, 'the worlds were varied enough to show every end');
 });
 

@@ -7,6 +7,7 @@ import type { Outlook } from '../../src/workflow/moves.ts';
 import { neededOwner, nextMoves } from '../../src/workflow/next-moves.ts';
 import { overdueSteps } from '../../src/workflow/overdue.ts';
 import { afterOwnerLost } from '../../src/workflow/owner-lost.ts';
+import { retryByHand } from '../../src/workflow/retry-by-hand.ts';
 import { shapeOf, stepSpec, type PlanShape } from '../../src/workflow/shape.ts';
 
 export const tickMs = 100;
@@ -137,6 +138,23 @@ export class World {
       this.#orphansEnd();
       this.#supervise();
     }
+  }
+
+  /** As an operator does once the plan has come to an end; false = there is nothing to retry. */
+  retry(): boolean {
+    const retry = retryByHand(this.shape, this.records, this.cancel, null, this.#moment);
+    if (retry.kind === 'refused') return false;
+    this.settled = this.cancel = null;
+    for (const node of this.nodes) Object.assign(node, { planSinceMs: this.#own(node), cancelSinceMs: null });
+    for (const record of retry.records) {
+      const chunk = this.chunks.find(
+        ({ first, count }) => record.index >= first && record.index < first + count,
+      )!;
+      this.#revision++;
+      chunk.revision = this.#revision;
+      chunk.steps[record.index] = record;
+    }
+    return true;
   }
 
   /** What runs there goes on, but nobody will hear of it in time. */
