@@ -141,6 +141,11 @@ const rows: Record<string, Row> = {
     records: [record(0, 'FAILED')],
     moves: ['start 1 RUNNING'],
   },
+  'stop: what somebody wants done again is done, though another failure stopped the plan': {
+    spec: plan([step(), step(), step()]),
+    records: [record(0, 'FAILED'), record(1, 'PENDING', { attempt: 2, before: 2 })],
+    moves: ['note 2 SKIPPED', 'start 1 RUNNING'],
+  },
   'cancel: what has not begun never will, what runs is told': {
     spec: plan([step(), step(), step()]),
     records: [record(0, 'RUNNING'), waits(1, 500)],
