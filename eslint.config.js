@@ -35,7 +35,7 @@ export default ts.config(
   {
     // Rooms that decide, and the loops that feed them, see time only through the Clock port.
     files: [
-      'src/{model,manifest,placement,ownership,reconcile,promise,assess,supervise,ports,agent}/**/*.ts',
+      'src/{model,manifest,placement,ownership,reconcile,promise,assess,supervise,workflow,ports,agent}/**/*.ts',
     ],
     rules: {
       'no-restricted-globals': [
