@@ -90,7 +90,7 @@ export class Host {
     child.once('exit', () => {
       if (this.#manager === child) this.#manager = null;
     });
-    await this.#booted(null);
+    await this.#booted();
   }
 
   get isRunning(): boolean {
@@ -113,9 +113,11 @@ export class Host {
 
   /** Resolves when it has booted again. */
   async reboot(): Promise<void> {
-    const before = await this.#leader();
+    // With --keep-unit the container manager ends at a reboot, and leaves starting again to who started it.
+    const ended = this.#ended();
     await this.run(['systemctl', 'reboot']);
-    await this.#booted(before);
+    await ended;
+    await this.start();
   }
 
   /** Runs a command as root in the host. Never rejects for an exit code. */
@@ -144,7 +146,9 @@ export class Host {
   async filter(rules: string | null): Promise<void> {
     const table = `table inet cut {}\ndelete table inet cut\n${rules === null ? '' : `table inet cut {\n${rules}\n}\n`}`;
     const leader = String(await this.#leader());
+    // npm puts other programs of that name before the one that is meant.
     const child = spawn('nsenter', ['--target', leader, '--net', 'nft', '-f', '-'], {
+      env: { PATH },
       stdio: ['pipe', 'inherit', 'inherit'],
     });
     child.stdin.end(table);
@@ -182,11 +186,10 @@ export class Host {
     return children.trim() === '' ? undefined : Number(children.trim().split(' ')[0]);
   }
 
-  async #booted(formerLeader: number | null): Promise<void> {
+  async #booted(): Promise<void> {
     const booted = async (): Promise<boolean> => {
       if (!this.isRunning) throw new Error(`${this.name} did not boot: ${await this.console()}`);
-      const leader = await this.#leaderNow();
-      if (leader === undefined || leader === formerLeader) return false;
+      if ((await this.#leaderNow()) === undefined) return false;
       const { stdout } = await this.run(['systemctl', 'is-active', 'multi-user.target', 'systemd-networkd']);
       return stdout === 'active\nactive\n';
     };
