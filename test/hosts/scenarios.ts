@@ -143,16 +143,18 @@ interface Cut {
 }
 
 async function cutOff({ nodes }: Fleet, { rules, ms, mayMove, mustMove = false }: Cut): Promise<string> {
-  const [first, second, cut] = nodes;
-  const others = [first, second];
   const before = await settled(nodes);
+  // What moved away from a host that was cut off before has not moved back: one is cut off that has something to lose.
+  const cut = nodes.find(({ host }) => before.some(({ node }) => node === host.name))!;
+  const others = nodes.filter(node => node !== cut);
+  const [first] = others;
   const traffic = new Traffic(others, HOSTNAME);
   let movedMs: number | null = null;
   await cut.host.filter(rules);
   const cutMs = performance.now();
   try {
     while (performance.now() - cutMs < ms) {
-      movedMs ??= (await runElsewhere(first, cut, before)) ? performance.now() - cutMs : null;
+      movedMs ??= (await runElsewhere(first!, cut, before)) ? performance.now() - cutMs : null;
       await sleep(200);
     }
   } finally {
