@@ -65,7 +65,7 @@ test('a whole node that was frozen writes nothing more, though it tries', async 
   const node = cluster.node(scribe!.node!);
   // Suspension stops the guard as well: what is left is the token.
   const members = livingMembers(scribe!.pid!);
-  const writer = members.find(({ pid }) => commandOf(pid) === 'node scribe.js')!;
+  const writer = members.find(({ pid }) => commandOf(pid) === 'node scribe.cjs')!;
   node.signal('SIGSTOP');
   for (const { pid } of members) process.kill(pid, 'SIGSTOP');
   const before = await read();
