@@ -567,18 +567,13 @@ export class Agent {
 
   /** Only what nobody runs any more is taken: neither its owner, nor this node before its session was lost. */
   #heldDown(owner: Entry<'owners'> | undefined, instance: InstanceId): number {
-    const { config, clock } = this.#parts;
+    const { config } = this.#parts;
     if (this.#instances.statuses() === null || this.#instances.runs(instance)) return RUNS_HERE_MS;
-    const recoveringMs = this.#longestTtlMs() - this.#keeper.sinceEpochMs();
-    if (recoveringMs > 0) return recoveringMs;
-    if (!owner) return 0;
-    const { value } = owner;
-    const ownDead = value.node === config.name && this.#keeper.wasOwn(value.incarnation);
-    this.#absences.look();
-    return heldDownMs(value, this.#absences.sinceMs(value.node, value.incarnation), clock.now(), ownDead);
+    const ownDead = owner?.value.node === config.name && this.#keeper.wasOwn(owner.value.incarnation);
+    return this.#untilFreeMs(owner, ownDead);
   }
 
-  /** Of a name: like an instance, except that whether its owner's work is dead is for who asks to know. */
+  /** Of anything exclusive. Whether its last owner's work is dead is for who asks to know. */
   #untilFreeMs(owner: Entry<'owners'> | undefined, ownDead: boolean): number {
     const recoveringMs = this.#longestTtlMs() - this.#keeper.sinceEpochMs();
     if (recoveringMs > 0) return recoveringMs;
