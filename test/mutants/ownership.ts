@@ -197,8 +197,9 @@ export const mutants: Mutant[] = [
   {
     name: 'rule 9: what a resumed session owns is taken anew',
     file: 'src/agent/holdings.ts',
-    search: 'this.#hold(entry.name, tokenOf(entry), session.incarnation);\n    }\n    this.#changed();',
-    replace: "this.#hold(entry.name, '0', session.incarnation);\n    }\n    this.#changed();",
+    search: 'if (isOf(entry.value, this.#node, session.incarnation)) this.#hold(entry, session.incarnation);',
+    replace:
+      "if (isOf(entry.value, this.#node, session.incarnation)) this.#hold({ ...entry, value: { ...entry.value, token: '0' } }, session.incarnation);",
     test: 'test/agent/holdings.test.ts',
   },
   {
