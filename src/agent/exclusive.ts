@@ -23,10 +23,10 @@ export interface ExclusiveOptions {
   /** Whether this node owns anything exclusive. */
   holdsAny: () => boolean;
   /**
-   * Whether a guarded copy lives here, be it on its way out, that this node does not own. All copies share one guard: its
+   * Whether a guarded copy lives here, be it on its way in or out, that this node does not own now. All copies share one guard: its
    * time must not be put off for such a one by the session that followed.
    */
-  anyUnowned?: () => boolean;
+  anyUnowned: () => boolean;
   stop: (copy: GuardedCopy, graceSeconds: number, reason: string) => void;
   /** What may be started may have changed. */
   onChange: () => void;
@@ -62,7 +62,7 @@ export class Exclusive {
   whyNotNow(stopTimeoutSeconds: number): string | null {
     const session = this.#options.session();
     if (!session) return 'this node has no valid session';
-    if (this.#options.anyUnowned?.() === true) return 'what an earlier session ran here is not dead yet';
+    if (this.#options.anyUnowned()) return 'what an earlier session ran here is not dead yet';
     const untilMs = this.#options.guard.armedUntilMs();
     if (untilMs === null || untilMs > session.deadlineMs()) return 'the guard is not armed yet';
     const leftMs = untilMs - this.#options.clock.now();
@@ -77,7 +77,7 @@ export class Exclusive {
     if (this.#arming || this.#stopped || (!holdsAny() && copies().length === 0)) return;
     this.#arming = true;
     try {
-      while (this.#options.anyUnowned?.() !== true) {
+      while (!this.#options.anyUnowned()) {
         const deadlineMs = session()?.deadlineMs() ?? null;
         if (deadlineMs === null || Math.floor(deadlineMs) === Math.floor(guard.armedUntilMs() ?? -1)) break;
         await guard.arm(Math.floor(deadlineMs));

@@ -77,6 +77,8 @@ export class InstanceLoop {
   readonly #ending = new AbortController();
   readonly #health: HealthChecks;
   readonly #exclusive: Exclusive;
+  /** Whose start under the guard is under way: it may outlast the right to it. */
+  readonly #startingGuarded = new Set<InstanceId>();
   /** The token that each copy's file holds. */
   readonly #fenced = new Map<string, Token>();
   readonly #loop: Loop;
@@ -97,7 +99,8 @@ export class InstanceLoop {
           .filter(unit => unit.guarded === true && alive(unit) && unit.phase.kind !== 'stopping')
           .map(({ unit, instance }) => ({ unit, stopTimeoutSeconds: this.#graceSeconds(instance) })),
       anyUnowned: () =>
-        this.units().some(unit => unit.guarded === true && alive(unit) && !this.#holds(unit.instance)),
+        this.units().some(unit => unit.guarded === true && alive(unit) && !this.#holds(unit.instance)) ||
+        [...this.#startingGuarded].some(instance => !this.#holds(instance)),
       stop: ({ unit }, graceSeconds, reason) => this.#stopGuarded(unit, graceSeconds, reason),
       onChange: () => this.#loop.wake(),
     });
@@ -504,7 +507,12 @@ export class InstanceLoop {
     switch (action.kind) {
       case 'start': {
         const target = desired.find(candidate => candidate.instance === action.instance);
-        if (target) await this.#start(target, action.reason);
+        if (target?.process.exclusive === true) this.#startingGuarded.add(target.instance);
+        if (target) {
+          await this.#start(target, action.reason).finally(() =>
+            this.#startingGuarded.delete(target.instance),
+          );
+        }
         return;
       }
       case 'drain': {

@@ -70,12 +70,16 @@ export class NamedCommands {
     this.#options = options;
     this.exclusive = new Exclusive({
       guard,
-      session: () => this.#rightful(),
+      session: options.session,
       clock,
       log,
       copies: () =>
         this.all().flatMap(({ unit, phase, stopTimeoutSeconds }) =>
           unit !== null && phase === 'running' ? [{ unit, stopTimeoutSeconds }] : [],
+        ),
+      anyUnowned: () =>
+        this.all().some(
+          ({ phase, claim }) => phase !== 'waiting' && phase !== 'ended' && claim.state !== 'Assigned',
         ),
       holdsAny: () => this.all().some(({ claim, phase }) => claim.state === 'Assigned' && phase !== 'ended'),
       stop: ({ unit }, graceSeconds, reason) => {
@@ -173,17 +177,6 @@ export class NamedCommands {
     this.#stop(command, kill ? 0 : command.stopTimeoutSeconds, reason);
   }
 
-  /**
-   * The session, as far as commands may count on it: all of them share one guard, so while one lives that was started under
-   * a session that is lost, its time must not be put off by the next.
-   */
-  #rightful(): Session | null {
-    const lostOneLives = this.all().some(
-      ({ phase, claim }) => phase !== 'waiting' && phase !== 'ended' && claim.state !== 'Assigned',
-    );
-    return lostOneLives ? null : this.#options.session();
-  }
-
   async #round(): Promise<number | null> {
     const { driver, log } = this.#options;
     const units = await driver.observe();
@@ -244,7 +237,7 @@ export class NamedCommands {
 
   /** Asked once more after every wait. */
   #mayStart({ claim, stopTimeoutSeconds }: NamedCommand): boolean {
-    const session = this.#rightful();
+    const session = this.#options.session();
     return (
       session !== null &&
       claim.listening > 0 &&

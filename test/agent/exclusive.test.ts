@@ -238,6 +238,38 @@ test('rule 6: the session that follows does not put off the death of what an ear
   await cluster.stop();
 });
 
+test('rule 6: nor the death of what was just being started under an earlier one', async t => {
+  const cluster = new SimCluster(['node-1'], { ttlSeconds: TTL_SECONDS });
+  const node = cluster.node('node-1');
+  await cluster.start();
+  const start = node.driver.start.bind(node.driver);
+  let starting = false;
+  node.driver.start = async launch => {
+    if (launch.instance === INSTANCE) {
+      starting = true;
+      await cluster.clock.sleep(3000);
+      starting = false;
+    }
+    return start(launch);
+  };
+  await cluster.apply(single({ scale: 2 }));
+  await cluster.until(() => starting && cluster.copies('single/writer/1').length === 1);
+  const untilMs = node.guard.armedUntilMs()!;
+  const { incarnation } = cluster.owner(INSTANCE)!;
+  cluster.etcd.delete('sessions', `node-1/${incarnation}`);
+  // The other one is dead, and taken again by the next session, while this start goes on.
+  await cluster.until(() => cluster.owner('single/writer/1')!.incarnation !== incarnation);
+  t.true(starting);
+  while (starting) {
+    t.true(node.guard.armedUntilMs()! <= untilMs);
+    await cluster.advance(50);
+  }
+  await cluster.until(
+    () => cluster.copies(INSTANCE).length === 1 && cluster.copies('single/writer/1').length === 1,
+  );
+  await cluster.stop();
+});
+
 test('rule 6: a machine that can guard nothing refuses, and says why', async t => {
   const cluster = new SimCluster(['node-1'], { ttlSeconds: TTL_SECONDS });
   cluster.node('node-1').unguarded = 'a PID namespace can not be had here';

@@ -79,8 +79,15 @@ export const exclusiveMutants: Mutant[] = [
   {
     name: 'rule 6: the next session puts off the death of what an earlier one ran',
     file: 'src/agent/exclusive.ts',
-    search: 'while (this.#options.anyUnowned?.() !== true) {',
+    search: 'while (!this.#options.anyUnowned()) {',
     replace: 'for (;;) {',
+    test: agent,
+  },
+  {
+    name: 'rule 6: a start under way is not looked at when the guard is armed again',
+    file: 'src/agent/instance-loop.ts',
+    search: '[...this.#startingGuarded].some(instance => !this.#holds(instance))',
+    replace: '[...this.#startingGuarded].length > 99',
     test: agent,
   },
   {

@@ -97,8 +97,8 @@ export const nameMutants: Mutant[] = [
   {
     ...commands,
     name: 'rule 6: a new session puts off the guard of what a lost one left',
-    search: 'return lostOneLives ? null : this.#options.session();',
-    replace: 'return this.#options.session() ?? (lostOneLives ? null : null);',
+    search: "({ phase, claim }) => phase !== 'waiting' && phase !== 'ended' && claim.state !== 'Assigned',",
+    replace: "({ phase }) => phase === 'waiting' && phase !== 'waiting',",
   },
   {
     ...commands,
