@@ -13,11 +13,10 @@ import {
   type NameRequest,
   type NameState,
 } from '../model/named-agents.ts';
-import { tokenOf, type AgentStateRecord } from '../model/records.ts';
+import type { AgentStateRecord } from '../model/records.ts';
 import { rendezvousOrder } from '../model/rendezvous.ts';
 import { notAdmitted } from '../ownership/admission.ts';
 import { lineFor, placeInLine } from '../ownership/queue.ts';
-import { confirmedStopped } from '../ownership/records.ts';
 import { AdminError, type Listing } from '../ports/admin.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { LocalState } from '../ports/local-state.ts';
@@ -33,6 +32,7 @@ import { NameMemory, type RememberedClaim } from './name-memory.ts';
 import { commandProgress } from './named-command-stream.ts';
 import { NamedCommands, REATTACH_SECONDS, type CommandParts, type NamedCommand } from './named-commands.ts';
 import { agentView, factsOf, knownNames, ownView } from './named-agents-views.ts';
+import { askToRelease, clearMayStillRun } from './operators-acts.ts';
 import type { SessionKeeper } from './session-keeper.ts';
 import type { World } from './world.ts';
 
@@ -46,7 +46,6 @@ const ENDED_KEPT_MS = 300_000;
 const MOST_ENDED_KEPT = 1000;
 /** Of a holder that nobody here can tell how long it may be silent: the longest that any may. */
 const LONGEST_TTL_SECONDS = 300;
-const RECALL_ANSWERED_MS = 10_000;
 
 export interface NamedAgentsOptions {
   node: NodeName;
@@ -259,7 +258,10 @@ export class NamedAgents implements NamedAgentsPort {
     const claim = known ?? this.#open(name, holder, request.ttlSeconds);
     claim.ttlSeconds = request.ttlSeconds;
     claim.heardMs = clock.now();
-    if (claim.state === 'Unassigned') claim.move('Requesting', 'asked for', this.#now());
+    if (claim.state === 'Unassigned') {
+      claim.move('Requesting', 'asked for', this.#now());
+      claim.waits = false;
+    }
     claim.waits ||= request.wait;
     claim.listening++;
     try {
@@ -301,9 +303,15 @@ export class NamedAgents implements NamedAgentsPort {
     }
     if (token !== null && token !== claim.taken?.token) throw this.#lostIt(name, token);
     claim.ending = { reason: 'its holder released it', notBeforeMs: 0 };
-    while (stateOf(claim) === 'Assigned') {
-      await this.#endNow(claim);
-      if (stateOf(claim) === 'Assigned') await this.#options.clock.sleep(BUSY_MS);
+    const { taken } = claim;
+    try {
+      while (claim.taken === taken) {
+        await this.#endNow(claim);
+        if (claim.taken === taken) await this.#options.clock.sleep(BUSY_MS);
+      }
+    } finally {
+      // What could not be told the store now is tried again.
+      this.#loop.wake();
     }
   }
 
@@ -368,7 +376,7 @@ export class NamedAgents implements NamedAgentsPort {
     const command = this.#command(name, id);
     const { claim } = command;
     if (claim.state === 'Pending') {
-      this.#giveUp(claim, 'its command line waited no more');
+      this.#giveUp(claim, 'its command line waited no more', 'Release');
       void this.#leaveLine(claim, 'Release');
       return;
     }
@@ -380,9 +388,8 @@ export class NamedAgents implements NamedAgentsPort {
   }
 
   async recall(name: AgentName): Promise<{ owner: NodeName; holder: string; token: Token }> {
-    const { world, node, store, random, clock } = this.#options;
-    const subject = subjectOfAgent(name);
-    const owner = world.owners.get(subject);
+    const { world, node } = this.#options;
+    const owner = world.owners.get(subjectOfAgent(name));
     const view = this.agent(name);
     if (!owner || view.owner === null || view.holder === null || view.token === null) {
       throw new AdminError('conflict', `nobody owns ${name}: ${view.reason}`, { agent: name });
@@ -393,46 +400,8 @@ export class NamedAgents implements NamedAgentsPort {
       if (refusal !== null) throw new AdminError('conflict', refusal);
       return had;
     }
-    const id = random.hex(6);
-    const key = `${view.owner}/${id}`;
-    await store.commit(
-      [{ kind: 'requests', name: key, is: 'absent' }],
-      [
-        {
-          put: 'requests',
-          name: key,
-          value: {
-            v: 1,
-            request: {
-              id,
-              node: view.owner,
-              action: 'release',
-              subject,
-              reason: 'an operator asked for it',
-              attempt: 0,
-              from: node,
-              at: clock.timestamp(),
-            },
-          },
-        },
-      ],
-    );
-    try {
-      const untilMs = clock.now() + RECALL_ANSWERED_MS;
-      for (;;) {
-        const answer = world.answers.get(key)?.value;
-        if (answer?.answer === 'refused') throw new AdminError('conflict', answer.reason);
-        if (answer) return had;
-        if (clock.now() > untilMs)
-          throw new AdminError(
-            'unavailable',
-            `${view.owner} has not answered; ask again, or look at its log`,
-          );
-        await clock.sleep(50);
-      }
-    } finally {
-      await store.commit([], [{ delete: 'requests', name: key }]);
-    }
+    await askToRelease(this.#options, view.owner, name);
+    return had;
   }
 
   /** Stops what runs here under a name, then releases it. Why not, or null when it is begun. */
@@ -448,33 +417,8 @@ export class NamedAgents implements NamedAgentsPort {
     return null;
   }
 
-  async clearMayStillRun(subject: Subject, node: NodeName): Promise<void> {
-    const { store, ledger, world } = this.#options;
-    const entry = await store.get('owners', subject);
-    if (!entry?.value.mayStillRun.includes(node)) {
-      const listed = entry?.value.mayStillRun ?? [];
-      throw new AdminError(
-        'not-found',
-        `${subject} is not said to perhaps still run on ${node}; ${listed.length > 0 ? `on ${listed.join(', ')}` : 'nor anywhere else'}`,
-      );
-    }
-    if (world.nodes().has(node)) {
-      throw new AdminError('conflict', `${node} is in the cluster: it says itself when its copy is dead`);
-    }
-    const result = await store.commit(
-      [{ kind: 'owners', name: subject, revision: entry.revision }],
-      [
-        { put: 'owners', name: subject, value: confirmedStopped(entry.value, tokenOf(entry), node) },
-        ledger.draft({
-          kind: 'may-still-run-cleared',
-          subject,
-          message: `an operator says that ${subject} does not run on ${node} any more`,
-          details: { node },
-        }),
-      ],
-    );
-    if (result.kind === 'refused')
-      throw new AdminError('conflict', `${subject} has just changed: look again`);
+  clearMayStillRun(subject: Subject, node: NodeName): Promise<void> {
+    return clearMayStillRun(this.#options, subject, node);
   }
 
   /** The last state, read once: from then on only this claim writes it. @throws StoreError */
@@ -562,7 +506,9 @@ export class NamedAgents implements NamedAgentsPort {
         claim.listening === 0 && this.#silentMs(claim) <= nowMs
           ? { reason: `its holder was not heard for ${claim.ttlSeconds} s`, notBeforeMs: nowMs }
           : null;
-      nextMs = Math.min(nextMs, Math.max(0, (claim.ending?.notBeforeMs ?? this.#silentMs(claim)) - nowMs));
+      const dueInMs = (claim.ending?.notBeforeMs ?? this.#silentMs(claim)) - nowMs;
+      // What is due already is tried in this round, and again when that failed.
+      nextMs = Math.min(nextMs, dueInMs > 0 ? dueInMs : RETRY_MS);
     }
     return nextMs;
   }
@@ -587,6 +533,8 @@ export class NamedAgents implements NamedAgentsPort {
         const inLine = waiter?.lease === session.lease ? waiter.name : null;
         const taken = await this.#keys.acquire(name, holder, session, known, inLine);
         if (taken) this.#granted(claim, taken);
+        // Perhaps its place in line is gone: it stands in line again, where a place that is still there is kept.
+        else claim.waiter = null;
       } else if (claim.waits && waiter?.lease !== session.lease) {
         const put = await this.#keys.enqueue(name, holder, claim.since, session);
         if (put !== null) claim.waiter = { name: put, lease: session.lease };
@@ -643,12 +591,12 @@ export class NamedAgents implements NamedAgentsPort {
   }
 
   #granted(claim: Claim, taken: TakenName): void {
+    // Had though nobody wants it any more: it is discovered, and goes back.
     if (claim.state !== 'Pending') return;
     claim.move('Granted', 'it was free, and nobody was before it', this.#now());
     claim.taken = taken;
     claim.lastToken = taken.token;
     this.#held.set(claim.name, claim);
-    // Had though nobody wants it any more: it goes back.
     void this.#memory.save().catch((error: unknown) => {
       this.#options.log.error('it could not be written down who has a named agent', {
         agent: claim.name,
@@ -774,8 +722,8 @@ export class NamedAgents implements NamedAgentsPort {
     });
   }
 
-  #giveUp(claim: Claim, reason: string): void {
-    claim.move('RequestTimedOut', reason, this.#now());
+  #giveUp(claim: Claim, reason: string, event: 'RequestTimedOut' | 'Release' = 'RequestTimedOut'): void {
+    claim.move(event, reason, this.#now());
   }
 
   /** It has left the line in this node's mind already; what can't be told now goes with the next round. */

@@ -179,12 +179,20 @@ export class NamedCommands {
 
   async #round(): Promise<number | null> {
     const { driver, log } = this.#options;
+    // What is started while the driver looks may not be in what it saw.
+    const before = new Set(this.all().filter(({ phase }) => phase === 'running' || phase === 'stopping'));
     const units = await driver.observe();
-    this.#alive = new Set(units.filter(({ exit }) => exit === null).map(({ unit }) => unit));
+    const startedSince = this.all().filter(command => command.phase === 'running' && !before.has(command));
+    this.#alive = new Set([
+      ...units.filter(({ exit }) => exit === null).map(({ unit }) => unit),
+      ...startedSince.flatMap(({ unit }) => unit ?? []),
+    ]);
     for (const command of this.all()) {
       const unit = units.find(other => other.unit === command.unit);
       if (command.phase === 'running' || command.phase === 'stopping') {
-        if (unit === undefined || unit.exit !== null) void this.#confirmDead(command, unit);
+        if (before.has(command) && (unit === undefined || unit.exit !== null)) {
+          void this.#confirmDead(command, unit);
+        }
       } else if (command.phase === 'waiting') this.#startOrNot(command);
     }
     for (const { unit } of units) {

@@ -20,9 +20,11 @@ export function rememberingExits(driver: Driver, directory: string): Driver {
     start: launch =>
       driver.start(launch.process.kind === 'command' ? writing(launch, fileOf(launch.unit)) : launch),
     async observe() {
+      // What is written while the driver looks may be of a unit that it did not see.
+      const written = readdirSync(directory);
       const units = await driver.observe();
       const known = new Set(units.map(({ unit }) => encodeURIComponent(unit)));
-      for (const name of readdirSync(directory)) if (!known.has(name)) rmSync(join(directory, name));
+      for (const name of written) if (!known.has(name)) rmSync(join(directory, name));
       return units.map(unit => withExit(unit, fileOf(unit.unit)));
     },
     stop: (unit, graceSeconds) => driver.stop(unit, graceSeconds),

@@ -98,7 +98,9 @@ test('a name is had by one holder at a time, also on one node, and says by whom 
   const [here, there] = nodes as [SimNode, SimNode];
   const first = await had(cluster, here, asks('first'));
   t.is(first.state, 'Assigned');
-  t.is(first.token, cluster.etcd.contents('owners')[SUBJECT]!.token ?? first.token);
+  const told = here.agent.admin.events({ kind: 'agent-assigned', limit: 1, after: null });
+  // Written down in the transaction that took it, whose revision is the token.
+  t.is(first.token, (await cluster.whileTimePasses(told)).items[0]!.revision);
   await cluster.advance(100);
   for (const node of [here, there]) {
     const refused = await t.throwsAsync(() => had(cluster, node, asks('second')), { instanceOf: AdminError });
@@ -230,8 +232,57 @@ test('a waiter whose session ended while it stood in line does not get it on the
   await cluster.clock.settle();
   cluster.etcd.losesEvents = false;
   await cluster.whileTimePasses(here.agent.names.release(NAME, 'holder', null));
-  await cluster.advance(3000);
-  t.not(cluster.etcd.contents('owners')[SUBJECT]!.released, null);
+  // It stands in line anew, and gets it then.
+  await cluster.until(() => cluster.etcd.contents('owners')[SUBJECT]!.holder === 'patient');
+  const asked = cluster.events('agent-requested').filter(({ message }) => message.startsWith('patient '));
+  t.is(asked.length, 2);
+  await cluster.stop();
+});
+
+test('a place in line that vanished is taken again', async t => {
+  const { cluster, nodes } = await started();
+  const [here, there] = nodes as [SimNode, SimNode];
+  await had(cluster, here, asks('holder', { ttlSeconds: 300 }));
+  await had(cluster, there, asks('patient', { wait: true, ttlSeconds: 300 }));
+  await cluster.advance(100);
+  const [waiter] = Object.keys(cluster.etcd.contents('waiters'));
+  cluster.etcd.delete('waiters', waiter!);
+  await cluster.advance(1000);
+  await cluster.whileTimePasses(here.agent.names.release(NAME, 'holder', null));
+  await cluster.until(() => cluster.etcd.contents('owners')[SUBJECT]!.holder === 'patient', 15_000);
+  t.is(cluster.etcd.contents('owners')[SUBJECT]!.released, null);
+  await cluster.stop();
+});
+
+test('who has waited once, and asks without waiting, is answered at once', async t => {
+  const { cluster, nodes } = await started();
+  const [here, there] = nodes as [SimNode, SimNode];
+  await had(cluster, here, asks('holder', { ttlSeconds: 300 }));
+  await had(cluster, there, asks('patient', { wait: true }));
+  await cluster.until(() => Object.keys(cluster.etcd.contents('waiters')).length === 0, 60_000);
+  await t.throwsAsync(() => had(cluster, there, asks('patient')), { instanceOf: AdminError });
+  await cluster.advance(1000);
+  t.deepEqual(Object.keys(cluster.etcd.contents('waiters')), []);
+  await cluster.stop();
+});
+
+test('a release that the store could not be told is tried again soon, and not all the time', async t => {
+  const { cluster, nodes } = await started(['node-1']);
+  const [node] = nodes as [SimNode];
+  await had(cluster, node, asks('holder', { ttlSeconds: 300 }));
+  const get = node.store.get.bind(node.store);
+  let reads = 0;
+  node.store.get = (kind, name) => {
+    reads++;
+    return get(kind, name);
+  };
+  node.store.setLink('refused');
+  await t.throwsAsync(() => cluster.whileTimePasses(node.agent.names.release(NAME, 'holder', null)));
+  await cluster.advance(4000);
+  t.true(reads > 2 && reads < 40, `${reads} reads in 4 s`);
+  node.store.setLink('up');
+  await cluster.until(() => cluster.etcd.contents('owners')[SUBJECT]!.released !== null);
+  t.pass();
   await cluster.stop();
 });
 

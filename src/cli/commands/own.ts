@@ -1,4 +1,5 @@
 import { constants } from 'node:os';
+import { agentName } from '../../api/wire-agents.ts';
 import { ApiError, ApiUnreachable, type ApiClient } from '../../api/client.ts';
 import type { CommandProgress, CommandRequest } from '../../model/named-agents.ts';
 import type { CommandContext } from '../context.ts';
@@ -6,7 +7,6 @@ import { CliFailure, EXIT, usageFailure } from '../failure.ts';
 import type { Invocation } from '../invocation.ts';
 import { INTERRUPTED } from '../io.ts';
 
-const NAME = /^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$/;
 const RETRY_MS = 500;
 /** An agent that is replaced is back by then. */
 const BACK_WITHIN_MS = 60_000;
@@ -17,7 +17,7 @@ export async function own(context: CommandContext, call: Invocation): Promise<nu
   const { api, io } = context;
   const name = call.argument(0);
   const request = requestOf(context, call);
-  if (!NAME.test(name)) {
+  if (!agentName.safeParse(name).success) {
     throw usageFailure(
       `"${name}" cannot be a name`,
       '1 to 63 lower-case letters, digits, dots, hyphens and underscores, as in nightly-report',
