@@ -6,11 +6,8 @@ import { spawn } from 'node:child_process';
 import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { evidenceMutants } from './mutants/evidence.ts';
-import { exclusiveMutants } from './mutants/exclusive.ts';
-import { nameMutants } from './mutants/names.ts';
-import { mutants, type Mutant } from './mutants/ownership.ts';
-import { simulatedMutants } from './mutants/simulated.ts';
+import { allMutants, timesFound } from './mutants/all.ts';
+import type { Mutant } from './mutants/ownership.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 /** Tests that never end have noticed as well. */
@@ -25,13 +22,7 @@ interface Verdict {
 const asked = process.argv[2] ?? '';
 const copy = await mkdtemp(join(tmpdir(), 'hop3-mutants-'));
 let failed = 0;
-const chosen = [
-  ...mutants,
-  ...evidenceMutants,
-  ...exclusiveMutants,
-  ...nameMutants,
-  ...simulatedMutants,
-].filter(mutant => mutant.name.includes(asked));
+const chosen = allMutants.filter(mutant => mutant.name.includes(asked));
 try {
   for (const part of ['src', 'test', 'package.json', 'tsconfig.json'])
     await cp(join(ROOT, part), join(copy, part), { recursive: true });
@@ -53,10 +44,11 @@ process.stdout.write(`${chosen.length - failed} passed, ${failed} failed\n`);
 process.exitCode = failed === 0 && chosen.length > 0 ? 0 : 1;
 
 /** Null when it was killed, else what is wrong. */
-async function tryOut({ file, search, replace, test }: Mutant): Promise<string | null> {
+async function tryOut(mutant: Mutant): Promise<string | null> {
+  const { file, search, replace, test } = mutant;
   const path = join(copy, file);
   const original = await readFile(path, 'utf8');
-  const times = original.split(search).length - 1;
+  const times = timesFound(mutant, original);
   if (times !== 1) return `${file} has its text ${times} times, not once`;
   await writeFile(
     path,

@@ -16,8 +16,8 @@ export const exclusiveMutants: Mutant[] = [
   {
     name: 'rule 3: a dead incarnation of any node waits for nothing',
     file: 'src/agent/agent.ts',
-    search: 'const ownDead = value.node === config.name && this.#keeper.wasOwn(value.incarnation);',
-    replace: 'const ownDead = true;',
+    search: 'owner?.value.node === config.name && this.#keeper.wasOwn(owner.value.incarnation);',
+    replace: 'true;',
     test: agent,
   },
   {

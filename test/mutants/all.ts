@@ -1,0 +1,18 @@
+import { evidenceMutants } from './evidence.ts';
+import { exclusiveMutants } from './exclusive.ts';
+import { nameMutants } from './names.ts';
+import { mutants, type Mutant } from './ownership.ts';
+import { simulatedMutants } from './simulated.ts';
+
+export const allMutants: Mutant[] = [
+  ...mutants,
+  ...evidenceMutants,
+  ...exclusiveMutants,
+  ...nameMutants,
+  ...simulatedMutants,
+];
+
+/** How often the code has the text that a mutant takes out: it has to be once. */
+export function timesFound({ search }: Mutant, code: string): number {
+  return code.split(search).length - 1;
+}
