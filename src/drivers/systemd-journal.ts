@@ -38,16 +38,18 @@ export async function identifiersInJournal(): Promise<string[]> {
   return (await runTool('journalctl', ['--quiet', '--field=SYSLOG_IDENTIFIER'])).split('\n');
 }
 
-/** Resolves when everything written so far can be read. @throws ToolError */
-export async function syncJournal(): Promise<void> {
-  await runTool('journalctl', ['--sync']);
+/** Resolves when everything written so far can be read. @throws ToolError, also when the signal aborts */
+export async function syncJournal(signal: AbortSignal): Promise<void> {
+  await runTool('journalctl', ['--sync'], { signal });
 }
 
-/** The newest lines, oldest first. @throws ToolError when the journal can't be read */
-export async function newestEntries(match: JournalMatch, count: number): Promise<JournalEntry[]> {
+/** The newest lines, oldest first; those read so far when the signal aborts. @throws ToolError when the journal can't be read */
+export async function newestEntries(
+  match: JournalMatch,
+  { count, signal }: { count: number; signal: AbortSignal },
+): Promise<JournalEntry[]> {
   const entries: JournalEntry[] = [];
-  const never = new AbortController().signal;
-  for await (const entry of journalEntries([`--lines=${count}`], match, never)) entries.push(entry);
+  for await (const entry of journalEntries([`--lines=${count}`], match, signal)) entries.push(entry);
   return entries;
 }
 

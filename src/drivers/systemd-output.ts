@@ -16,8 +16,11 @@ import type { AppUsers } from './systemd-users.ts';
 export interface SystemdOutput {
   /** As `Driver.output`; all copies and streams in the order in which they were written. The journal keeps no empty lines. */
   read(instance: InstanceId, options: OutputOptions): AsyncIterable<OutputLine>;
-  /** The end of both streams of one unit together. @throws ToolError */
-  last(instance: InstanceId, unit: string, count: number): Promise<string[]>;
+  /** The end of both streams of one unit together. @throws ToolError, also when the signal aborts */
+  last(
+    instance: InstanceId,
+    options: { unit: string; count: number; signal: AbortSignal },
+  ): Promise<string[]>;
   /** Tells whoever follows the instance, before a new copy of it writes anything. */
   starting(instance: InstanceId, unit: string): void;
 }
@@ -34,12 +37,12 @@ export function systemdOutput(options: {
   return {
     read,
 
-    async last(instance, unit, count) {
+    async last(instance, { unit, count, signal }) {
       const user = await users.find(instance);
       if (user === null) return [];
-      await syncJournal();
+      await syncJournal(signal);
       const match = { uid: user.uid, identifiers: [names.identifier(instance, unit)] };
-      return (await newestEntries(match, count)).map(({ text }) => text);
+      return (await newestEntries(match, { count, signal })).map(({ text }) => text);
     },
 
     starting(instance, unit) {
@@ -58,7 +61,7 @@ export function systemdOutput(options: {
       const match = await matchOf(instance, started);
       if (after === undefined) {
         // One more than asked for tells where those begin that are.
-        const newest = match === null ? [] : await newestEntries(match, lines + 1);
+        const newest = match === null ? [] : await newestEntries(match, { count: lines + 1, signal });
         const before = newest.length > lines ? newest.shift() : undefined;
         position = before?.cursor ?? '';
         onStart?.(position);

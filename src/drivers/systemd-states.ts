@@ -25,6 +25,7 @@ export interface SystemdRecord extends UnitRecord {
 const SETTLE_POLL_MS = 10;
 const LAST_LINES = 20;
 const LONGEST_LAST_LINE = 500;
+const LAST_LINES_MS = 2000;
 const PROPERTIES = [
   'LoadState',
   'MainPID',
@@ -81,14 +82,24 @@ export function endIn(state: UnitProperties): { code: number | null; signal: str
   return { code: null, signal: name ?? null };
 }
 
-/** The end of its output, for a person who wants to know why it ended. An exit is told even when the reason can't be. */
+/**
+ * The end of its output, for a person who wants to know why it ended. An exit is told even when the reason can't be, and
+ * soon: it waits for the journal until the signal aborts, and never for long.
+ */
 export async function lastLines(
   { instance, unit, limits }: SystemdRecord,
-  { state, output }: { state: UnitProperties | null; output: SystemdOutput },
+  parts: { state: UnitProperties | null; output: SystemdOutput; clock: Clock; signal: AbortSignal },
 ): Promise<string[]> {
-  const lines = await output
-    .last(instance, unit, LAST_LINES)
+  const { state, output, clock, signal } = parts;
+  const answered = new AbortController();
+  const reading = AbortSignal.any([signal, answered.signal]);
+  const late = clock
+    .sleep(LAST_LINES_MS, reading)
+    .then(() => ["its output can't be read: the journal was not waited for any longer"]);
+  const read = output
+    .last(instance, { unit, count: LAST_LINES, signal: reading })
     .catch((error: unknown) => [`its output can't be read: ${(error as Error).message}`]);
+  const lines = await Promise.race([late, read]).finally(() => answered.abort());
   if (state?.['Result'] === 'oom-kill') {
     lines.push(`out of memory: the kernel killed it at its limit of ${memoryLimitText(limits)}`);
   }

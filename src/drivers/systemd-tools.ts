@@ -24,7 +24,7 @@ const MANAGER = 'org.freedesktop.systemd1';
 export function runTool(
   file: string,
   args: readonly string[],
-  { timeoutMs = TIMEOUT_MS }: { timeoutMs?: number } = {},
+  { timeoutMs = TIMEOUT_MS, signal }: { timeoutMs?: number; signal?: AbortSignal } = {},
 ): Promise<string> {
   return new Promise((resolve, reject) => {
     const options = {
@@ -37,6 +37,7 @@ export function runTool(
       },
       timeout: timeoutMs,
       maxBuffer: LARGEST_OUTPUT_BYTES,
+      ...(signal === undefined ? {} : { signal }),
     };
     execFile(file, args, options, (error, stdout, stderr) => {
       if (error === null) resolve(stdout);

@@ -38,7 +38,7 @@ export interface SystemdUnits {
   announce(record: SystemdRecord): void;
   /** systemd has started it. @throws ToolError */
   add(record: SystemdRecord): Promise<SystemdUnit>;
-  /** It could not be started: nothing of it is left when this resolves. @throws ToolError */
+  /** It could not be started. What may be left of it stays known until systemd has confirmed that it is gone. */
   revoke(record: SystemdRecord): Promise<void>;
   /** All who stop one unit wait for the same end; the most hurried counts. False when the driver was closed first. */
   stop(unit: SystemdUnit, killAtMs: number): Promise<boolean>;
@@ -53,6 +53,8 @@ interface Tracked extends SystemdUnit {
   forgotten: boolean;
   /** Wakes who waits for its exit. */
   ended: AbortController;
+  /** Aborts when it is asked to stop. */
+  asked: AbortController;
   /** Finding out how it ended, while that is under way. */
   noting: Promise<void> | null;
   /** The one ending that all who stop it share. */
@@ -61,6 +63,7 @@ interface Tracked extends SystemdUnit {
 }
 
 const POLL_MS = 100;
+const REVOKE_AGAIN_MS = 250;
 
 export function systemdUnits(options: {
   records: UnitRecords<SystemdRecord>;
@@ -101,14 +104,23 @@ export function systemdUnits(options: {
       return track(record);
     },
 
-    async revoke({ unit, service }) {
-      await endUnit(service);
-      records.remove(unit);
+    async revoke(record) {
+      try {
+        await endUnit(record.service);
+        records.remove(record.unit);
+      } catch (error) {
+        log.warn('a unit that could not be started can not be ended, trying again', {
+          unit: record.unit,
+          error,
+        });
+        keepUntilRevoked(record);
+      }
     },
 
     stop({ record }, killAtMs) {
       const unit = known(record.unit);
       unit.killAtMs = Math.min(unit.killAtMs, killAtMs);
+      unit.asked.abort();
       if (unit.ending === null) {
         record.stopRequested = true;
         records.note(record);
@@ -171,6 +183,7 @@ export function systemdUnits(options: {
       gone: false,
       forgotten: false,
       ended: new AbortController(),
+      asked: new AbortController(),
       noting: null,
       ending: null,
       killAtMs: Infinity,
@@ -182,6 +195,32 @@ export function systemdUnits(options: {
       if (!watching) watchAll();
     }
     return unit;
+  }
+
+  /** Its control group may not be known, so systemd itself ends it. */
+  function keepUntilRevoked(record: SystemdRecord): void {
+    record.stopRequested = true;
+    records.note(record);
+    const unit = track(record);
+    unit.killAtMs = clock.now();
+    unit.ending = untilRevoked(unit);
+    unit.noting = unit.ending.then(() => undefined);
+  }
+
+  async function untilRevoked(unit: Tracked): Promise<boolean> {
+    const { service } = unit.record;
+    while (!unit.gone) {
+      await clock.sleep(REVOKE_AGAIN_MS, closing);
+      // Left to the next driver: two must not write one record.
+      if (closing.aborted) return false;
+      unit.gone = await endUnit(service).then(
+        () => true,
+        () => false,
+      );
+    }
+    tell(unit, { code: null, signal: 'SIGKILL', lastOutput: [] });
+    if (unit.forgotten) drop(unit);
+    return true;
   }
 
   /** At once where the kernel tells of the end of a control group; the timer finds it where it does not. */
@@ -225,7 +264,9 @@ export function systemdUnits(options: {
     // What it leaves goes now, with its port, before anybody starts the next copy.
     if (!record.stopRequested) signalEverything(unit, 'SIGKILL');
     const state = await settledState(record.service, { clock, signal: closing });
-    const lastOutput = await lastLines(record, { state, output });
+    // What holds up a stop of something exclusive holds up its next owner, too.
+    const reading = record.guarded === true ? AbortSignal.any([closing, unit.asked.signal]) : closing;
+    const lastOutput = await lastLines(record, { state, output, clock, signal: reading });
     // A closed driver leaves it to the next one: two must not write one record.
     if (state === null || closing.aborted) return;
     tell(unit, { ...endIn(state), lastOutput });

@@ -22,7 +22,8 @@ import {
 
 /** There are no such tests where `HOP3_TEST_SYSTEMD` does not say that systemd is process 1. */
 function real(title: string, run: (t: ExecutionContext) => Promise<void>): void {
-  if (process.env['HOP3_TEST_SYSTEMD']) test(`real: ${title}`, run);
+  // One at a time: some of them hold up what all of them need.
+  if (process.env['HOP3_TEST_SYSTEMD']) test.serial(`real: ${title}`, run);
 }
 
 const INSTANCE = 'blog/web/0';
@@ -374,6 +375,72 @@ real('what can not be started leaves nothing behind', async t => {
   t.false(existsSync(join(stateDir, 'tokens', 'blog-web-0-a')));
   t.regex(systemctl('show', '--property=LoadState', service), /not-found/);
 });
+
+real('what was started but can not be asked about stays known until it is known to be gone', async t => {
+  const stateDir = temporaryDirectory(t);
+  const driver = systemdDriverIn(t, stateDir);
+  const { mute, unmute } = mutedSystemctl(t);
+  const mark = `unasked-${process.pid}`;
+  t.deepEqual(await driver.observe(), []);
+  mute();
+  const error = await t.throwsAsync(
+    driver.start(launch({ command: `sleep 300; : ${mark}`, env: { PATH }, token: '1' })),
+    { instanceOf: DriverError, message: /^can't start blog-web-0-a: it says nothing today/ },
+  );
+  t.true(error.retryable);
+  t.is(processesWith(mark).length > 0, true);
+  t.deepEqual(
+    (await driver.observe()).map(({ unit, exit }) => ({ unit, exit })),
+    [{ unit: 'blog-web-0-a', exit: null }],
+  );
+  await t.throwsAsync(driver.start(launch()), { message: /exists already/ });
+  t.deepEqual(readdirSync(join(stateDir, 'tokens')), []);
+  unmute();
+  await driver.stop('blog-web-0-a', 0);
+  t.deepEqual(processesWith(mark), []);
+  t.true((await exitOf(driver, 'blog-web-0-a')).requested);
+  await driver.forget('blog-web-0-a');
+  t.deepEqual(await driver.observe(), []);
+});
+
+real(
+  'an exit is told though the journal does not answer, and a stop of something exclusive at once',
+  async t => {
+    const driver = systemdDriverIn(t, temporaryDirectory(t));
+    await driver.guard.arm(clock.now() + 600_000);
+    const plain = await driver.start(launch({ unit: 'plain' }));
+    const exclusive = await driver.start(launch({ unit: 'exclusive', guarded: true }));
+    const journal = 'systemd-journald.service';
+    t.teardown(() => systemctl('kill', '--signal=CONT', journal));
+    systemctl('kill', '--signal=STOP', journal);
+    await driver.stop(exclusive.unit, 5);
+    await driver.stop(plain.unit, 5);
+    for (const { unit } of [exclusive, plain]) {
+      t.like(await exitOf(driver, unit), {
+        signal: 'SIGTERM',
+        requested: true,
+        lastOutput: ["its output can't be read: the journal was not waited for any longer"],
+      });
+    }
+  },
+);
+
+/** systemctl itself, for everybody on the machine: such a test runs alone. */
+function mutedSystemctl(t: ExecutionContext): { mute: () => void; unmute: () => void } {
+  const file = join(temporaryDirectory(t), 'systemctl');
+  writeFileSync(file, '#!/bin/sh\necho "it says nothing today" >&2\nexit 1\n', { mode: 0o755 });
+  let muted = false;
+  const unmute = (): void => {
+    if (muted) execFileSync('umount', ['/usr/bin/systemctl']);
+    muted = false;
+  };
+  const mute = (): void => {
+    execFileSync('mount', ['--bind', file, '/usr/bin/systemctl']);
+    muted = true;
+  };
+  t.teardown(unmute);
+  return { mute, unmute };
+}
 
 function userOf(stateDir: string): { name: string; uid: number } {
   const name = systemdNames(stateDir).user(INSTANCE);

@@ -7,7 +7,10 @@ import { entryIn } from '../../src/drivers/systemd-journal.ts';
 import { enforceableIn } from '../../src/drivers/systemd-limits.ts';
 import { systemdNames } from '../../src/drivers/systemd-names.ts';
 import { limitProperties, sandboxProperties } from '../../src/drivers/systemd-sandbox.ts';
+import type { SystemdOutput } from '../../src/drivers/systemd-output.ts';
+import { lastLines, type SystemdRecord } from '../../src/drivers/systemd-states.ts';
 import { propertiesIn } from '../../src/drivers/systemd-tools.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import './systemd-real.ts';
 
 test('where systemd does not run, or for anybody but root, one sentence says what would be right', t => {
@@ -128,3 +131,28 @@ test('a line of the journal is read with its stream, whatever bytes are in it', 
 test('a property may have equals signs in it', t => {
   t.deepEqual(propertiesIn('A=1\nB=c=d\nE='), { A: '1', B: 'c=d', E: '' });
 });
+
+const journals: Record<string, { asked: boolean; sleptMs: number }> = {
+  'which is asked in vain is given up after two seconds': { asked: false, sleptMs: 2000 },
+  'is not waited for by one who is asked to stop': { asked: true, sleptMs: 0 },
+};
+
+for (const [name, { asked, sleptMs }] of Object.entries(journals)) {
+  test(`a journal ${name}`, async t => {
+    const clock = new FakeClock();
+    const stop = new AbortController();
+    if (asked) stop.abort();
+    let given: AbortSignal | null = null;
+    const output = {
+      last: (_: unknown, { signal }: { signal: AbortSignal }) => {
+        given = signal;
+        return new Promise<string[]>(() => undefined);
+      },
+    } as unknown as SystemdOutput;
+    const record = { instance: 'blog/web/0', unit: 'a' } as SystemdRecord;
+    const reading = lastLines(record, { state: null, output, clock, signal: stop.signal });
+    await clock.advance(sleptMs);
+    t.deepEqual(await reading, ["its output can't be read: the journal was not waited for any longer"]);
+    t.true((given as AbortSignal | null)?.aborted);
+  });
+}
