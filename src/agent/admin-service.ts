@@ -402,7 +402,7 @@ function explainInstance(world: World, view: InstanceView, { heldDown, crowd }: 
 function whyNotTaken(world: World, instance: string): string[] {
   const owner = world.owners.get(subjectOfInstance(instance));
   const wanted = wantedOrWhyNot(world, parseable(instance));
-  if (!owner || 'notWanted' in wanted || world.sessions.get(sessionOf(owner)) !== undefined) return [];
+  if (!owner || 'notWanted' in wanted || world.sessionLives(owner)) return [];
   const { node } = owner.value;
   switch (leftover(world, owner, wanted)) {
     case 'answers':
@@ -414,10 +414,6 @@ function whyNotTaken(world: World, instance: string): string[] {
     case 'free':
       return [];
   }
-}
-
-function sessionOf({ value: { node, incarnation } }: Entry<'owners'>): string {
-  return `${node}/${incarnation}`;
 }
 
 function parseable(instance: string): string {

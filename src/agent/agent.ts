@@ -88,8 +88,8 @@ export interface AgentParts {
   proxy: Proxy | null;
   doctor: () => Promise<Doctor['checks']>;
   metrics: () => Promise<string>;
-  /** Called when the admin API asked this node to leave, after it has. */
-  onLeft: () => void;
+  /** Called when the admin API asked this node to leave, after it has, with what went wrong or null. */
+  onLeft: (failure: unknown) => void;
 }
 
 /** A decision takes moments, and its transactions have deadlines. Longer, and its loop will not go on by itself. */
@@ -149,6 +149,7 @@ export class Agent {
       log,
       ledger,
       bootId: host.bootId,
+      settlingMs: () => this.#longestTtlMs(),
       record: () => this.#sessionRecord(),
     }));
     const holdings = (this.#holdings = new Holdings({
@@ -306,6 +307,8 @@ export class Agent {
       log,
       everyMs: 60_000,
       round: async () => {
+        // What was released meanwhile does not count any more.
+        this.#rememberRuns();
         if (await this.#refreshArtifacts()) promises.wake();
         return null;
       },
@@ -363,12 +366,14 @@ export class Agent {
       claims,
       promises,
       assessments,
+      leftovers,
       requests,
       supervision: this.#supervisor,
       ...names.loops(),
     };
     this.#unlisten = [
       world.onChange(['apps'], () => claims.wake()),
+      world.onChange(['owners'], () => shelf.wakeWithin(SHELF_MS)),
       world.onChange(['sessions', 'owners', 'refusals', 'assessments'], () => claims.wakeWithin(GATHER_MS)),
       world.onChange(['owners'], () => holdings.noticeTaken(subject => world.owners.get(subject))),
       world.onChange(['apps', 'owners', 'promises', 'sessions'], () => instances.wakeSoon()),
@@ -416,13 +421,18 @@ export class Agent {
       doctor: parts.doctor,
       metrics: parts.metrics,
       leave: async () => {
-        await this.leave();
-        parts.onLeft();
+        let failure: unknown = null;
+        await this.leave().catch((error: unknown) => (failure = error));
+        parts.onLeft(failure);
+        if (failure !== null) throw failure as Error;
       },
     });
   }
 
-  /** Resolves at once; what needs the store waits for it by itself, what runs already is looked after meanwhile. */
+  /**
+   * Resolves once it is known what runs here; what needs the store waits for it by itself. @throws Error when the driver or
+   * the artifacts can't be looked at
+   */
   async start(): Promise<void> {
     const { driver, log, clock } = this.#parts;
     await this.#refreshArtifacts();
@@ -431,7 +441,11 @@ export class Agent {
       if (unit.exit === null && unit.guarded !== true)
         this.#holdings.remember(unit.instance, subjectOfInstance(unit.instance));
     }
-    const alone = clock.after(ALONE_AFTER_MS, () => void this.#startFromMemory());
+    const alone = clock.after(ALONE_AFTER_MS, () => {
+      this.#startFromMemory().catch((error: unknown) => {
+        log.error('what this node ran last could not be brought up', { error });
+      });
+    });
     this.#unlisten.push(alone);
     void this.#world.ready(this.#stop.signal).then(
       () => {
@@ -486,10 +500,15 @@ export class Agent {
   async leave(): Promise<void> {
     const { config, clock, log } = this.#parts;
     const incarnation = this.#keeper.current()?.incarnation ?? null;
+    const failures: unknown[] = [];
+    // Whatever fails, the rest is done: nothing may run on here, and then nobody would be there to look after it.
+    const inAnyCase = async (work: () => Promise<unknown>): Promise<void> => {
+      await work().catch((error: unknown) => failures.push(error));
+    };
     // First of all nothing new is taken: other nodes may be leaving at the same time.
     await this.#claims.stop();
-    await this.names.leave(this.#stop.signal);
-    await this.#instances.stopEverything(this.#stop.signal);
+    await inAnyCase(() => this.names.leave(this.#stop.signal));
+    await inAnyCase(() => this.#instances.stopEverything(this.#stop.signal));
     await this.#stopLoops();
     await this.#promises.withdrawAll(`${config.name} left the cluster`).catch((error: unknown) => {
       log.warn('promises could not be taken back: they end with the session', { error });
@@ -500,13 +519,16 @@ export class Agent {
       message: `${config.name} left the cluster`,
       details: { incarnation, at: clock.timestamp() },
     });
-    await this.#ledger.flush();
-    await this.#stopUnseen();
-    await this.#parts.guard.disarm();
+    await inAnyCase(() => this.#lastRun.clear());
+    await inAnyCase(() => this.#ledger.flush());
+    await inAnyCase(() => this.#stopUnseen());
+    await inAnyCase(() => this.#parts.guard.disarm());
     await this.#keeper.stop({ leave: true }).catch((error: unknown) => {
       log.warn('the session could not be ended: it ends with its lease', { error });
     });
     await this.#close();
+    if (failures.length > 0)
+      throw new AggregateError(failures, `leaving did not go well: ${words(failures)}`);
   }
 
   /** What the loops never looked at, because the store was not heard: nothing may run on without its guard. */
@@ -575,8 +597,8 @@ export class Agent {
 
   /** Of anything exclusive. Whether its last owner's work is dead is for who asks to know. */
   #untilFreeMs(owner: Entry<'owners'> | undefined, ownDead: boolean): number {
-    const recoveringMs = this.#longestTtlMs() - this.#keeper.sinceEpochMs();
-    if (recoveringMs > 0) return recoveringMs;
+    const settlingMs = this.#keeper.settlesInMs();
+    if (settlingMs > 0) return settlingMs;
     if (!owner) return 0;
     const { node, incarnation } = owner.value;
     this.#absences.look();
@@ -622,6 +644,7 @@ export class Agent {
     const statuses = this.#instances.statuses() ?? [];
     this.#lastRun.note(
       this.#world,
+      this.#parts.config.name,
       statuses.map(({ instance }) => instance),
     );
   }
@@ -663,4 +686,8 @@ export class Agent {
       startedAt: record.startedAt,
     };
   }
+}
+
+function words(failures: readonly unknown[]): string {
+  return failures.map(error => (error instanceof Error ? error.message : String(error))).join('; ');
 }

@@ -124,7 +124,7 @@ function withHeadStarts(
     const sinceMs = freeSinceMs.get(subject);
     if (former === undefined || former === node || sinceMs === undefined) continue;
     const owner = world.owners.get(subject);
-    if (owner && sessionLives(world, owner)) continue;
+    if (owner && world.sessionLives(owner)) continue;
     since.set(subject, sinceMs + headStartMs(world, instance, owner, present.has(former)));
   }
   return since;
@@ -161,10 +161,6 @@ function headStartMs(
   const wanted = wantedOrWhyNot(world, instance);
   if (!owner || 'notWanted' in wanted) return COMES_BACK_MS;
   return leftover(world, owner, wanted) === 'asked' ? VERDICT_MS : COMES_BACK_MS;
-}
-
-function sessionLives(world: World, { value: { node, incarnation } }: Entry<'owners'>): boolean {
-  return world.sessions.get(`${node}/${incarnation}`) !== undefined;
 }
 
 async function claim(options: ClaimLoopOptions, ranking: Ranking): Promise<void> {
@@ -204,7 +200,7 @@ async function claim(options: ClaimLoopOptions, ranking: Ranking): Promise<void>
   const { exclusive } = wanted.process;
   const taking: Taking = { exclusive };
   if (owned && !exclusive) {
-    if (sessionLives(world, owned))
+    if (world.sessionLives(owned))
       taking.evidence = evidenceAgainst(world, owned.value.node, ranking.instance);
     else if (owned.value.node !== node) taking.compares = saidAsBefore(world, owned, ranking.instance);
   }

@@ -1,6 +1,6 @@
 import type { InstantMs, NodeName } from '../model/ids.ts';
 import { brake, type Brake } from '../supervise/brake.ts';
-import { unsteadiness, went } from '../supervise/steadiness.ts';
+import { holdDownMs, unsteadiness, went } from '../supervise/steadiness.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Change } from '../ports/store.ts';
 import { suspectedNodes, unreachableNodes } from './evidence.ts';
@@ -46,6 +46,9 @@ export class Crowd {
       if (!there.has(node) && !this.#goneSinceMs.has(node)) this.#goneSinceMs.set(node, nowMs);
     for (const node of this.#heard)
       if (!heard.has(node)) this.#wentMs.set(node, went(this.#wentMs.get(node) ?? [], nowMs));
+    for (const [node, wentMs] of this.#wentMs) {
+      if (nowMs - (wentMs.at(-1) ?? -Infinity) >= holdDownMs) this.#wentMs.delete(node);
+    }
     for (const [node, sinceMs] of this.#goneSinceMs) {
       const forgotten = nowMs - sinceMs > CROWD_MS && !this.#waiting.has(node);
       if (there.has(node) || forgotten) this.#goneSinceMs.delete(node);

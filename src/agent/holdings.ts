@@ -64,7 +64,7 @@ export class Holdings {
     return this.#held;
   }
 
-  /** Held under an earlier session, not yet taken again by anybody this node knows of. */
+  /** Held under an earlier session, or taken from this one on evidence: what runs of it goes on for as long as it may. */
   former(): ReadonlyMap<Subject, Holding> {
     return this.#former;
   }

@@ -38,6 +38,7 @@ const DEFAULT_GRACE_SECONDS = 10;
 const RETRY_MS = 500;
 /** What follows from a round, or comes from the other nodes, is looked at together. */
 const GATHER_MS = 10;
+const MOST_REASONS = 1000;
 const NOBODY = { node: '', incarnation: '' };
 
 export interface InstanceLoopOptions {
@@ -353,7 +354,7 @@ export class InstanceLoop {
         ? { notWanted: 'this node is leaving' }
         : this.#target(holding, true, running);
       if ('notWanted' in target) {
-        this.#reasons.set(`running:${holding.instance}`, target.notWanted);
+        this.#giveReason(holding.instance, target.notWanted);
         unwanted.push({ ...holding, reason: target.notWanted, ...this.#stopTimeout(holding.instance) });
       } else {
         this.#reasons.delete(`running:${holding.instance}`);
@@ -373,18 +374,25 @@ export class InstanceLoop {
       if (!('notWanted' in target)) {
         if (world.synced() || world.memory.fromMemory) desired.push(target);
       } else if (world.synced() || this.#leaving) {
-        this.#reasons.set(`running:${holding.instance}`, target.notWanted);
+        this.#giveReason(holding.instance, target.notWanted);
         holdings.forget(holding.subject);
       }
     }
     return { desired, unwanted };
   }
 
+  /** For the promise that is taken back by it; the latest are enough. */
+  #giveReason(instance: InstanceId, reason: string): void {
+    const name = `running:${instance}`;
+    this.#reasons.delete(name);
+    this.#reasons.set(name, reason);
+    const [oldest] = this.#reasons.keys();
+    if (oldest !== undefined && this.#reasons.size > MOST_REASONS) this.#reasons.delete(oldest);
+  }
+
   /** Of what another node has taken: not even a copy that could go on until the other is ready. */
   #nothingLeft(instance: InstanceId): boolean {
-    const runs =
-      this.#busy.has(instance) || this.units().some(unit => unit.instance === instance && alive(unit));
-    return !runs && this.#ownedByAnother(instance);
+    return !this.runs(instance) && this.#ownedByAnother(instance);
   }
 
   #target(
@@ -458,9 +466,13 @@ export class InstanceLoop {
 
   #ownedByAnother(instance: InstanceId): boolean {
     const { world, node } = this.#options;
-    const owner = world.owners.get(subjectOfInstance(instance))?.value;
-    if (!owner || owner.released !== null || owner.node === node) return false;
-    return world.sessions.get(`${owner.node}/${owner.incarnation}`) !== undefined;
+    const owner = world.owners.get(subjectOfInstance(instance));
+    return (
+      owner !== undefined &&
+      owner.value.released === null &&
+      owner.value.node !== node &&
+      world.sessionLives(owner)
+    );
   }
 
   /** Nodes that took something from this one are told when its own copy is dead. */

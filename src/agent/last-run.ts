@@ -1,4 +1,4 @@
-import { parseInstanceId, type InstanceId } from '../model/ids.ts';
+import { instanceOfSubject, parseInstanceId, type InstanceId, type NodeName } from '../model/ids.ts';
 import type { AppRecord } from '../model/records.ts';
 import type { LocalState } from '../ports/local-state.ts';
 import type { Log } from '../ports/log.ts';
@@ -27,10 +27,18 @@ export class LastRun {
     this.#log = options.log;
   }
 
-  /** To be called whenever what runs here has changed. Of no use before the store was heard: then nothing is known better. */
-  note(world: World, instances: readonly InstanceId[]): void {
+  /**
+   * To be called whenever what runs here has changed. Of no use before the store was heard: then nothing is known better.
+   * What nobody has taken from this node counts as running: after a start it has not taken its own again yet.
+   */
+  note(world: World, node: NodeName, instances: readonly InstanceId[]): void {
     if (!world.synced()) return;
-    const redundant = instances.filter(instance => {
+    const left = world.owners
+      .all()
+      .flatMap(({ name, value }) =>
+        value.node === node && value.released === null ? (instanceOfSubject(name) ?? []) : [],
+      );
+    const redundant = [...new Set([...instances, ...left])].filter(instance => {
       const wanted = wantedOrWhyNot(world, instance);
       return !('notWanted' in wanted) && !wanted.process.exclusive;
     });
@@ -51,6 +59,12 @@ export class LastRun {
     });
   }
 
+  /** Nothing is to come up again: this node has left. */
+  async clear(): Promise<void> {
+    this.#written = null;
+    await this.#state.write(DOCUMENT, null);
+  }
+
   /** null when there is nothing that could be run. */
   async load(): Promise<Remembered | null> {
     const document = await this.#state.read(DOCUMENT);
@@ -64,5 +78,16 @@ export class LastRun {
 function isRemembered(document: unknown): document is Remembered & { v: 1 } {
   if (typeof document !== 'object' || document === null) return false;
   const { v, instances, apps } = document as Record<string, unknown>;
-  return v === 1 && Array.isArray(instances) && Array.isArray(apps);
+  if (v !== 1 || !Array.isArray(instances) || !Array.isArray(apps)) return false;
+  const names = new Set(apps.map(app => (app as Partial<AppRecord> | null)?.app ?? null));
+  return instances.every(instance => typeof instance === 'string' && names.has(appOf(instance)));
+}
+
+function appOf(instance: string): string | null {
+  try {
+    return parseInstanceId(instance).app;
+  } catch (error) {
+    if (error instanceof RangeError) return null;
+    throw error;
+  }
 }

@@ -17,12 +17,18 @@ export async function recover(options: {
   store: Store;
   ledger: Ledger;
   clock: Clock;
+  /** The last epoch this node has been in: a backup from before it knows nothing of it. */
+  keeper: { epoch: { number: number; tokenBase: string } };
 }): Promise<EpochView> {
   const { node, store, ledger, clock } = options;
+  const { epoch: last } = options.keeper;
   const known = await store.get('cluster', EPOCH);
   const seen = BigInt(store.seen()?.revision ?? 0);
-  const number = (known?.value.number ?? 0) + 1;
-  const tokenBase = String(BigInt(known?.value.tokenBase ?? 0) + seen + JUMP);
+  const number = Math.max(known?.value.number ?? 0, last.number) + 1;
+  const base = [BigInt(known?.value.tokenBase ?? 0), BigInt(last.tokenBase)].reduce((a, b) =>
+    a > b ? a : b,
+  );
+  const tokenBase = String(base + seen + JUMP);
   const result = await store.commit(
     [
       known

@@ -26,8 +26,13 @@ const TIMELINE = 'timeline';
 /** How far this node has seen the store come, so that one that was restored from a backup is noticed (ownership rule 14). */
 interface SavedTimeline {
   epoch: number;
+  tokenBase: string;
   seen: Seen | null;
+  /** Whether what was owned before this epoch may still run somewhere: a process that starts meanwhile waits from its own start. */
+  settling: boolean;
 }
+
+const BEFORE_ANY_EPOCH: SavedTimeline = { epoch: 0, tokenBase: '0', seen: null, settling: false };
 
 export interface SessionKeeperOptions {
   store: Store;
@@ -37,6 +42,8 @@ export interface SessionKeeperOptions {
   log: Log;
   ledger: Ledger;
   bootId: string;
+  /** How long exclusive subjects are left alone in a new epoch. */
+  settlingMs: () => number;
   /** The record as it should be now; the keeper fills in the incarnation. */
   record: () => Omit<SessionRecord, 'incarnation'>;
 }
@@ -79,9 +86,15 @@ export class SessionKeeper {
     return this.#own.has(incarnation);
   }
 
-  /** How long this process has known of the present epoch; one that was known before it started counts as always. */
-  sinceEpochMs(): number {
-    return this.#options.clock.now() - this.#epochSinceMs;
+  /** For how long what was owned before the present epoch may still run, as far as this process knows. */
+  settlesInMs(): number {
+    return Math.max(0, this.#epochSinceMs + this.#options.settlingMs() - this.#options.clock.now());
+  }
+
+  /** The last epoch this node has been in: a store that was restored may not know of it. */
+  get epoch(): { number: number; tokenBase: string } {
+    const { epoch, tokenBase } = this.#timeline ?? BEFORE_ANY_EPOCH;
+    return { number: epoch, tokenBase };
   }
 
   /** After each renewal of the session in force. Returns how to stop. */
@@ -143,14 +156,18 @@ export class SessionKeeper {
   async #enterEpoch(): Promise<void> {
     const { store, state, clock, ledger } = this.#options;
     const known = this.#timeline ?? parseTimeline(await state.read(TIMELINE));
-    if (this.#timeline === null) store.startFrom(known.seen);
+    if (this.#timeline === null) {
+      store.startFrom(known.seen);
+      if (known.settling) this.#epochSinceMs = clock.now();
+    }
     this.#timeline = known;
     const entry = await store.get('cluster', EPOCH);
     const number = entry?.value.number ?? 0;
     if (number <= known.epoch) return;
     store.startFrom(null);
     this.#epochSinceMs = clock.now();
-    this.#timeline = { epoch: number, seen: null };
+    this.#timeline = { epoch: number, tokenBase: entry?.value.tokenBase ?? '0', seen: null, settling: true };
+    await state.write(TIMELINE, this.#timeline);
     ledger.note({
       kind: 'epoch-entered',
       subject: `node/${this.#options.record().node}`,
@@ -161,11 +178,11 @@ export class SessionKeeper {
 
   async #saveTimeline(): Promise<void> {
     const { store, state } = this.#options;
-    const { epoch, seen: saved } = this.#timeline ?? { epoch: 0, seen: null };
-    const seen = store.seen();
-    if (seen?.revision === saved?.revision && seen?.clusterId === saved?.clusterId) return;
-    this.#timeline = { epoch, seen };
-    await state.write(TIMELINE, this.#timeline);
+    const saved = this.#timeline ?? BEFORE_ANY_EPOCH;
+    const timeline = { ...saved, seen: store.seen(), settling: saved.settling && this.settlesInMs() > 0 };
+    if (JSON.stringify(timeline) === JSON.stringify(saved)) return;
+    this.#timeline = timeline;
+    await state.write(TIMELINE, timeline);
   }
 
   async #open(): Promise<Session> {
@@ -281,9 +298,10 @@ function parseSaved(document: unknown): SavedSession | null {
 }
 
 function parseTimeline(document: unknown): SavedTimeline {
-  const { epoch, seen } = (document ?? {}) as Partial<SavedTimeline>;
+  const { epoch, tokenBase, seen, settling } = (document ?? {}) as Partial<SavedTimeline>;
+  if (typeof epoch !== 'number' || typeof tokenBase !== 'string') return BEFORE_ANY_EPOCH;
   const whole = typeof seen?.clusterId === 'string' && typeof seen.revision === 'string';
-  return { epoch: typeof epoch === 'number' ? epoch : 0, seen: whole ? seen : null };
+  return { epoch, tokenBase, seen: whole ? seen : null, settling: settling === true };
 }
 
 function aborted(signal: AbortSignal): boolean {

@@ -40,7 +40,7 @@ export function wantedInstances(world: World): WantedInstance[] {
   });
 }
 
-/** The instance as its app wants it now; null with the words when it is not wanted any more. */
+/** The instance as its app wants it now, or the words why it is not wanted any more. */
 export function wantedOrWhyNot(world: World, instance: InstanceId): WantedInstance | { notWanted: string } {
   const { app, process: type, index } = parseInstanceId(instance);
   const record = world.apps.get(app)?.value;

@@ -56,6 +56,8 @@ export class World {
         if (after) this.#gone.delete(after.value.node);
         else if (before) this.#gone.set(before.value.node, before.value);
       }
+      const left = this.#leftBehind();
+      for (const node of this.#gone.keys()) if (!left.has(node)) this.#gone.delete(node);
     });
   }
 
@@ -99,11 +101,22 @@ export class World {
   /** Nodes that went without letting go of what they own, or may still run: as they were, in name order. */
   lostNodes(): SessionRecord[] {
     const present = this.nodes();
-    const left = this.owners
-      .all()
-      .flatMap(({ value }) => [...(value.released === null ? [value.node] : []), ...value.mayStillRun]);
-    const missing = [...new Set(left)].filter(node => !present.has(node)).sort();
+    const missing = [...this.#leftBehind()].filter(node => !present.has(node)).sort();
     return missing.flatMap(node => this.#gone.get(node) ?? []);
+  }
+
+  /** Whether the session an owner key names is there. */
+  sessionLives({ value: { node, incarnation } }: Pick<Entry<'owners'>, 'value'>): boolean {
+    return this.sessions.get(`${node}/${incarnation}`) !== undefined;
+  }
+
+  /** Nodes that own something, or may still run it. */
+  #leftBehind(): Set<NodeName> {
+    return new Set(
+      this.owners
+        .all()
+        .flatMap(({ value }) => [...(value.released === null ? [value.node] : []), ...value.mayStillRun]),
+    );
   }
 
   /** Calls back after any change of the kinds named. Returns how to stop. */

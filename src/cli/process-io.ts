@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import { createInterface } from 'node:readline/promises';
 import { addAbortSignal, Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -5,6 +6,9 @@ import type { DaemonCommands } from './daemon.ts';
 import { INTERRUPTED, PIPE_CLOSED } from './io.ts';
 import type { CliIo } from './io.ts';
 import { EXIT } from './failure.ts';
+
+/** As shells say it. */
+const TERMINATED = 128 + constants.signals.SIGTERM;
 
 /**
  * This process as a `CliIo`. The first SIGINT or SIGTERM aborts its signal; a second one ends the process at once, unless
@@ -20,7 +24,7 @@ export function processIo(version: string, daemon: DaemonCommands): CliIo {
       interrupts++;
       for (const listener of listeners) listener(interrupts);
       if (listeners.size > 0) return;
-      if (ending.signal.aborted) process.exit(EXIT.interrupted);
+      if (ending.signal.aborted) process.exit(name === 'SIGTERM' ? TERMINATED : EXIT.interrupted);
       ending.abort(INTERRUPTED);
     });
   }

@@ -54,9 +54,12 @@ const ETCD_ASKED_AGAIN_MS = 5000;
 export async function runNode(options: RunOptions, signal: AbortSignal): Promise<number> {
   let interrupted = false;
   const onInterrupt = (): void => {
+    // Whoever asks twice gets the end at once, but not by the status that says that all was left behind in order.
+    if (interrupted) process.exit(EXIT.failed);
     interrupted = true;
   };
-  process.on('SIGINT', onInterrupt);
+  // Before whoever ends the process at the second signal.
+  process.prependListener('SIGINT', onInterrupt);
   try {
     const left = await serve(await nodeConfiguration(options, process.env), signal, () => interrupted);
     return left ? EXIT.interrupted : EXIT.ok;
@@ -132,6 +135,7 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
         })
       : null;
     const left = new AbortController();
+    let leaveFailure: unknown = null;
     if (proxy) closers.push(async () => (interrupted() || left.signal.aborted ? proxy.stop() : undefined));
     const enforceable = await processes.limitsEnforceable();
     const agent = new Agent({
@@ -161,7 +165,10 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
       proxy,
       doctor: () => nodeDoctor({ config, store, processes, log }),
       metrics: () => metrics.text(),
-      onLeft: () => left.abort(new Error('asked to leave')),
+      onLeft: error => {
+        leaveFailure = error;
+        left.abort(new Error('asked to leave'));
+      },
     });
     nodeMetrics(metrics, { admin: agent.admin, eventBacklog: () => agent.eventBacklog() });
     // Before the agent takes anything on: a node that can't be asked must not run apps.
@@ -197,10 +204,12 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
     log.info('the agent is up', { version: VERSION, admin: api.url, etcd: etcd.endpoints });
     await manager.ready(() => agent.stuckLoop());
     await aborted(ending);
-    await manager.stopping();
+    // Of a handover only: to systemd a service that says so is not active any more, and its time to stop is short.
+    if (!interrupted() && !left.signal.aborted) await manager.stopping();
     log.info(interrupted() ? 'leaving the cluster' : 'handing over to the next agent');
     if (!left.signal.aborted) await (interrupted() ? agent.leave() : agent.stop());
     await telling;
+    if (leaveFailure !== null) throw leaveFailure as Error;
     return left.signal.aborted || interrupted();
   } finally {
     for (const close of closers.reverse()) await close();

@@ -245,3 +245,21 @@ test('a node that leaves is gone even when the store goes away meanwhile', async
   await cluster.advance(15_000);
   t.deepEqual(sessions(cluster), []);
 });
+
+test('a leave in which something fails stops all that it can, and says what failed', async t => {
+  const cluster = new SimCluster(['node-1', 'node-2']);
+  await cluster.start();
+  await cluster.run(webApp(4));
+  const node = cluster.node('node-1');
+  t.true(cluster.copies('blog/web/0').length === 1);
+  node.guard.disarm = () => Promise.reject(new Error('no such device'));
+  await t.throwsAsync(cluster.whileTimePasses(node.agent.admin.leave()), { message: /no such device/ });
+  t.deepEqual(
+    [0, 1, 2, 3].flatMap(index => node.driver.running(`blog/web/${index}`)),
+    [],
+  );
+  t.true(node.left, 'its process ends: nobody would look after anything here');
+  node.running = false;
+  await cluster.until(() => cluster.settled('blog', 'node-2'), 60_000);
+  await cluster.stop();
+});

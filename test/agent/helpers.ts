@@ -31,6 +31,7 @@ export async function member(parts: { etcd?: FakeEtcd; clock?: FakeClock; node?:
     log,
     ledger,
     bootId: 'boot-1',
+    settlingMs: () => 10_000,
     record: () => sessionRecord({ node, roles: ['apps'], peer: { host: node, port: 7400 } }),
   });
   keeper.start();

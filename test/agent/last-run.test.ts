@@ -4,7 +4,7 @@ import { FakeLocalState } from '../support/fake-local-state.ts';
 import { FakeLog } from '../support/fake-log.ts';
 import { processSpec } from '../support/nouns.ts';
 import { SimCluster, webApp, type SimNode } from '../support/sim-cluster.ts';
-import { appRecord, member } from './helpers.ts';
+import { appRecord, member, ownerRecord } from './helpers.ts';
 
 const INSTANCE = 'blog/web/0';
 /** Within this an agent without a store knows that it is alone, and has started what it remembers. */
@@ -148,6 +148,34 @@ test('a node that has left in good order remembers nothing', async t => {
   t.deepEqual(node.driver.running(INSTANCE), []);
 });
 
+test('what nobody has taken from this node counts as running, though it has not taken it again yet', async t => {
+  const { etcd, clock, world } = await member();
+  const state = new FakeLocalState();
+  const lastRun = new LastRun({ state, log: new FakeLog() });
+  etcd.put('apps', 'blog', appRecord(webApp(3)));
+  const released = { at: '', reason: 'stopped' };
+  etcd.put('owners', 'instance/blog/web/0', ownerRecord({ node: 'node-1', incarnation: 'before' }));
+  etcd.put('owners', 'instance/blog/web/1', ownerRecord({ node: 'node-1', released }));
+  etcd.put('owners', 'instance/blog/web/2', ownerRecord({ node: 'node-2' }));
+  await clock.settle();
+  lastRun.note(world, 'node-1', []);
+  t.deepEqual((await lastRun.load())?.instances, ['blog/web/0']);
+});
+
+test('a document that is damaged is not run', async t => {
+  const state = new FakeLocalState();
+  const lastRun = new LastRun({ state, log: new FakeLog() });
+  for (const [instances, apps] of [
+    [['blog'], [appRecord(webApp(1))]],
+    [['blog/web/0'], []],
+    [[7], [appRecord(webApp(1))]],
+    [['blog/web/0'], [null]],
+  ]) {
+    await state.write('last-run', { v: 1, instances, apps });
+    t.is(await lastRun.load(), null);
+  }
+});
+
 test('what is written down is complete: the release, the artifact and the secrets', async t => {
   const { etcd, clock, world } = await member();
   const state = new FakeLocalState();
@@ -157,9 +185,9 @@ test('what is written down is complete: the release, the artifact and the secret
   const record = appRecord({ ...spec, processes: [...spec.processes, mailer] }, { secrets: { KEY: 'x' } });
   etcd.put('apps', 'blog', record);
   await clock.settle();
-  lastRun.note(world, ['blog/web/1', 'blog/mailer/0', 'shop/web/0']);
+  lastRun.note(world, 'node-1', ['blog/web/1', 'blog/mailer/0', 'shop/web/0']);
   t.deepEqual(await lastRun.load(), { instances: ['blog/web/1'], apps: [record] });
-  lastRun.note(world, []);
+  lastRun.note(world, 'node-1', []);
   t.is(await lastRun.load(), null);
 });
 

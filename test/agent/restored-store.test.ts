@@ -88,3 +88,47 @@ test('rule 14: another etcd in place of the known one is not taken for it', asyn
   t.regex(cluster.node('node-1').agent.admin.ready().reason, /another one than before/);
   await cluster.stop();
 });
+
+test('rule 14: an agent that is started again while what was owned before may still run waits as well', async t => {
+  const { cluster } = await restored();
+  const all = [...cluster.nodes.values()];
+  await cluster.until(() => all.every(({ agent }) => agent.admin.node().state === 'ConnectionLost'));
+  await cluster.whileTimePasses(cluster.node('node-2').agent.admin.recover());
+  await cluster.until(() => all.every(({ agent }) => agent.admin.node().state === 'Active'));
+  await cluster.advance(3000);
+  for (const node of all) await node.restart();
+  const startedMs = cluster.clock.now();
+  await cluster.until(() => all.every(({ agent }) => agent.admin.node().state === 'Active'));
+  await cluster.apply(single);
+  await cluster.until(() => cluster.copies(INSTANCE).length === 1);
+  t.true(cluster.clock.now() - startedMs >= TTL_SECONDS * 1000);
+  // And once it is over, it is over for whoever starts later.
+  await cluster.advance(10_000);
+  for (const node of all) await node.restart();
+  await cluster.until(() => all.every(({ agent }) => agent.admin.node().state === 'Active'));
+  const againMs = cluster.clock.now();
+  await cluster.apply({ ...single, app: 'other' });
+  await cluster.until(() => cluster.copies('other/writer/0').length === 1);
+  t.true(cluster.clock.now() - againMs < TTL_SECONDS * 1000);
+  await cluster.stop();
+});
+
+test('rule 14: a second backup, from before the first recovery, is recovered from in one go, with greater tokens', async t => {
+  const cluster = new SimCluster(['node-1', 'node-2'], { ttlSeconds: TTL_SECONDS });
+  await cluster.start();
+  const backup = cluster.etcd.revision;
+  const all = [...cluster.nodes.values()];
+  const bases: bigint[] = [];
+  for (const epoch of [1, 2]) {
+    await cluster.run(single);
+    await cluster.advance(5000);
+    cluster.etcd.restore(backup);
+    await cluster.until(() => all.every(({ agent }) => agent.admin.node().state === 'ConnectionLost'));
+    const opened = await cluster.whileTimePasses(cluster.node('node-1').agent.admin.recover());
+    t.is(opened.epoch, epoch);
+    bases.push(BigInt(opened.tokenBase));
+    await cluster.until(() => all.every(({ agent }) => agent.admin.node().state === 'Active'), 15_000);
+  }
+  t.true(bases[1]! > bases[0]!);
+  await cluster.stop();
+});

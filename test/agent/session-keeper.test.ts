@@ -27,7 +27,18 @@ function machine() {
       const random = new FakeRandom(++starts);
       const record = () => sessionRecord({ ttlSeconds: parts.ttlSeconds ?? 10 });
       const bootId = parts.bootId ?? 'boot-1';
-      const keeper = new SessionKeeper({ store, state, clock, random, log, ledger, bootId, record });
+      const settlingMs = () => 10_000;
+      const keeper = new SessionKeeper({
+        store,
+        state,
+        clock,
+        random,
+        log,
+        ledger,
+        bootId,
+        settlingMs,
+        record,
+      });
       return { store, log, ledger, keeper };
     },
   };

@@ -156,8 +156,8 @@ export const exclusiveMutants: Mutant[] = [
   {
     name: 'rule 14: what an agent had seen is forgotten with it',
     file: 'src/agent/session-keeper.ts',
-    search: 'if (this.#timeline === null) store.startFrom(known.seen);',
-    replace: 'if (this.#timeline === null) store.startFrom(null);',
+    search: 'store.startFrom(known.seen);',
+    replace: 'store.startFrom(null);',
     test: restored,
   },
   {
@@ -170,8 +170,22 @@ export const exclusiveMutants: Mutant[] = [
   {
     name: 'rule 14: nobody waits after recover',
     file: 'src/agent/agent.ts',
-    search: 'if (recoveringMs > 0) return recoveringMs;',
-    replace: 'if (recoveringMs > 1e9) return recoveringMs;',
+    search: 'if (settlingMs > 0) return settlingMs;',
+    replace: 'if (settlingMs > 1e9) return settlingMs;',
+    test: restored,
+  },
+  {
+    name: 'rule 14: an agent that is started again does not wait',
+    file: 'src/agent/session-keeper.ts',
+    search: 'if (known.settling) this.#epochSinceMs = clock.now();',
+    replace: '',
+    test: restored,
+  },
+  {
+    name: 'rule 14: an epoch that the backup does not know is opened again',
+    file: 'src/agent/recover.ts',
+    search: 'const number = Math.max(known?.value.number ?? 0, last.number) + 1;',
+    replace: 'const number = (known?.value.number ?? 0) + 1;',
     test: restored,
   },
 ];
