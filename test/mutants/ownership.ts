@@ -151,7 +151,7 @@ export const mutants: Mutant[] = [
     ...lostStore,
     name: 'rule 8: a node with nothing left to stop does not say so',
     file: 'src/agent/instance-loop.ts',
-    search: 'return !runs && this.#ownedByAnother(instance);',
+    search: 'return !this.runs(instance) && this.#ownedByAnother(instance);',
     replace: 'return false;',
   },
   {
