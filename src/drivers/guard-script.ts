@@ -1,24 +1,21 @@
 /**
  * What is process 1 of the namespace that a guarded command runs in (bash, as `guard FILE COMMAND BOOT-ID`, with its gate on
- * descriptor 3). It looks at the deadline in FILE when the one it knows has come, so that arming is one write for all of
- * them. When it ends, by itself or by anybody's hand, the kernel kills everything in the namespace.
+ * descriptor 3). It looks at the deadline in FILE once a second and when the one it knows has come, so that arming is one
+ * write for all of them, and an earlier deadline counts as well. When it ends, by itself or by anybody's hand, the kernel
+ * kills everything in the namespace.
  *
  * It counts in milliseconds of /proc/uptime, which counts suspension, and ends 20 ms early: that clock has steps of 10.
  */
 export const GUARD_SCRIPT = `
 file=$1 command=$2 boot=$3
 look() {
-  read -r up _ < /proc/uptime
-  left=$((until - 10#\${up/./} * 10 - 20))
-}
-arm() {
   until=0
   if read -r id at < "$file" && [ "$id" = "$boot" ]; then until=$at; fi
-  look
+  read -r up _ < /proc/uptime
+  left=$((until - 10#\${up/./} * 10 - 20))
 } 2>/dev/null
 step() {
   look
-  if [ $left -le 0 ]; then arm; fi
   if [ $left -le 0 ]; then
     echo "hop3: killed by the guard: the right of this node to run it has ended" >&2
     exit 137
@@ -37,7 +34,7 @@ trap asked=1 TERM
 trap : INT HUP
 read -r go <&3 || exit 125
 if [ "$asked" ]; then exit 143; fi
-arm
+look
 if [ $left -le 0 ]; then
   echo "hop3: not started: the guard is not armed" >&2
   exit 125

@@ -50,9 +50,15 @@ export function processGuard(options: { stateDir: string; bootId: string; asRoot
     armedUntilMs: () => armedUntilMs,
 
     disarm() {
-      rmSync(file, { force: true });
-      armedUntilMs = null;
-      return Promise.resolve();
+      try {
+        rmSync(file, { force: true });
+        armedUntilMs = null;
+        return Promise.resolve();
+      } catch (error) {
+        return Promise.reject(
+          new GuardError(`the guard can't be disarmed: ${(error as Error).message}`, { cause: error }),
+        );
+      }
     },
 
     command: command => [UNSHARE, ...flags, ...BASH, GUARD_SCRIPT, 'guard', file, command, options.bootId],

@@ -64,7 +64,26 @@ function exclusive(parts: Partial<Launch> = {}): Launch {
   return launch({ command: 'sleep 300', guarded: true, token: '42', ...parts });
 }
 
+const endings: Record<string, (guard: Guard) => Promise<void>> = {
+  'armed for a moment that has passed': guard => guard.arm(clock.now() - 1),
+  'armed for an earlier time': guard => guard.arm(clock.now() + 300),
+  disarmed: guard => guard.disarm(),
+};
+
 for (const [name, make] of Object.entries(worlds)) {
+  for (const [when, act] of Object.entries(endings)) {
+    test(`${name}: what is guarded is killed when it is ${when}, what is not lives on`, async t => {
+      const { driver, guard } = make(t).make();
+      await guard.arm(clock.now() + 600_000);
+      const { unit } = await driver.start(exclusive());
+      const other = await driver.start(launch({ command: 'sleep 300', unit: 'other' }));
+      await act(guard);
+      t.is((await exitOf(driver, unit)).signal, 'SIGKILL');
+      t.is((await unitOf(driver, other.unit))?.exit, null);
+      await driver.stop(other.unit, 0);
+    });
+  }
+
   test(`${name}: what is guarded is dead when the deadline has passed, what is not lives on`, async t => {
     const world = make(t);
     const { driver, guard } = world.make();

@@ -352,14 +352,6 @@ real('a guard can be armed again in the very moment in which it has killed', asy
   t.is((await unitOf(driver, 'last'))?.exit, null);
 });
 
-real('arming for a moment that has passed kills at once', async t => {
-  const driver = systemdDriverIn(t, temporaryDirectory(t));
-  await driver.guard.arm(clock.now() + 600_000);
-  const { unit } = await driver.start(launch({ guarded: true }));
-  await driver.guard.arm(clock.now());
-  t.is((await exitOf(driver, unit)).signal, 'SIGKILL');
-});
-
 real('what can not be started leaves nothing behind', async t => {
   const stateDir = temporaryDirectory(t);
   const driver = systemdDriverIn(t, stateDir);

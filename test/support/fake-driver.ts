@@ -216,6 +216,7 @@ export class FakeGuard implements Guard {
   async disarm(): Promise<void> {
     this.world.guard.cancel();
     this.world.guard.untilMs = null;
+    killGuarded(this.world);
   }
 }
 
