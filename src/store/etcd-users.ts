@@ -93,8 +93,12 @@ export async function setUpEtcdUsers(options: EtcdUsersOptions): Promise<string[
       each => `etcd user ${options.userOf(each)}, with a role that may write only what is ${each}'s`,
     );
     if (enabled) return done;
+    // One of earlier may have another password, or none and want none, and could not be asked for it any more.
+    await call('take away the user root of earlier', callOptions =>
+      unlessGone(member.client.auth.userDelete({ name: 'root' }, callOptions)),
+    );
     await call('add the user root', callOptions =>
-      unlessThere(member.client.auth.userAdd({ name: 'root', password: rootPassword }, callOptions)),
+      member.client.auth.userAdd({ name: 'root', password: rootPassword }, callOptions),
     );
     await call('make root the root', callOptions =>
       unlessThere(member.client.auth.userGrantRole({ user: 'root', role: 'root' }, callOptions)),
@@ -150,6 +154,13 @@ async function nodesWithSession(
 async function unlessThere(call: Promise<unknown>): Promise<void> {
   await call.catch((error: unknown) => {
     if (error instanceof Error && /already exists|already granted/.test(error.message)) return;
+    throw error;
+  });
+}
+
+async function unlessGone(call: Promise<unknown>): Promise<void> {
+  await call.catch((error: unknown) => {
+    if (error instanceof Error && /user name not found/.test(error.message)) return;
     throw error;
   });
 }

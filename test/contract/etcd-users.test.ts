@@ -47,6 +47,8 @@ test.before(async () => {
   }
   // Another node that is there already must not be locked out when authentication is turned on.
   await commit('node-2', 'sessions', 'node-2/first', session('node-2'));
+  // Somebody tried etcd's authentication once, and left this behind.
+  await etcd.ctl('user', 'add', 'root:the password of then');
   await setUpEtcdUsers(options('node-1', { holdsAuthority: true }));
 });
 
@@ -182,6 +184,13 @@ test("a node can not end another's lease", async t => {
     { message: /permission denied/ },
   );
   t.not(await stores['node-1']!.get('sessions', 'node-1/held'), null);
+});
+
+test('root has the password given, also when there was a root with another', async t => {
+  await t.throwsAsync(setUpEtcdUsers(options('node-2', { rootPassword: 'the password of then' })), {
+    message: /authentication failed/,
+  });
+  await t.notThrowsAsync(setUpEtcdUsers(options('node-2')));
 });
 
 test('done again it changes nothing; a wrong password, or another node without root, does nothing', async t => {
