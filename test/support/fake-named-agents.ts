@@ -7,6 +7,7 @@ import type {
   NameRequest,
   NameState,
 } from '../../src/model/named-agents.ts';
+import type { Token } from '../../src/model/ids.ts';
 import { AdminError, type Listing } from '../../src/ports/admin.ts';
 import type { NamedAgents } from '../../src/ports/named-agents.ts';
 
@@ -26,6 +27,9 @@ export class FakeNamedAgents implements NamedAgents {
   revision = '100';
   private readonly holders = new Map<AgentName, string>();
   private readonly states = new Map<AgentName, NameState>();
+  /** Of the name that was taken last; it only grows. */
+  private token = 6n;
+  private readonly tokens = new Map<AgentName, string>();
 
   agents(): Listing<AgentView> {
     return { revision: this.revision, items: [...this.holders.keys()].map(name => this.agent(name)) };
@@ -38,7 +42,7 @@ export class FakeNamedAgents implements NamedAgents {
       state: holder === null ? 'Inactive' : 'Assigned',
       owner: holder === null ? null : 'n1',
       holder,
-      token: holder === null ? null : '7',
+      token: holder === null ? null : this.tokenOf(name),
       since: holder === null ? null : AT,
       reason: holder === null ? 'nobody has taken it yet' : 'owned by n1',
       validForMs: holder === null ? null : 5000,
@@ -61,6 +65,9 @@ export class FakeNamedAgents implements NamedAgents {
       throw new AdminError('conflict', `${name} is held by ${holder} on n1 since ${AT}`, { holder });
     }
     const waits = holder !== undefined && holder !== request.holder;
+    if (request.token !== null && (holder !== request.holder || request.token !== this.tokenOf(name)))
+      throw this.notInForce(request.token);
+    if (holder === undefined) this.tokens.set(name, String(++this.token));
     if (!waits) this.holders.set(name, request.holder);
     return {
       name,
@@ -69,15 +76,16 @@ export class FakeNamedAgents implements NamedAgents {
       state: waits ? 'Pending' : 'Assigned',
       since: AT,
       reason: 'so it is',
-      token: waits ? null : '7',
+      token: waits ? null : this.tokenOf(name),
       validForMs: waits ? null : 5000,
       ahead: waits ? 0 : null,
     };
   }
 
-  async release(name: AgentName, holder: string): Promise<void> {
+  async release(name: AgentName, holder: string, token: Token | null): Promise<void> {
     if (this.holders.get(name) !== holder)
       throw new AdminError('not-found', `"${holder}" does not have ${name}`);
+    if (token !== null && token !== this.tokenOf(name)) throw this.notInForce(token);
     this.holders.delete(name);
   }
 
@@ -89,7 +97,7 @@ export class FakeNamedAgents implements NamedAgents {
     name: AgentName,
     { holder, token, state }: { holder: string; token: string; state: unknown },
   ): Promise<NameState> {
-    if (token !== '7') throw new AdminError('conflict', `token ${token} is not in force`);
+    if (this.holders.get(name) !== holder || token !== this.tokenOf(name)) throw this.notInForce(token);
     const written = { name, state, token, node: 'n1', holder, at: AT, revision: this.revision };
     this.states.set(name, written);
     return written;
@@ -117,10 +125,18 @@ export class FakeNamedAgents implements NamedAgents {
     const holder = this.holders.get(name);
     if (holder === undefined) throw new AdminError('conflict', `nobody owns ${name}`);
     this.holders.delete(name);
-    return { owner: 'n1', holder, token: '7' };
+    return { owner: 'n1', holder, token: this.tokenOf(name) };
   }
 
   async clearMayStillRun(subject: string, node: string): Promise<void> {
     this.cleared.push(`${subject}@${node}`);
+  }
+
+  private tokenOf(name: AgentName): Token {
+    return this.tokens.get(name) ?? '';
+  }
+
+  private notInForce(token: Token): AdminError {
+    return new AdminError('conflict', `token ${token} is not in force`);
   }
 }
