@@ -1,11 +1,12 @@
 import { z } from 'zod';
-import type {
-  AgentView,
-  CommandProgress,
-  CommandRequest,
-  NameAnswer,
-  NameRequest,
-  NameState,
+import {
+  AGENT_NAME,
+  type AgentView,
+  type CommandProgress,
+  type CommandRequest,
+  type NameAnswer,
+  type NameRequest,
+  type NameState,
 } from '../model/named-agents.ts';
 import { eventView } from './wire.ts';
 import { names } from './wire-spec.ts';
@@ -20,10 +21,7 @@ const seconds = z.number().min(0).max(86_400);
 
 export const agentName = z
   .string()
-  .regex(
-    /^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$/,
-    'must be 1 to 63 lower-case letters, digits, dots, hyphens and underscores',
-  );
+  .regex(AGENT_NAME, 'must be 1 to 63 lower-case letters, digits, dots, hyphens and underscores');
 const holder = z
   .string()
   .regex(/^[A-Za-z0-9._@-]{1,64}$/, 'must be 1 to 64 letters, digits and . _ @ -')

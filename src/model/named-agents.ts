@@ -3,6 +3,8 @@ import type { NodeName, Subject, Timestamp, Token } from './ids.ts';
 /** A name that programs own one at a time: 1–63 lower-case letters, digits, dots, hyphens and underscores. */
 export type AgentName = string;
 
+export const AGENT_NAME = /^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$/;
+
 const PREFIX = 'agent/';
 
 export function subjectOfAgent(name: AgentName): Subject {

@@ -1,7 +1,6 @@
 import { constants } from 'node:os';
-import { agentName } from '../../api/wire-agents.ts';
 import { ApiError, ApiUnreachable, type ApiClient } from '../../api/client.ts';
-import type { CommandProgress, CommandRequest } from '../../model/named-agents.ts';
+import { AGENT_NAME, type CommandProgress, type CommandRequest } from '../../model/named-agents.ts';
 import type { CommandContext } from '../context.ts';
 import { CliFailure, EXIT, usageFailure } from '../failure.ts';
 import type { Invocation } from '../invocation.ts';
@@ -17,7 +16,7 @@ export async function own(context: CommandContext, call: Invocation): Promise<nu
   const { api, io } = context;
   const name = call.argument(0);
   const request = requestOf(context, call);
-  if (!agentName.safeParse(name).success) {
+  if (!AGENT_NAME.test(name)) {
     throw usageFailure(
       `"${name}" cannot be a name`,
       '1 to 63 lower-case letters, digits, dots, hyphens and underscores, as in nightly-report',
