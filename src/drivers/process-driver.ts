@@ -18,7 +18,7 @@ import { groupPrefix, limitGroups, removeLeftGroups } from './unit-limits.ts';
 import { unitRecords } from './unit-records.ts';
 
 export interface ProcessDriverOptions {
-  /** Absolute; `units/process/` and `logs/` in it are this driver's. One driver at a time. */
+  /** Absolute; `units/process/`, `tokens/process/`, `guard/` and `logs/` in it are this driver's. One driver at a time. */
   stateDir: string;
   clock: Clock;
   log: Log;
@@ -50,7 +50,7 @@ export function processDriver(options: ProcessDriverOptions): ProcessDriver {
   const closing = new AbortController();
   const asRoot = process.getuid?.() === 0 && options.user === undefined;
   const guard = processGuard({ stateDir, bootId: thisBoot, asRoot });
-  const tokens = tokenFiles(join(stateDir, 'tokens'));
+  const tokens = tokenFiles(join(stateDir, 'tokens', 'process'));
   const units = processUnits({
     records: unitRecords<ProcessRecord>(join(stateDir, 'units', 'process'), log),
     bootId: thisBoot,

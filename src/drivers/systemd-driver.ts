@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
 import type { Clock } from '../ports/clock.ts';
@@ -21,7 +21,7 @@ import { tokenFiles, type TokenFiles } from './token-files.ts';
 import { unitRecords } from './unit-records.ts';
 
 export interface SystemdDriverOptions {
-  /** Absolute; `units/`, `tokens/` and `guard/` in it are this driver's. One driver at a time. */
+  /** Absolute; `units/systemd*`, `tokens/systemd/` and `guard/` in it are this driver's. One driver at a time. */
   stateDir: string;
   clock: Clock;
   log: Log;
@@ -68,14 +68,17 @@ export function systemdDriver(options: SystemdDriverOptions): SystemdDriver {
     log,
     closing: closing.signal,
   });
+  const tokensRoot = join(stateDir, 'tokens', 'systemd');
+  const environments = join(stateDir, 'units', 'systemd-environment');
   const starting = new Set<string>();
+  let loading: Promise<void> | null = null;
   let limits: Promise<Enforceable> | null = null;
 
   return {
     guard,
 
     async start(launch) {
-      await units.load();
+      await load();
       refuseUnstartable(launch);
       starting.add(launch.unit);
       try {
@@ -87,12 +90,12 @@ export function systemdDriver(options: SystemdDriverOptions): SystemdDriver {
     },
 
     async observe() {
-      await units.load();
+      await load();
       return units.all().map(describe);
     },
 
     async stop(name, graceSeconds) {
-      await units.load();
+      await load();
       const unit = units.get(name);
       if (unit === undefined || unit.gone) return;
       if (closing.signal.aborted) throw new DriverError('the driver is closed', { retryable: false });
@@ -103,12 +106,12 @@ export function systemdDriver(options: SystemdDriverOptions): SystemdDriver {
     },
 
     async fence(name, token) {
-      await units.load();
+      await load();
       if (units.get(name)?.record.exit === null) tokensOf(name).write(TOKEN_FILE, token);
     },
 
     async forget(name) {
-      await units.load();
+      await load();
       const unit = units.get(name);
       if (unit === undefined) return;
       if (unit.record.exit === null) {
@@ -130,6 +133,26 @@ export function systemdDriver(options: SystemdDriverOptions): SystemdDriver {
       await units.settled();
     },
   };
+
+  function load(): Promise<void> {
+    loading ??= units
+      .load()
+      .then(removeLeftFiles)
+      .catch((error: unknown) => {
+        loading = null;
+        throw error;
+      });
+    return loading;
+  }
+
+  /** What an agent that was killed could not take away: secrets among it. */
+  function removeLeftFiles(): void {
+    rmSync(environments, { recursive: true, force: true });
+    const known = new Set(units.all().map(({ record }) => encodeURIComponent(record.unit)));
+    mkdirSync(tokensRoot, { recursive: true, mode: 0o711 });
+    for (const name of readdirSync(tokensRoot))
+      if (!known.has(name)) rmSync(join(tokensRoot, name), { recursive: true });
+  }
 
   function limitsEnforceable(): Promise<Enforceable> {
     limits ??= triedLimits().catch((error: unknown) => {
@@ -205,7 +228,7 @@ export function systemdDriver(options: SystemdDriverOptions): SystemdDriver {
       env['HOP3_FENCING_TOKEN_FILE'] = join(TOKEN_PLACE, TOKEN_FILE);
       if (guarded === true) env['HOP3_FENCING_TOKEN'] = token;
     }
-    const environment = environmentFile(join(stateDir, 'units', 'systemd-environment'), unit, env);
+    const environment = environmentFile(environments, unit, env);
     try {
       output.starting(instance, unit);
       await runUnit(service, {
@@ -243,12 +266,12 @@ export function systemdDriver(options: SystemdDriverOptions): SystemdDriver {
   }
 
   function tokensDirectory(unit: string): string {
-    return join(stateDir, 'tokens', encodeURIComponent(unit));
+    return join(tokensRoot, encodeURIComponent(unit));
   }
 
   /** A directory for each, because a unit is shown its own only, and sees a file that is replaced. */
   function tokensOf(unit: string): TokenFiles {
-    mkdirSync(join(stateDir, 'tokens'), { recursive: true, mode: 0o711 });
+    mkdirSync(tokensRoot, { recursive: true, mode: 0o711 });
     return tokenFiles(tokensDirectory(unit));
   }
 

@@ -12,6 +12,7 @@ import type { RunOptions } from '../cli/daemon.ts';
 import { CliFailure, EXIT } from '../cli/failure.ts';
 import { drivers } from '../drivers/combined-driver.ts';
 import { networkProber } from '../drivers/network-prober.ts';
+import { leftByOther } from '../drivers/other-driver.ts';
 import { processDriver, type ProcessDriver } from '../drivers/process-driver.ts';
 import { rememberingExits } from '../drivers/remembered-exits.ts';
 import { staticDriver } from '../drivers/static-driver.ts';
@@ -216,11 +217,24 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
   }
 }
 
-/** @throws CliFailure when the driver asked for can't run anything here */
+/** @throws CliFailure when the driver asked for can't run anything here, or another's units may live */
 function commandDriver(
   { driver, stateDir }: NodeConfig,
   parts: { clock: Clock; log: Log },
 ): ProcessDriver | SystemdDriver {
+  const left = leftByOther(stateDir, driver);
+  if (left.units.length > 0) {
+    throw new CliFailure(
+      EXIT.conflict,
+      `what the ${left.driver} driver started here may still run, and the ${driver} driver can't look after it: ` +
+        left.units.join(', '),
+      {
+        hint:
+          `start the agent with driver: ${left.driver} again and end it with SIGINT, which stops its apps; ` +
+          'then change the driver',
+      },
+    );
+  }
   if (driver === 'process') return processDriver({ stateDir, ...parts });
   try {
     return systemdDriver({ stateDir, ...parts });

@@ -1,9 +1,10 @@
 /** Tests of the systemd driver on a machine that systemd runs: part of systemd.test.ts there. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 
+import { leftByOther } from '../../src/drivers/other-driver.ts';
 import { systemdNames } from '../../src/drivers/systemd-names.ts';
 import { DriverError, type Driver, type Launch } from '../../src/ports/driver.ts';
 import { processSpec } from '../support/nouns.ts';
@@ -220,6 +221,35 @@ real('how it ended while no agent was there is known to the next one', async t =
   t.like(await exitOf(driver, unit), { code: 7, signal: null, requested: false, lastOutput: ['bye'] });
 });
 
+real('what a killed agent left of tokens and secrets is taken away, what is in use is not', async t => {
+  const stateDir = temporaryDirectory(t);
+  const before = systemdDriverIn(t, stateDir);
+  const { unit } = await before.start(launch({ token: '41' }));
+  await before.close();
+  const secrets = join(stateDir, 'units', 'systemd-environment', 'lost');
+  const token = join(stateDir, 'tokens', 'systemd', 'lost', 'fencing-token');
+  for (const file of [secrets, token]) {
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, 'SECRET=1');
+  }
+  const driver = systemdDriverIn(t, stateDir);
+  t.deepEqual(
+    (await driver.observe()).map(each => each.unit),
+    [unit],
+  );
+  t.false(existsSync(secrets));
+  t.deepEqual(readdirSync(join(stateDir, 'tokens', 'systemd')), [unit]);
+});
+
+real('what it left is known to a process driver, until it has been stopped', async t => {
+  const stateDir = temporaryDirectory(t);
+  const driver = systemdDriverIn(t, stateDir);
+  const { unit } = await driver.start(launch({ token: '41' }));
+  t.deepEqual(leftByOther(stateDir, 'process'), { driver: 'systemd', units: [unit] });
+  await driver.stop(unit, 0);
+  t.deepEqual(leftByOther(stateDir, 'process').units, []);
+});
+
 real('a unit that nobody has a record of is ended', async t => {
   const stateDir = temporaryDirectory(t);
   const service = systemdNames(stateDir).service('stranger');
@@ -364,7 +394,7 @@ real('what can not be started leaves nothing behind', async t => {
   }
   t.deepEqual(await driver.observe(), []);
   t.deepEqual(readdirSync(join(stateDir, 'units', 'systemd')), []);
-  t.false(existsSync(join(stateDir, 'tokens', 'blog-web-0-a')));
+  t.false(existsSync(join(stateDir, 'tokens', 'systemd', 'blog-web-0-a')));
   t.regex(systemctl('show', '--property=LoadState', service), /not-found/);
 });
 
@@ -386,7 +416,7 @@ real('what was started but can not be asked about stays known until it is known 
     [{ unit: 'blog-web-0-a', exit: null }],
   );
   await t.throwsAsync(driver.start(launch()), { message: /exists already/ });
-  t.deepEqual(readdirSync(join(stateDir, 'tokens')), []);
+  t.deepEqual(readdirSync(join(stateDir, 'tokens', 'systemd')), []);
   unmute();
   await driver.stop('blog-web-0-a', 0);
   t.deepEqual(processesWith(mark), []);
