@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TestNode } from '../support/cluster.ts';
 import { until } from '../support/until.ts';
+import { freeze } from './faults.ts';
 import { monotonicMs } from './monotonic.ts';
 import { handovers, tokenTrouble } from './spans.ts';
 import { wedge } from './wedge.ts';
@@ -24,7 +25,7 @@ type Failing = (world: World, node: TestNode) => Promise<() => Promise<void>>;
 
 export const failings: Record<string, Failing> = {
   'agent frozen (SIGSTOP)': async (_, node) => {
-    node.signal('SIGSTOP');
+    await freeze([node.pid]);
     return async () => node.signal('SIGCONT');
   },
   'agent killed (SIGKILL)': async (_, node) => {
@@ -46,9 +47,12 @@ export const failings: Record<string, Failing> = {
         await sleep(1500);
       }
     })();
+    // Whoever ends it is told; until then nobody waits for it.
+    looping.catch(() => undefined);
     return async () => {
       stop.abort();
       await looping;
+      if (links.every(link => link.withheldBytes === 0)) throw new Error('black-hole: nothing was held back');
       for (const link of links) await link.set('pass');
     };
   },
@@ -70,7 +74,7 @@ export async function guardCycle(world: World, what: string, failing: Failing): 
   await until(`others run what ${node.name} had`, taken, 4 * TTL_MS).catch((error: unknown) => {
     trouble.push((error as Error).message);
   });
-  await heal();
+  await heal().catch((error: unknown) => trouble.push((error as Error).message));
   await world.healed().catch((error: unknown) => trouble.push((error as Error).message));
   const spans = world.spans();
   const { overlaps, smallestGapMs } = handovers(spans);
@@ -95,6 +99,20 @@ export async function guardCycle(world: World, what: string, failing: Failing): 
     leastBeforeKeyMs,
     longestTakeoverMs: losses.length === 0 ? null : Math.max(...losses.map(({ takeoverMs }) => takeoverMs)),
     trouble: [...trouble, ...overlaps, ...tokenTrouble(spans)],
+  };
+}
+
+/** Of a cycle that could not be tried. */
+export function brokenGuardRow(what: string, error: unknown): GuardRow {
+  return {
+    what,
+    cycles: 1,
+    handovers: 0,
+    overlaps: 0,
+    smallestGapMs: null,
+    leastBeforeKeyMs: null,
+    longestTakeoverMs: null,
+    trouble: [`it could not be tried: ${(error as Error).message}`],
   };
 }
 

@@ -4,8 +4,9 @@ import { AcknowledgedWrites } from './acknowledged.ts';
 import type { Combination } from './matrix.ts';
 import { monotonicMs } from './monotonic.ts';
 import { Register } from './register.ts';
-import { handovers, tokenTrouble } from './spans.ts';
-import { WRITERS, type World } from './world.ts';
+import { acceptedWrongly } from './resource.ts';
+import { becameOf, handovers, tokenTrouble } from './spans.ts';
+import { TARGET, WRITERS, type World } from './world.ts';
 
 export interface Row {
   who: string;
@@ -13,8 +14,8 @@ export interface Row {
   cycles: number;
   overlaps: number;
   smallestGapMs: number | null;
+  /** Writes under an old token, which the resource refused. */
   staleAttempts: number;
-  staleAccepted: number;
   /** From the fault to the first sign of a successor elsewhere; null = it stayed. */
   takeoverMs: number | null;
   acknowledged: number;
@@ -34,7 +35,7 @@ export async function runOnce(world: World, combination: Combination): Promise<R
   const run = `${process.pid}-${++runs}`;
   const clients = world.nodes.map(node => world.storeBeside(node));
   world.forgetSigns();
-  world.resource.counts();
+  world.resource.staleAttempts();
   const before = await webRuns(world);
   const revokedBefore = await revoked(world);
   const acknowledged = new AcknowledgedWrites(world.nodes, await world.source(), run);
@@ -50,7 +51,8 @@ export async function runOnce(world: World, combination: Combination): Promise<R
   const [written, verdict] = await Promise.all([acknowledged.end(world.watcher.store), register.end()]);
   const spans = world.spans();
   const { overlaps, smallestGapMs } = handovers(spans);
-  const counts = world.resource.counts();
+  const staleAttempts = world.resource.staleAttempts();
+  const wronglyAccepted = acceptedWrongly(world.resource.accepted, world.watcher.owners);
   const moved = spans.filter(span => {
     const first = spans.find(({ instance }) => instance === span.instance)!;
     return span.node !== first.node && span.firstMs > beganMs;
@@ -63,7 +65,7 @@ export async function runOnce(world: World, combination: Combination): Promise<R
     ...(broke === null ? [] : [broke]),
     ...written.lost.map(what => `acknowledged and lost: ${what}`),
     ...world.watcher.tokenTrouble(),
-    ...(counts.staleAccepted > 0 ? [`${counts.staleAccepted} stale writes accepted`] : []),
+    ...wronglyAccepted.map(what => `accepted: ${what}`),
     ...(verdict.trouble !== null && !(verdict.staleReads && combination.pausesEtcd === true)
       ? [verdict.trouble]
       : []),
@@ -73,6 +75,7 @@ export async function runOnce(world: World, combination: Combination): Promise<R
     ...(combination.keepsTokens === true && new Set(spans.map(({ token }) => token)).size > WRITERS.length
       ? ['an agent that was back in time lost what it owned']
       : []),
+    ...(broke === null ? notAsMeant(combination, becameOf(spans, TARGET, beganMs)) : []),
     ...(combination.judged === 'everything' && combination.mayMove !== true && restarted.length > 0
       ? [`redundant instances were restarted: ${restarted.join(', ')}`]
       : []),
@@ -83,8 +86,7 @@ export async function runOnce(world: World, combination: Combination): Promise<R
     cycles: 1,
     overlaps: overlaps.length,
     smallestGapMs,
-    staleAttempts: counts.stale,
-    staleAccepted: counts.staleAccepted,
+    staleAttempts,
     takeoverMs: moved.length === 0 ? null : Math.max(...moved.map(({ firstMs }) => firstMs)) - beganMs,
     acknowledged: written.count,
     registerOperations: verdict.operations,
@@ -92,6 +94,25 @@ export async function runOnce(world: World, combination: Combination): Promise<R
     healthyRevoked,
     seconds: (monotonicMs() - startedMs) / 1000,
     trouble,
+  };
+}
+
+/** Of a combination that could not be tried. */
+export function brokenRow({ who, what }: Combination, error: unknown): Row {
+  return {
+    who,
+    what,
+    cycles: 1,
+    overlaps: 0,
+    smallestGapMs: null,
+    staleAttempts: 0,
+    takeoverMs: null,
+    acknowledged: 0,
+    registerOperations: 0,
+    staleReads: 0,
+    healthyRevoked: 0,
+    seconds: 0,
+    trouble: [`it could not be tried: ${(error as Error).message}`],
   };
 }
 
@@ -106,7 +127,6 @@ export function together(a: Row, b: Row): Row {
     overlaps: sum('overlaps'),
     smallestGapMs: either(Math.min, a.smallestGapMs, b.smallestGapMs),
     staleAttempts: sum('staleAttempts'),
-    staleAccepted: sum('staleAccepted'),
     takeoverMs: either(Math.max, a.takeoverMs, b.takeoverMs),
     acknowledged: sum('acknowledged'),
     registerOperations: sum('registerOperations'),
@@ -117,9 +137,15 @@ export function together(a: Row, b: Row): Row {
   };
 }
 
-/** Whether a row has shown what it has to show to prove anything. */
+/** Whether a row has shown what may take several runs to show. */
 export function shown({ mustShow }: Combination, row: Row): boolean {
   return mustShow !== 'stale attempts' || row.staleAttempts > 0;
+}
+
+/** The fault was in force, and had no effect: then it proves nothing. */
+function notAsMeant({ mustBe }: Combination, became: ReturnType<typeof becameOf>): string[] {
+  if (mustBe === undefined || (mustBe === 'taken over' ? became.takenOver : became.runAnew)) return [];
+  return [`${TARGET} was not ${mustBe}: nothing is proved`];
 }
 
 /** Which runs of redundant instances there are. */

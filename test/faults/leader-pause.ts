@@ -32,7 +32,7 @@ export async function pauseLeaders(
   const etcd = await startEtcd({ members: 3 });
   const stores = Array.from({ length: SESSIONS }, () => storeAt(etcd.urls, 'pauses'));
   const watcher = storeAt(etcd.urls, 'pauses');
-  const seen: LeaderPauses = { pauses: 0, revoking: 0, revoked: 0, longestStillValidMs: 0, trouble: [] };
+  const seen = noPauses();
   try {
     const mirror = watcher.mirror('sessions');
     await mirror.ready();
@@ -72,6 +72,10 @@ export async function pauseLeaders(
     await Promise.all([watcher, ...stores].map(store => store.close()));
     await etcd.stop();
   }
+}
+
+export function noPauses(): LeaderPauses {
+  return { pauses: 0, revoking: 0, revoked: 0, longestStillValidMs: 0, trouble: [] };
 }
 
 /** When it was lost, and whether for want of renewals, which would be no wonder. */

@@ -3,7 +3,10 @@ import type { TestNode } from '../support/cluster.ts';
 import {
   agentFaults,
   agentFrozen,
+  freeze,
+  frozen,
   guardAndProcess,
+  kill,
   memberFaults,
   memberFrozen,
   signalAll,
@@ -26,7 +29,9 @@ export interface Combination {
   mayMove?: boolean;
   /** Nothing changes hands. */
   keepsTokens?: boolean;
-  /** A run that shows none of this proves nothing. */
+  /** What has to become of the subject that it is aimed at in every run: another node runs it, or it is run anew. */
+  mustBe?: 'taken over' | 'run anew';
+  /** Without any of these in several runs nothing is proved. */
   mustShow?: 'stale attempts';
   /** etcd's linearizable reads can be stale after a pause: a known defect of some versions. */
   pausesEtcd?: boolean;
@@ -40,10 +45,24 @@ export interface LeftOut {
 }
 
 const FREEZES = [0.5, 1.1, 3];
+/** What becomes of a subject in every run when this is done to its owner. */
+const becomes: Partial<Record<string, 'taken over' | 'run anew'>> = {
+  SIGKILL: 'taken over',
+  'session key deleted': 'run anew',
+  'SIGSTOP 1.1 TTL': 'run anew',
+  'SIGSTOP 3 TTL': 'taken over',
+  'cut from etcd': 'taken over',
+  'one way': 'taken over',
+  'lost replies': 'taken over',
+  'delay 0.9 TTL': 'run anew',
+};
 
 export function combinations(wallClock: WallClock | null): Combination[] {
   return [
-    ...agents('owner', world => world.ownerOf(TARGET), wallClock),
+    ...agents('owner', world => world.ownerOf(TARGET), wallClock).map(combination => {
+      const mustBe = becomes[combination.what];
+      return mustBe ? { ...combination, mustBe } : combination;
+    }),
     ...agents('supervisor', world => world.supervisor(), wallClock),
     ...successors(wallClock),
     ...guards(),
@@ -104,6 +123,7 @@ function successors(wallClock: WallClock | null): Combination[] {
     quick: shortForm.has(`successor: ${what}`),
     ...more,
     keepsTokens: false,
+    mustBe: 'taken over',
     run: async (world, began) => {
       const owner = await world.ownerOf(TARGET);
       const taker = world.watcher.nextTaker(`instance/${TARGET}`, owner.name);
@@ -126,8 +146,9 @@ function guards(): Combination[] {
       ...common,
       what: 'SIGKILL',
       quick: true,
+      mustBe: 'run anew',
       run: async (world, began) => {
-        signalAll(guardAndProcess(await world.guardPid(TARGET)).guard, 'SIGKILL');
+        await kill(guardAndProcess(await world.guardPid(TARGET)).guard);
         began();
       },
     },
@@ -143,6 +164,7 @@ function guards(): Combination[] {
       who: 'guard and agent',
       what: 'SIGSTOP 3 TTL',
       judged: 'fenced',
+      mustBe: 'taken over',
       mustShow: 'stale attempts',
       run: async (world, began) => {
         const owner = await world.ownerOf(TARGET);
@@ -155,11 +177,11 @@ function guards(): Combination[] {
       what: `SIGSTOP ${ttls} TTL`,
       judged: 'fenced',
       quick: ttls === 3,
-      ...(ttls === 3 ? { mustShow: 'stale attempts' as const } : {}),
+      ...(ttls === 3 ? { mustBe: 'taken over' as const, mustShow: 'stale attempts' as const } : {}),
       run: async (world, began) => {
         const owner = await world.ownerOf(TARGET);
         const { guard, process } = guardAndProcess(await world.guardPid(TARGET));
-        signalAll([owner.pid, ...guard, ...process], 'SIGSTOP');
+        await Promise.all([owner.pid, guard, process].map(pids => freeze([pids].flat())));
         began();
         await sleep(ttls * TTL_MS);
         // Nobody promises in which order a machine wakes: this is the worst one.
@@ -178,8 +200,9 @@ function processes(): Combination[] {
       ...common,
       what: 'SIGKILL',
       quick: true,
+      mustBe: 'run anew',
       run: async (world, began) => {
-        signalAll(guardAndProcess(await world.guardPid(TARGET)).process, 'SIGKILL');
+        await kill(guardAndProcess(await world.guardPid(TARGET)).process);
         began();
       },
     },
@@ -268,13 +291,6 @@ export const leftOut: LeftOut[] = [
     { who, what: 'disk full', why: 'etcd ends itself when it can’t write its log: that is its SIGKILL' },
   ]),
 ];
-
-async function frozen(pids: number[], ttls: number, began: () => void): Promise<void> {
-  signalAll(pids, 'SIGSTOP');
-  began();
-  await sleep(ttls * TTL_MS);
-  signalAll(pids, 'SIGCONT');
-}
 
 function orTooLate<T>(wanted: Promise<T>): Promise<T> {
   const limit = new AbortController();

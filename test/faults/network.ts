@@ -17,6 +17,8 @@ interface Line {
 export class Network {
   readonly #lines = new Set<Line>();
   readonly #lost = new Set<string>();
+  /** Of connections that ended meanwhile, in bytes, by direction. */
+  readonly #heldBefore = new Map<string, number>();
   readonly #servers: Server[] = [];
 
   /** Whatever `from` sends to `to` is lost from now on. */
@@ -25,8 +27,17 @@ export class Network {
     this.#steer();
   }
 
+  /** The directions in which nothing was held back since they were lost: nobody can have noticed them. */
+  unfelt(): string[] {
+    return [...this.#lost].filter(direction => {
+      const now = [...this.#lines].map(line => this.#heldIn(line).get(direction) ?? 0);
+      return now.reduce((sum, held) => sum + held, this.#heldBefore.get(direction) ?? 0) === 0;
+    });
+  }
+
   heal(): void {
     this.#lost.clear();
+    this.#heldBefore.clear();
     this.#steer();
   }
 
@@ -88,7 +99,10 @@ export class Network {
     const line = { from, to, near, far: connect(port, '127.0.0.1') };
     this.#lines.add(line);
     const end = (): void => {
-      this.#lines.delete(line);
+      if (this.#lines.delete(line)) {
+        for (const [direction, held] of this.#heldIn(line))
+          this.#heldBefore.set(direction, (this.#heldBefore.get(direction) ?? 0) + held);
+      }
       line.near.destroy();
       line.far.destroy();
     };
@@ -100,6 +114,15 @@ export class Network {
     line.near.on('data', bytes => line.far.write(bytes));
     line.far.on('data', bytes => line.near.write(bytes));
     this.#steer();
+  }
+
+  #heldIn({ from, to, near, far }: Line): Map<string, number> {
+    const held = new Map([
+      [`${from} ${to}`, near.readableLength],
+      [`${to} ${from}`, far.readableLength],
+    ]);
+    for (const direction of held.keys()) if (!this.#lost.has(direction)) held.delete(direction);
+    return held;
   }
 
   #steer(): void {

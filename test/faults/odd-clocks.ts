@@ -1,8 +1,9 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { access, chmod, copyFile, mkdtemp, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { access, chmod, copyFile, mkdtemp, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { AgentCommand } from '../support/cluster.ts';
 import { until } from '../support/until.ts';
@@ -12,6 +13,8 @@ const LIBRARIES = ['x86_64-linux-gnu', 'aarch64-linux-gnu'].map(
   triplet => `/usr/lib/${triplet}/faketime/libfaketimeMT.so.1`,
 );
 const UNSHARE = '/usr/bin/unshare';
+/** The date on an answer is to the second. */
+const MEASURED_MS = 6000;
 
 export const isRoot = process.getuid?.() === 0;
 
@@ -50,6 +53,33 @@ export async function startWallClock(library: string): Promise<WallClock> {
     },
     set,
     close: () => rm(directory, { recursive: true }),
+  };
+}
+
+/** By how much the wall clock of an agent is ahead of this process's, by the date on what it answers. */
+export async function hoursAhead(url: string): Promise<number> {
+  const response = await fetch(url, { signal: AbortSignal.timeout(3000) });
+  await response.body?.cancel();
+  return (Date.parse(response.headers.get('date') ?? '') - Date.now()) / 3_600_000;
+}
+
+/**
+ * How fast the clocks of an agent and of the guard of its processes run, measured over some seconds: the agent's by the date on
+ * what it answers, the other by /proc/uptime as that process has it.
+ */
+export async function ratesOf(agentUrl: string, guardPid: number): Promise<{ agent: number; guard: number }> {
+  const look = async (): Promise<{ realMs: number; agentMs: number; guardMs: number }> => {
+    const agentMs = (await hoursAhead(agentUrl)) * 3_600_000 + Date.now();
+    const uptime = await readFile(`/proc/${guardPid}/root/proc/uptime`, 'latin1');
+    return { realMs: performance.now(), agentMs, guardMs: Number.parseFloat(uptime) * 1000 };
+  };
+  const before = await look();
+  await sleep(MEASURED_MS);
+  const after = await look();
+  const realMs = after.realMs - before.realMs;
+  return {
+    agent: (after.agentMs - before.agentMs) / realMs,
+    guard: (after.guardMs - before.guardMs) / realMs,
   };
 }
 

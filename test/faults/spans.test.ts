@@ -1,5 +1,5 @@
 import test from 'ava';
-import { handovers, signsOf, spansOf, tokenTrouble, type Span } from './spans.ts';
+import { becameOf, handovers, signsOf, spansOf, tokenTrouble, type Span } from './spans.ts';
 
 const span = (parts: Partial<Span>): Span => ({
   instance: 'single/writer/0',
@@ -73,3 +73,33 @@ test('a token that shrinks is told', t => {
 test('a token that two nodes have is told', t => {
   t.is(tokenTrouble([span({}), span({ firstMs: 30, node: 'node-2' })]).length, 1);
 });
+
+const lives: [what: string, spans: Span[], became: ReturnType<typeof becameOf>][] = [
+  ['it went on', [span({ lastMs: 90 })], { runAnew: false, takenOver: false }],
+  [
+    'it was run anew',
+    [span({ lastMs: 40 }), span({ born: '60', firstMs: 60 })],
+    { runAnew: true, takenOver: false },
+  ],
+  [
+    'another node took it',
+    [span({ lastMs: 40 }), span({ token: 2n, node: 'node-2', firstMs: 60 })],
+    { runAnew: true, takenOver: true },
+  ],
+  [
+    'another node had it before already',
+    [span({}), span({ token: 2n, node: 'node-2', firstMs: 20, lastMs: 90 })],
+    { runAnew: false, takenOver: false },
+  ],
+  ['it was never seen before', [span({ firstMs: 60 })], { runAnew: false, takenOver: false }],
+  [
+    'another instance was taken over',
+    [span({ lastMs: 90 }), span({ instance: 'x', node: 'node-2', firstMs: 60 })],
+    { runAnew: false, takenOver: false },
+  ],
+];
+for (const [what, spans, became] of lives) {
+  test(`what became of an instance: ${what}`, t => {
+    t.deepEqual(becameOf(spans, 'single/writer/0', 50), became);
+  });
+}

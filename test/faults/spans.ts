@@ -80,6 +80,21 @@ export function tokenTrouble(spans: Span[]): string[] {
   return trouble;
 }
 
+/** What has become of an instance since a moment: another run of it began, and one on another node than it had been on. */
+export function becameOf(
+  spans: Span[],
+  instance: string,
+  sinceMs: number,
+): { runAnew: boolean; takenOver: boolean } {
+  const own = spans.filter(span => span.instance === instance);
+  const before = own.filter(({ firstMs }) => firstMs <= sinceMs).at(-1);
+  const since = own.filter(({ firstMs }) => firstMs > sinceMs);
+  return {
+    runAnew: before !== undefined && since.length > 0,
+    takenOver: since.some(({ node }) => before !== undefined && node !== before.node),
+  };
+}
+
 function nameOf({ instance, token, node }: Span): string {
   return `${instance} at ${node} with token ${token}`;
 }

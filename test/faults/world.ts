@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, statfs } from 'node:fs/promises';
+import { appendFile, mkdir, mkdtemp, rm, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -56,8 +56,11 @@ export class World {
   readonly links = new Map<string, TcpProxy[]>();
   readonly #mounts: string[] = [];
   readonly #web: boolean;
+  static readonly #running = new Set<World>();
+  static #over = false;
   #signs: Sign[] = [];
   #readTo = 0;
+  #ending: Promise<void> | null = null;
 
   private constructor(
     parts: Pick<World, 'cluster' | 'network' | 'etcdNetwork' | 'resource' | 'watcher'> & { web: boolean },
@@ -69,9 +72,17 @@ export class World {
     this.watcher = parts.watcher;
     this.#web = parts.web;
     this.witness = join(this.cluster.directory, 'witness');
+    World.#running.add(this);
+  }
+
+  /** Nothing is begun after this. */
+  static async endAll(): Promise<void> {
+    World.#over = true;
+    await Promise.all([...World.#running].map(world => world.stop()));
   }
 
   static async start(options: WorldOptions = {}): Promise<World> {
+    if (World.#over) throw new Error('this run is being ended');
     const network = new Network();
     const etcdNetwork = new Network();
     const members = new Map<string, EtcdMember>();
@@ -83,6 +94,9 @@ export class World {
       members: options.etcdMembers ?? 3,
       between: (member, port) => etcdNetwork.portBefore(member, port, pids),
       onMember: member => members.set(member.name, member),
+    }).catch(async (error: unknown) => {
+      await etcdNetwork.close();
+      throw error;
     });
     const directory = await mkdtemp(join(tmpdir(), 'hop3-faults-'));
     const cluster = new TestCluster(etcd, directory, TTL_SECONDS);
@@ -208,33 +222,46 @@ export class World {
     }
   }
 
-  async stop(): Promise<void> {
-    for (const node of this.nodes) signalIfThere(node, 'SIGCONT');
-    await this.watcher.close();
-    for (const link of [...this.links.values()].flat()) await link.stop();
-    await Promise.all([this.network.close(), this.resource.close()]);
-    const { directory } = this.cluster;
-    await Promise.all(this.nodes.map(node => node.end('SIGKILL')));
-    await Promise.all(this.nodes.map(node => node.stopApps()));
-    await this.etcd.stop();
-    await this.etcdNetwork.close();
-    for (const mount of this.#mounts) await RUN('umount', ['--lazy', mount]);
-    await rm(directory, { recursive: true, force: true });
+  /** Whatever of it can't be ended, the rest is. @throws AggregateError with what went wrong */
+  stop(): Promise<void> {
+    this.#ending ??= this.#stop();
+    return this.#ending;
   }
 
-  /** Leaves no byte free on the disk that a node keeps its state on. */
+  /** Leaves no block free on the disk that a node keeps its state on. @throws Error when it can't, as on one that is not small */
   async fillDisk(node: TestNode): Promise<void> {
-    const { bavail, bsize } = await statfs(node.stateDir);
-    await RUN('dd', [
-      'if=/dev/zero',
-      `of=${join(node.stateDir, 'filler')}`,
-      `bs=${bsize}`,
-      `count=${bavail + 1}`,
-    ]).catch(() => undefined);
+    if (!this.#mounts.includes(node.stateDir)) throw new Error(`the disk of ${node.name} is not its own`);
+    const full = async (): Promise<boolean> => {
+      await appendUntilFull(join(node.stateDir, 'filler'));
+      return (await statfs(node.stateDir)).bavail === 0;
+    };
+    await until(`the disk of ${node.name} is full`, full, 5000);
   }
 
   async emptyDisk(node: TestNode): Promise<void> {
     await rm(join(node.stateDir, 'filler'), { force: true });
+  }
+
+  async #stop(): Promise<void> {
+    for (const node of this.nodes) signalIfThere(node, 'SIGCONT');
+    const steps: (() => Promise<unknown>[])[] = [
+      () => this.nodes.map(node => node.end('SIGKILL')),
+      () => this.nodes.map(node => node.stopApps()),
+      () => [this.watcher.close(), ...[...this.links.values()].flat().map(link => link.stop())],
+      () => [this.network.close(), this.resource.close()],
+      () => [this.etcd.stop()],
+      () => [this.etcdNetwork.close()],
+      () => this.#mounts.map(mount => RUN('umount', ['--lazy', mount])),
+      () => [rm(this.cluster.directory, { recursive: true, force: true })],
+    ];
+    const failures: Error[] = [];
+    for (const step of steps) {
+      for (const done of await Promise.allSettled(step()))
+        if (done.status === 'rejected') failures.push(done.reason as Error);
+    }
+    World.#running.delete(this);
+    if (failures.length > 0)
+      throw new AggregateError(failures, failures.map(({ message }) => message).join('; '));
   }
 
   async #fill(options: WorldOptions): Promise<void> {
@@ -337,6 +364,15 @@ function rangeOf(index: number): [number, number] {
 
 function within(port: number, [first, last]: [number, number]): boolean {
   return first <= port && port <= last;
+}
+
+async function appendUntilFull(file: string): Promise<void> {
+  const megabyte = Buffer.alloc(1 << 20);
+  try {
+    for (;;) await appendFile(file, megabyte);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+  }
 }
 
 function signalIfThere(node: TestNode, signal: NodeJS.Signals): void {

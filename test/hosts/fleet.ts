@@ -11,6 +11,8 @@ export const CLUSTER = 'hosts';
 const NETWORK = '10.87.0';
 const ROOT = join(import.meta.dirname, '../..');
 const STATE = '/var/lib/hop3-agent';
+/** An agent that does not answer for so long is asked anew. */
+export const ASKED_MS = 5000;
 
 /** A host with an agent, a member of etcd and a proxy. */
 export interface Node {
@@ -70,14 +72,14 @@ export async function installEverywhere({ nodes, release }: Fleet): Promise<void
   );
   await Promise.all(nodes.map(node => isReady(node)));
   await until('every node sees all of them', async () => {
-    const { items } = await nodes[0].api.nodes();
+    const items = (await nodes[0].api.nodes(AbortSignal.timeout(ASKED_MS)).catch(() => null))?.items ?? [];
     return items.filter(({ state }) => state === 'Active').length === nodes.length;
   });
 }
 
 export async function isReady({ host, api }: Node, limitMs = 60_000): Promise<void> {
   const ready = async (): Promise<boolean> => {
-    const health = await api.ready().catch(() => null);
+    const health = await api.ready(AbortSignal.timeout(ASKED_MS)).catch(() => null);
     return health?.ready === true;
   };
   await until(`the agent of ${host.name} is ready`, ready, limitMs);
@@ -111,7 +113,7 @@ export async function readyInstances(
 ): Promise<InstanceView[]> {
   let seen: InstanceView[] = [];
   const ready = async (): Promise<InstanceView[] | null> => {
-    seen = (await api.instances({ app }).catch(() => null))?.items ?? [];
+    seen = (await api.instances({ app }, AbortSignal.timeout(ASKED_MS)).catch(() => null))?.items ?? [];
     const found = seen.filter(instance => instance.ready);
     return found.length === count ? found : null;
   };

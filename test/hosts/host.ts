@@ -8,6 +8,9 @@ import { until } from '../support/until.ts';
 export const BRIDGE = 'hop3br0';
 const CGROUPS = '/sys/fs/cgroup';
 const BOOT_LIMIT_MS = 60_000;
+/** systemd itself gives a service 90 s to stop. */
+const DOWN_LIMIT_MS = 120_000;
+/** As on a server. npm puts directories before it in which other programs have the names of those that are meant. */
 export const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** Run as process 1 of a host: hands it the hierarchies of version 1, which the container manager leaves read-only. */
@@ -99,14 +102,14 @@ export class Host {
 
   /** Turns it off in order, as `poweroff` does. */
   async powerOff(): Promise<void> {
-    const ended = this.#ended();
+    const ended = this.#ended('power off');
     await this.run(['systemctl', 'poweroff']);
     await ended;
   }
 
   /** As when the plug is pulled: everything in it is gone at once. */
   async pullThePlug(): Promise<void> {
-    const ended = this.#ended();
+    const ended = this.#ended('end at once');
     process.kill(await this.#leader(), 'SIGKILL');
     await ended;
   }
@@ -114,7 +117,7 @@ export class Host {
   /** Resolves when it has booted again. */
   async reboot(): Promise<void> {
     // With --keep-unit the container manager ends at a reboot, and leaves starting again to who started it.
-    const ended = this.#ended();
+    const ended = this.#ended('go down for a reboot');
     await this.run(['systemctl', 'reboot']);
     await ended;
     await this.start();
@@ -146,14 +149,25 @@ export class Host {
   async filter(rules: string | null): Promise<void> {
     const table = `table inet cut {}\ndelete table inet cut\n${rules === null ? '' : `table inet cut {\n${rules}\n}\n`}`;
     const leader = String(await this.#leader());
-    // npm puts other programs of that name before the one that is meant.
     const child = spawn('nsenter', ['--target', leader, '--net', 'nft', '-f', '-'], {
-      env: { PATH },
       stdio: ['pipe', 'inherit', 'inherit'],
     });
     child.stdin.end(table);
     const [code] = (await once(child, 'exit')) as [number | null];
     if (code !== 0) throw new Error(`nft refused the rules for ${this.name}: ${table}`);
+  }
+
+  /** How many packets each chain of these rules has counted so far. */
+  async filtered(): Promise<Map<string, number>> {
+    const leader = String(await this.#leader());
+    const table = await must('nsenter', ['--target', leader, '--net', 'nft', 'list', 'table', 'inet', 'cut']);
+    const chains = table.split(/^\s*chain /m).slice(1);
+    return new Map(
+      chains.map(chain => {
+        const packets = [...chain.matchAll(/counter packets (\d+)/g)].map(([, number]) => Number(number));
+        return [/^\S+/.exec(chain)?.[0] ?? '', packets.reduce((sum, number) => sum + number, 0)];
+      }),
+    );
   }
 
   async write(path: string, text: string, mode = 0o644): Promise<void> {
@@ -204,9 +218,13 @@ export class Host {
     return text.slice(-2000);
   }
 
-  #ended(): Promise<unknown> {
+  async #ended(how: string): Promise<void> {
     if (this.#manager === null) throw new Error(`${this.name} is not running`);
-    return once(this.#manager, 'exit');
+    const ended = once(this.#manager, 'exit', { signal: AbortSignal.timeout(DOWN_LIMIT_MS) });
+    await ended.catch(async (error: unknown) => {
+      const limit = `${this.name} did not ${how} within ${DOWN_LIMIT_MS} ms`;
+      throw new Error(`${limit}: ${await this.console()}`, { cause: error });
+    });
   }
 }
 

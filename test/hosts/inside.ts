@@ -1,6 +1,7 @@
 /**
- * Gives hosts a world of their own: what is started here, with its network, its mounts and its processes, ends with it,
- * whatever way it ends.
+ * Gives hosts a world of their own: what is started here, with its network, its mounts and its processes, ends with the
+ * process that asked for it, whatever way that ends. Killed outright, that leaves control groups, which the next one sweeps,
+ * and an empty directory.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -12,6 +13,7 @@ import { until } from '../support/until.ts';
 import { hierarchies } from './host.ts';
 
 const NAME = 'hop3-hosts-';
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /**
  * Runs a TypeScript file in such a world, with arguments. Gives its exit code once nothing of it is left, nor of
@@ -29,7 +31,9 @@ export async function inAWorldOfItsOwn(
   const prepare =
     'mount -t tmpfs tmpfs /run && mount -t tmpfs -o size=6g tmpfs "$HOP3_HOSTS_DIRECTORY" && exec "$@"';
   const node = [process.execPath, '--import=tsx', file, ...args];
-  const child = spawn('unshare', [...world, 'sh', '-c', prepare, 'sh', ...node], {
+  // The world ends with unshare, and unshare with this process, even if nobody is left to kill it.
+  const bound = ['--pdeathsig', 'KILL', 'unshare', ...world];
+  const child = spawn('/usr/bin/setpriv', [...bound, 'sh', '-c', prepare, 'sh', ...node], {
     stdio: 'inherit',
     env: {
       ...process.env,
@@ -38,9 +42,9 @@ export async function inAWorldOfItsOwn(
     },
   });
   const end = (): void => void child.kill('SIGKILL');
-  process.on('SIGINT', end).on('SIGTERM', end);
+  for (const signal of SIGNALS) process.on(signal, end);
   const [code] = (await once(child, 'exit')) as [number | null];
-  process.off('SIGINT', end).off('SIGTERM', end);
+  for (const signal of SIGNALS) process.off(signal, end);
   await rmdir(directory);
   for (const path of scratch) await rm(path, { recursive: true });
   await until('the control groups of the hosts are empty', sweepCgroups);

@@ -10,6 +10,7 @@ import { debianTree, provideTools, whyNot } from './tree.ts';
 
 const root = join(import.meta.dirname, '../..');
 const command = process.argv.slice(2);
+process.env['PATH'] = PATH;
 
 if (process.env['HOP3_HOSTS_DIRECTORY'] !== undefined) process.exit(await insideOneHost());
 const reason = command.length === 0 ? 'no command given' : whyNot();

@@ -5,18 +5,31 @@
  */
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
+import { parseArgs, promisify } from 'node:util';
 import { bootFleet, lastWords, type Fleet } from './fleet.ts';
+import { PATH } from './host.ts';
 import { hostsDirectory, inAWorldOfItsOwn } from './inside.ts';
 import { scenarios } from './scenarios.ts';
 import { debianTree, provideTools, whyNot } from './tree.ts';
 
 const root = join(import.meta.dirname, '../..');
 const cache = join(root, '.cache/hosts');
-const [release, ...more] = process.argv.slice(2);
 const SET_UP = 2;
+const { values: asked, positionals } = parseArgs({
+  options: { quick: { type: 'boolean', default: false }, only: { type: 'string', default: '' } },
+  allowPositionals: true,
+});
+const wanted = scenarios.filter(({ name, quick }) => name.includes(asked.only) && (quick || !asked.quick));
+const chosen = scenarios.filter((scenario, index) => index < SET_UP || wanted.includes(scenario));
+process.env['PATH'] = PATH;
 
-if (process.env['HOP3_HOSTS_DIRECTORY'] !== undefined) process.exit(await inside(release!, more));
+if (process.env['HOP3_HOSTS_DIRECTORY'] !== undefined) process.exit(await inside(positionals[0]!));
+if (wanted.length === 0 || positionals.length > 0) {
+  const why =
+    positionals.length > 0 ? `what is ${positionals.join(' ')}?` : `nothing is named "${asked.only}"`;
+  process.stderr.write(`error: ${why}\n`);
+  process.exit(2);
+}
 process.exit(await outside(process.argv.slice(2)));
 
 /** Everything that needs the network of this machine. */
@@ -34,12 +47,7 @@ async function outside(args: string[]): Promise<number> {
   return inAWorldOfItsOwn(import.meta.filename, [made, ...args], [made]);
 }
 
-async function inside(release: string, args: string[]): Promise<number> {
-  const quick = args.includes('--quick');
-  const only = args.includes('--only') ? args[args.indexOf('--only') + 1]! : '';
-  const chosen = scenarios
-    .filter((scenario, index) => index < SET_UP || scenario.name.includes(only))
-    .filter(scenario => !quick || scenario.quick);
+async function inside(release: string): Promise<number> {
   const fleet = await bootFleet({ tree: await debianTree(cache), release, directory: hostsDirectory() });
   let passed = 0;
   let failed = 0;
@@ -48,7 +56,7 @@ async function inside(release: string, args: string[]): Promise<number> {
     const beganMs = performance.now();
     const took = (): string => `${Math.round((performance.now() - beganMs) / 1000)} s`;
     try {
-      const measured = await scenario.run(fleet, quick);
+      const measured = await scenario.run(fleet, asked.quick);
       passed++;
       process.stdout.write(`ok   ${name} (${took()}): ${measured}\n`);
     } catch (error) {
@@ -61,7 +69,8 @@ async function inside(release: string, args: string[]): Promise<number> {
     }
   }
   await Promise.all(fleet.nodes.filter(({ host }) => host.isRunning).map(({ host }) => host.powerOff()));
-  process.stdout.write(`${passed} passed, ${failed} failed\n`);
+  const leftOut = scenarios.length - passed - failed;
+  process.stdout.write(`${passed} passed, ${failed} failed, ${leftOut} left out\n`);
   return failed === 0 ? 0 : 1;
 }
 

@@ -4,6 +4,7 @@ import type { InstanceView } from '../../src/model/views.ts';
 import { until } from '../support/until.ts';
 import {
   agentPid,
+  ASKED_MS,
   askProxy,
   installEverywhere,
   isReady,
@@ -25,11 +26,11 @@ const PEERS = '{ 7400, 8080, 20000-29999 }';
 
 /** Rules for a host's own network, in nft's words. What it says to itself is never cut. */
 const cuts = {
-  etcd: bothWays([`tcp dport ${ETCD} drop`, `tcp sport ${ETCD} drop`]),
-  peers: bothWays([`tcp dport ${PEERS} drop`, `tcp sport ${PEERS} drop`]),
-  incoming: oneWay('input', ['drop']),
-  outgoing: oneWay('output', ['drop']),
-  everything: bothWays(['drop']),
+  etcd: bothWays([`tcp dport ${ETCD} counter drop`, `tcp sport ${ETCD} counter drop`]),
+  peers: bothWays([`tcp dport ${PEERS} counter drop`, `tcp sport ${PEERS} counter drop`]),
+  incoming: oneWay('input', ['counter drop']),
+  outgoing: oneWay('output', ['counter drop']),
+  everything: bothWays(['counter drop']),
 };
 
 export interface Scenario {
@@ -48,7 +49,8 @@ export const scenarios: Scenario[] = [
   {
     name: 'a host cut off from etcd only loses nothing',
     quick: true,
-    run: (fleet, quick) => cutOff(fleet, { rules: cuts.etcd, ms: quick ? 15_000 : LONG_MS, mayMove: false }),
+    run: (fleet, quick) =>
+      cutOff(fleet, { rules: cuts.etcd, ms: quick ? 15_000 : LONG_MS, mayMove: false, unready: true }),
   },
   {
     name: 'a host cut off from its peers only troubles no other',
@@ -140,33 +142,40 @@ interface Cut {
   /** Whether what ran there may be started elsewhere meanwhile, and must be. */
   mayMove: boolean;
   mustMove?: boolean;
+  /** Whether the agent there must say meanwhile that it is not ready. */
+  unready?: boolean;
 }
 
-async function cutOff({ nodes }: Fleet, { rules, ms, mayMove, mustMove = false }: Cut): Promise<string> {
+async function cutOff({ nodes }: Fleet, cutting: Cut): Promise<string> {
+  const { rules, ms, mayMove, mustMove = false, unready = false } = cutting;
   const before = await settled(nodes);
   // What moved away from a host that was cut off before has not moved back: one is cut off that has something to lose.
   const cut = nodes.find(({ host }) => before.some(({ node }) => node === host.name))!;
   const others = nodes.filter(node => node !== cut);
   const [first] = others;
-  const traffic = new Traffic(others, HOSTNAME);
-  let movedMs: number | null = null;
-  await cut.host.filter(rules);
-  const cutMs = performance.now();
-  try {
-    while (performance.now() - cutMs < ms) {
-      movedMs ??= (await runElsewhere(first!, cut, before)) ? performance.now() - cutMs : null;
-      await sleep(200);
+  const seen: { movedMs: number | null; unready: boolean } = { movedMs: null, unready: false };
+  const heard = await withTraffic(others, async () => {
+    await cut.host.filter(rules);
+    const cutMs = performance.now();
+    try {
+      while (performance.now() - cutMs < ms) {
+        seen.movedMs ??= (await runElsewhere(first!, cut, before)) ? performance.now() - cutMs : null;
+        if (unready && !seen.unready) seen.unready = await saysUnready(cut);
+        await sleep(200);
+      }
+      for (const [chain, packets] of await cut.host.filtered())
+        assert.ok(packets > 0, `the cut of ${cut.host.name} dropped nothing: ${chain}`);
+    } finally {
+      await cut.host.filter(null);
     }
-  } finally {
-    await cut.host.filter(null);
-  }
-  const after = await settled(nodes);
-  const heard = await traffic.stop();
-  for (const { host } of others) unchanged(before, after, host.name);
-  if (!mayMove) unchanged(before, after, cut.host.name);
-  if (mustMove) assert.notEqual(movedMs, null, 'nothing was taken over');
+    const after = await settled(nodes);
+    for (const { host } of others) unchanged(before, after, host.name);
+    if (!mayMove) unchanged(before, after, cut.host.name);
+  });
+  if (mustMove) assert.notEqual(seen.movedMs, null, 'nothing was taken over');
+  if (unready) assert.ok(seen.unready, `the agent of ${cut.host.name} was ready all the time`);
   bearable(heard, SHORT_SILENCE_MS);
-  return `${movedMs === null ? 'nothing moved' : `moved after ${seconds(movedMs)}`}; ${silences(heard)}`;
+  return `${seen.movedMs === null ? 'nothing moved' : `moved after ${seconds(seen.movedMs)}`}; ${silences(heard)}`;
 }
 
 async function freezeAgent({ nodes }: Fleet): Promise<string> {
@@ -203,14 +212,15 @@ async function pullThePlug(fleet: Fleet): Promise<string> {
 async function awayAndBack({ nodes }: Fleet, act: (node: Node) => Promise<void>): Promise<string> {
   const [first, away, third] = nodes;
   const before = await settled(nodes);
-  const traffic = new Traffic([first, third], HOSTNAME);
-  const beganMs = performance.now();
-  await act(away);
-  await isReady(away);
-  const after = await settled(nodes);
-  const backMs = performance.now() - beganMs;
-  const heard = await traffic.stop();
-  for (const { host } of [first, third]) unchanged(before, after, host.name);
+  let backMs = Infinity;
+  const heard = await withTraffic([first, third], async () => {
+    const beganMs = performance.now();
+    await act(away);
+    await isReady(away);
+    const after = await settled(nodes);
+    backMs = performance.now() - beganMs;
+    for (const { host } of [first, third]) unchanged(before, after, host.name);
+  });
   bearable(heard, SHORT_SILENCE_MS);
   return `all well ${seconds(backMs)} after it went; ${silences(heard)}`;
 }
@@ -230,18 +240,20 @@ async function stopEverything({ nodes }: Fleet): Promise<string> {
 async function takeOut({ nodes, release }: Fleet): Promise<string> {
   const [first, second, leaving] = nodes;
   const before = await settled(nodes);
-  const traffic = new Traffic([first, second], HOSTNAME);
-  const said = await leaving.host.must(['node', `${release}/install.js`, 'remove']);
-  assert.match(said, /it has left the cluster/);
-  const moved = await readyInstances(first, APP, COPIES);
-  assert.ok(moved.every(({ node }) => node !== leaving.host.name));
-  const left = await leaving.host.run(['pgrep', '-fa', 'server.cjs|haproxy|etcd|hop3']);
-  assert.equal(left.stdout, '');
-  await leaving.host.must(['test', '-e', '/etc/hop3/agent.yaml', '-a', '-d', '/var/lib/hop3-agent']);
-  await leaving.host.must(['node', `${release}/install.js`]);
-  await isReady(leaving);
-  const heard = await traffic.stop();
-  for (const { host } of [first, second]) unchanged(before, await settled(nodes), host.name);
+  const heard = await withTraffic([first, second], async () => {
+    const said = await leaving.host.must(['node', `${release}/install.js`, 'remove']);
+    assert.match(said, /it has left the cluster/);
+    const moved = await readyInstances(first, APP, COPIES);
+    assert.ok(moved.every(({ node }) => node !== leaving.host.name));
+    const left = await leaving.host.run(['pgrep', '-fa', 'server.cjs|haproxy|etcd|hop3']);
+    // 1 = it looked, and found none.
+    assert.deepEqual({ code: left.code, stdout: left.stdout }, { code: 1, stdout: '' }, left.stderr);
+    await leaving.host.must(['test', '-e', '/etc/hop3/agent.yaml', '-a', '-d', '/var/lib/hop3-agent']);
+    await leaving.host.must(['node', `${release}/install.js`]);
+    await isReady(leaving);
+    const after = await settled(nodes);
+    for (const { host } of [first, second]) unchanged(before, after, host.name);
+  });
   bearable(heard, SHORT_SILENCE_MS);
   return silences(heard);
 }
@@ -249,25 +261,52 @@ async function takeOut({ nodes, release }: Fleet): Promise<string> {
 /** Does something that must not be felt: no process of the app changes, and each proxy goes on answering. */
 async function steady(nodes: Node[], act: () => Promise<void>): Promise<string> {
   const before = await settled(nodes);
-  const traffic = new Traffic(nodes, HOSTNAME);
-  try {
+  const heard = await withTraffic(nodes, async () => {
     await act();
     const after = await settled(nodes);
     for (const { host } of nodes) unchanged(before, after, host.name);
-  } finally {
-    await traffic.stop();
-  }
-  const heard = await traffic.stop();
+  });
   bearable(heard, 1000);
   return silences(heard);
 }
 
-/** All copies are ready in the eyes of each agent, and each proxy answers. */
+/** The app is asked for through the proxies of these nodes until all of it is done, or has failed. */
+async function withTraffic(nodes: Node[], act: () => Promise<void>): Promise<ReadonlyMap<string, Heard>> {
+  const traffic = new Traffic(nodes, HOSTNAME);
+  try {
+    await act();
+  } finally {
+    await traffic.stop();
+  }
+  return traffic.stop();
+}
+
+/** All copies are ready in the eyes of each agent, no other runs anywhere, and each proxy answers. */
 async function settled(nodes: Node[]): Promise<InstanceView[]> {
   await Promise.all(nodes.map(node => isReady(node)));
   await Promise.all(nodes.map(node => readyInstances(node, APP, COPIES)));
   await answersEverywhere(nodes);
-  return readyInstances(nodes[0]!, APP, COPIES);
+  let running: number[] = [];
+  const noneTooMany = async (): Promise<boolean> => {
+    running = await Promise.all(nodes.map(node => copiesOn(node)));
+    return running.reduce((sum, count) => sum + count, 0) === COPIES;
+  };
+  await until(`${COPIES} copies run in all`, noneTooMany, 60_000).catch((error: unknown) => {
+    throw new Error(`${(error as Error).message}: there are ${running.join(', ')}`, { cause: error });
+  });
+  const surely = async (): Promise<InstanceView[] | null> => {
+    const all = await readyInstances(nodes[0]!, APP, COPIES);
+    return all.every(({ mayStillRun }) => mayStillRun.length === 0) ? all : null;
+  };
+  return until('no host may still run what moved away from it', surely, 60_000);
+}
+
+/** The processes of the app on a host, by the view of its kernel. */
+async function copiesOn({ host }: Node): Promise<number> {
+  const { code, stdout, stderr } = await host.run(['pgrep', '-f', '-c', 'server[.]cjs']);
+  // 1 = it looked, and found none.
+  if (code !== 0 && code !== 1) throw new Error(`${host.name}: pgrep ended with ${String(code)}: ${stderr}`);
+  return Number(stdout.trim());
 }
 
 async function answersEverywhere(nodes: Node[]): Promise<void> {
@@ -278,11 +317,17 @@ async function answersEverywhere(nodes: Node[]): Promise<void> {
 }
 
 async function runElsewhere(seenBy: Node, { host }: Node, before: InstanceView[]): Promise<boolean> {
-  const { items } = await seenBy.api.instances({ app: APP });
+  const items =
+    (await seenBy.api.instances({ app: APP }, AbortSignal.timeout(ASKED_MS)).catch(() => null))?.items ?? [];
   const there = before.filter(({ node }) => node === host.name).map(({ instance }) => instance);
   return there.some(name =>
     items.some(({ instance, node, ready }) => instance === name && node !== host.name && ready),
   );
+}
+
+async function saysUnready({ api }: Node): Promise<boolean> {
+  const health = await api.ready(AbortSignal.timeout(ASKED_MS)).catch(() => null);
+  return health?.ready === false;
 }
 
 /** @throws AssertionError when an instance that ran on a host is not the same process on it now */

@@ -35,6 +35,7 @@ const TOOLS = {
   nft: 'nftables',
   ip: 'iproute2',
   nsenter: 'util-linux',
+  setpriv: 'util-linux',
   openssl: 'openssl',
 };
 

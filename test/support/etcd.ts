@@ -202,9 +202,14 @@ export async function startEtcd(
   });
   for (const member of members) options.onMember?.(member);
   const etcd = new Etcd(members, directory, tls);
-  await Promise.all(members.map(member => member.start()));
-  await Promise.all(members.map(member => member.healthy()));
-  return etcd;
+  try {
+    await Promise.all(members.map(member => member.start()));
+    await Promise.all(members.map(member => member.healthy()));
+    return etcd;
+  } catch (error) {
+    await etcd.stop();
+    throw error;
+  }
 }
 
 export async function leaderOf(etcd: Etcd): Promise<EtcdMember> {

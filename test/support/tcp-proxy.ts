@@ -21,6 +21,7 @@ export class TcpProxy {
   private server: Server | null = null;
   private mode: ProxyMode = 'pass';
   private delayMs = 0;
+  private withheld = 0;
 
   constructor(port: number, target: number) {
     this.port = port;
@@ -31,11 +32,17 @@ export class TcpProxy {
     return `http://127.0.0.1:${this.port}`;
   }
 
+  /** What did not pass, or not at once, since the mode was set last: 0 = nobody can have noticed it. */
+  get withheldBytes(): number {
+    return [...this.pairs].reduce((sum, pair) => sum + this.heldIn(pair), this.withheld);
+  }
+
   /** Held bytes are delivered late when a black hole ends, as TCP does; connections that lost bytes are cut. */
   async set(mode: ProxyMode, delayMs = 0): Promise<void> {
     const before = this.mode;
     this.mode = mode;
     this.delayMs = delayMs;
+    this.withheld = 0;
     if (mode === 'refuse') await this.stopListening();
     if (mode === 'refuse' || before === 'drop-replies' || before === 'drop-requests') this.cut();
     for (const pair of this.pairs) this.steer(pair);
@@ -78,7 +85,7 @@ export class TcpProxy {
     const pair: Pair = { client, upstream: connect(this.target, '127.0.0.1') };
     this.pairs.add(pair);
     const end = () => {
-      this.pairs.delete(pair);
+      if (this.pairs.delete(pair)) this.withheld += this.heldIn(pair);
       pair.client.destroy();
       pair.upstream.destroy();
     };
@@ -87,15 +94,23 @@ export class TcpProxy {
       socket.on('error', end);
       socket.on('close', end);
     }
-    pair.client.on('data', bytes => this.mode === 'drop-requests' || pair.upstream.write(bytes));
+    pair.client.on('data', bytes => {
+      if (this.mode === 'drop-requests') this.withheld += bytes.length;
+      else pair.upstream.write(bytes);
+    });
     pair.upstream.on('data', bytes => this.reply(pair, bytes));
     this.steer(pair);
   }
 
   private reply({ client }: Pair, bytes: Buffer): void {
+    if (this.mode === 'drop-replies' || this.delayMs > 0) this.withheld += bytes.length;
     if (this.mode === 'drop-replies') return;
     if (this.delayMs === 0) client.write(bytes);
     else setTimeout(() => client.destroyed || client.write(bytes), this.delayMs);
+  }
+
+  private heldIn({ client, upstream }: Pair): number {
+    return this.mode === 'black-hole' ? client.readableLength + upstream.readableLength : 0;
   }
 
   private steer(pair: Pair): void {

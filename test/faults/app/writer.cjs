@@ -28,7 +28,7 @@ function write() {
     .request(`${RESOURCE}/${HOP3_INSTANCE}`, {
       method: 'PUT',
       agent,
-      headers: { 'fencing-token': token },
+      headers: { 'fencing-token': token, node: HOP3_NODE },
     })
     .on('response', response => response.resume())
     .on('error', () => undefined)
