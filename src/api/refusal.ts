@@ -78,6 +78,7 @@ const statusOfKind: Record<AdminError['kind'], number> = {
   invalid: 422,
   unavailable: 503,
   refused: 403,
+  full: 429,
 };
 
 /** Errors of the body reader and of the router carry the status themselves (the http-errors convention). */

@@ -248,3 +248,10 @@ export interface CronSchedule {
 
 /** What becomes of firings that nobody was there for: none, only the latest, or all up to so many of the latest. */
 export type CatchUp = { kind: 'none' } | { kind: 'latest' } | { kind: 'all'; atMost: number };
+
+/** One thing wrong with a plan: where (`steps[3].dependsOn[0]`), what, and what would be right when that can be said. */
+export interface PlanProblem {
+  field: string;
+  message: string;
+  hint: string | null;
+}

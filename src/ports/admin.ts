@@ -89,12 +89,12 @@ export interface EventFilter {
   instance?: InstanceId;
 }
 
-/** A `no` that a person should read. `kind` decides the HTTP status. */
+/** A `no` that a person should read. `kind` decides the HTTP status; `full` = later, when there is room again. */
 export class AdminError extends Error {
-  readonly kind: 'not-found' | 'conflict' | 'invalid' | 'unavailable' | 'refused';
+  readonly kind: 'not-found' | 'conflict' | 'invalid' | 'unavailable' | 'refused' | 'full';
   readonly details: Record<string, unknown>;
   constructor(
-    kind: 'not-found' | 'conflict' | 'invalid' | 'unavailable' | 'refused',
+    kind: 'not-found' | 'conflict' | 'invalid' | 'unavailable' | 'refused' | 'full',
     message: string,
     details: Record<string, unknown> = {},
   ) {

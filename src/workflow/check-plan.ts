@@ -1,4 +1,4 @@
-import type { PlanSpec, RetrySpec, StepSpec, StepWork } from '../model/plan.ts';
+import type { PlanProblem, PlanSpec, RetrySpec, StepSpec, StepWork } from '../model/plan.ts';
 import { childrenOf, parentsOf, topologicalOrder } from './shape.ts';
 
 export const planLimits = {
@@ -20,13 +20,6 @@ export const planLimits = {
   factor: 10,
   completeBySeconds: 7 * 86_400,
 } as const;
-
-/** One thing wrong with a plan: where (`steps[3].dependsOn[0]`), what, and what would be right when that can be said. */
-export interface PlanProblem {
-  field: string;
-  message: string;
-  hint: string | null;
-}
 
 type Report = (field: string, message: string, hint?: string) => void;
 

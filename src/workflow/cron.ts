@@ -1,5 +1,4 @@
-import type { CatchUp, CronSchedule } from '../model/plan.ts';
-import type { PlanProblem } from './check-plan.ts';
+import type { CatchUp, CronSchedule, PlanProblem } from '../model/plan.ts';
 import { DAY_MS } from './civil.ts';
 import { readCron, type CronFields } from './cron-expression.ts';
 import { zoneClock } from './time-zone.ts';

@@ -1,0 +1,95 @@
+import type { NodeName, Timestamp, Token } from './ids.ts';
+import type {
+  CronSchedule,
+  FailureType,
+  OnFailure,
+  PlanCancel,
+  PlanState,
+  StepOutput,
+  StepState,
+} from './plan.ts';
+
+/** What is shown of plans. Times are RFC 3339; durations say their unit. */
+
+export interface PlanSummary {
+  plan: string;
+  title: string | null;
+  state: PlanState;
+  origin: string;
+  priority: number;
+  steps: number;
+  submittedAt: Timestamp;
+  /** null = it has not ended. */
+  endedAt: Timestamp | null;
+}
+
+export interface PlanView extends PlanSummary {
+  sequential: boolean;
+  onFailure: OnFailure;
+  completeBySeconds: number | null;
+  idempotencyKey: string | null;
+  cancel: PlanCancel | null;
+  /** Of its steps, those states that any is in. */
+  counts: Partial<Record<StepState, number>>;
+  /** What a person should know of it: steps that could not be stopped, undoings that were given up. */
+  troubles: string[];
+  /** The store's, as of which this is so. */
+  revision: string;
+}
+
+export interface StepView {
+  plan: string;
+  index: number;
+  name: string | null;
+  agent: string;
+  resource: string;
+  arguments: Record<string, string>;
+  dependsOn: number[];
+  payload: { mimeType: string; bytes: number } | null;
+  state: StepState;
+  /** How often it was started. */
+  attempt: number;
+  /** The fencing token of whoever owns it. */
+  token: Token | null;
+  lockedBy: NodeName | null;
+  completeBy: Timestamp | null;
+  nextRunAt: Timestamp | null;
+  /** Attempts that failed. */
+  failures: number;
+  error: string | null;
+  failureType: FailureType | null;
+  /** Why it was skipped. */
+  reason: string | null;
+  output: StepOutput | null;
+  startedAt: Timestamp | null;
+  endedAt: Timestamp | null;
+  /** What its resource is to know all attempts by. */
+  idempotencyKey: string;
+}
+
+export interface SubmittedPlan {
+  plan: PlanView;
+  /** False = the same submission was accepted before. */
+  created: boolean;
+}
+
+/** The whole state of one thing, as of a revision. */
+export type PlanEvent =
+  { kind: 'plan'; revision: string; plan: PlanView } | { kind: 'step'; revision: string; step: StepView };
+
+export interface ScheduleView {
+  name: string;
+  schedule: CronSchedule;
+  paused: boolean;
+  title: string | null;
+  steps: number;
+  /** null = never. */
+  lastFiredAt: Timestamp | null;
+  /** What became of the last firing, in words. */
+  lastOutcome: string | null;
+  nextFireAt: Timestamp | null;
+  /** Plans of it that have not ended. */
+  running: string[];
+  /** Who made it: `api`, or the app whose cron lines it stands for, as in `app/blog`. */
+  origin: string;
+}

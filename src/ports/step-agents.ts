@@ -1,0 +1,53 @@
+import type { NodeName, Token } from '../model/ids.ts';
+import type { PlanProblem, StepOutput, StepResult, StepWork } from '../model/plan.ts';
+
+/**
+ * What steps of plans are done by: each wraps one service or resource, with its own handling of that one's errors (the
+ * scheduler-agent-supervisor pattern). To add one: implement this, and name it where the node is put together (`src/main`).
+ */
+export interface StepAgent {
+  /** What steps name it by: 1–63 lower-case letters, digits, dots and hyphens. */
+  readonly name: string;
+  /** Everything wrong with work for it, before the plan is accepted; fields as in `resource`, `arguments.method`. */
+  check(work: StepWork): PlanProblem[];
+  /**
+   * Does one attempt, and says what became of it. When `signal` aborts it stops what it can, at once, and gives `stopped` only
+   * if nothing of it goes on; past its time it tries nothing more, and whatever it gives then is refused. A result that
+   * comes late does no harm; a rejection is taken for a RETRYABLE failure.
+   */
+  run(task: StepTask, signal: AbortSignal): Promise<StepResult>;
+}
+
+/** One attempt at a step, or at undoing it. */
+export interface StepTask {
+  plan: string;
+  index: number;
+  /** Grows with each attempt. Together with `token` it tells this attempt from every other. */
+  attempt: number;
+  /** The fencing token of whoever owns the step: what serves the request should refuse lower ones than it has seen. */
+  token: Token;
+  /** The same for every attempt at one effect: what serves the request should do it once. */
+  idempotencyKey: string;
+  /** Which effect of the step it is. */
+  kind: 'work' | 'undo';
+  work: StepWork;
+  /** Exactly as submitted; null = none. */
+  payload: { mimeType: string; bytes: Uint8Array } | null;
+  /** Of the steps it depends on that have completed with one, by index; of `undo`: the step's own, too. */
+  inputs: ReadonlyMap<number, StepOutput>;
+  /** What is left of its time. */
+  remainingMs: number;
+  node: NodeName;
+}
+
+/** Those that this node has: its own, and workers that are connected to it. */
+export interface StepAgents {
+  /** null = there is none here. One that is full is here. */
+  find(name: string): StepAgent | null;
+  /** Names, in order. */
+  names(): string[];
+  /** How many more attempts it takes now; Infinity = as many as the node. */
+  room(name: string): number;
+  /** When an agent came, went, or has room again. Returns how to stop. */
+  onChange(listener: () => void): () => void;
+}
