@@ -12,7 +12,7 @@ import type { Listing } from './admin.ts';
 
 /**
  * Plans, as a node's agent serves them to its admin API, its gRPC listener and its own deployments. Any node answers for all.
- * @throws AdminError: `not-found`, `conflict`, `invalid` (with `problems`), `full`, `unavailable`
+ * @throws AdminError: `not-found`, `conflict`, `invalid` (`details.problems`: PlanProblem[]), `full`, `unavailable`
  */
 export interface Plans {
   /** Everything wrong with it; empty = it would be accepted. */
@@ -43,6 +43,8 @@ export interface Plans {
   schedule(name: string): ScheduleView;
   /** Creates it, or puts another in its place. */
   putSchedule(name: string, request: ScheduleRequest): Promise<ScheduleView>;
+  /** Stops it from firing, or lets it fire again; what it was to fire in between is not made up for. Plans that run go on. */
+  pauseSchedule(name: string, paused: boolean): Promise<ScheduleView>;
   removeSchedule(name: string): Promise<void>;
 }
 
