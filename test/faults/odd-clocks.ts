@@ -70,7 +70,7 @@ export async function hoursAhead(url: string): Promise<number> {
 export async function ratesOf(agentUrl: string, guardPid: number): Promise<{ agent: number; guard: number }> {
   const look = async (): Promise<{ realMs: number; agentMs: number; guardMs: number }> => {
     const agentMs = (await hoursAhead(agentUrl)) * 3_600_000 + Date.now();
-    const uptime = await readFile(`/proc/${guardPid}/root/proc/uptime`, 'latin1');
+    const uptime = await readFile(join(`/proc/${guardPid}`, 'root', 'proc/uptime'), 'latin1');
     return { realMs: performance.now(), agentMs, guardMs: Number.parseFloat(uptime) * 1000 };
   };
   const before = await look();
