@@ -4,6 +4,7 @@ import { EPOCH, type Capacity, type SessionRecord } from '../model/records.ts';
 import type { Digest, InstanceId } from '../model/ids.ts';
 import type { Admin } from '../ports/admin.ts';
 import type { Artifacts } from '../ports/artifacts.ts';
+import type { Blobs } from '../ports/blobs.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Driver } from '../ports/driver.ts';
 import type { Guard } from '../ports/guard.ts';
@@ -14,6 +15,7 @@ import type { Peers } from '../ports/peers.ts';
 import type { Prober } from '../ports/prober.ts';
 import type { Proxy } from '../ports/proxy.ts';
 import type { Random } from '../ports/random.ts';
+import type { StepAgents } from '../ports/step-agents.ts';
 import type { Entry, Session, Store } from '../ports/store.ts';
 import type { Doctor } from '../model/views.ts';
 import { subjectOfInstance } from '../model/ids.ts';
@@ -79,6 +81,9 @@ export interface AgentParts {
   guardMissing: string | null;
   /** What runs commands for named agents; absent = this node runs none. */
   commands?: CommandParts;
+  /** What does the work of plans' steps, and where what is too large for the store lies; absent = this node works at no plan. */
+  stepAgents?: StepAgents;
+  blobs?: Blobs;
   prober: Prober;
   artifacts: AdminServiceOptions['artifacts'];
   peers: Peers;

@@ -6,7 +6,7 @@ import type { Digest } from '../model/ids.ts';
 import { ArtifactError } from '../ports/artifacts.ts';
 import { saveStream } from './save-stream.ts';
 
-const FILE_NAME = /^([0-9a-f]{64})\.tar\.gz$/;
+const HEX = /^[0-9a-f]{64}$/;
 const DIGEST = /^sha256:[0-9a-f]{64}$/;
 
 export interface Stored {
@@ -22,12 +22,14 @@ export class ContentStore {
   private readonly directory: string;
   private readonly maxBytes: number;
   private readonly run: string;
+  private readonly suffix: string;
 
-  /** `run` names what this run of the agent is writing. */
-  constructor(directory: string, maxBytes: number, run: string) {
+  /** `run` names what this run of the agent is writing; `suffix` is the end of every file's name. */
+  constructor(directory: string, maxBytes: number, run: string, suffix = '.tar.gz') {
     this.directory = directory;
     this.maxBytes = maxBytes;
     this.run = run;
+    this.suffix = suffix;
   }
 
   /**
@@ -74,8 +76,8 @@ export class ContentStore {
 
   async list(): Promise<Stored[]> {
     const stored = await Promise.all(
-      (await this.names()).map(async name => {
-        const digest = `sha256:${FILE_NAME.exec(name)?.[1] ?? ''}`;
+      (await this.hexNames()).map(async hex => {
+        const digest = `sha256:${hex}`;
         const bytes = await this.bytesOf(digest);
         return bytes === null ? [] : [{ digest, bytes }];
       }),
@@ -97,8 +99,8 @@ export class ContentStore {
 
   /** Removes what a crash left half-written. */
   async removeLeftovers(): Promise<void> {
-    for (const name of await this.names(/^\.incoming-/)) {
-      if (name.startsWith(`.incoming-${this.run}-`)) continue;
+    for (const name of await this.names()) {
+      if (!name.startsWith('.incoming-') || name.startsWith(`.incoming-${this.run}-`)) continue;
       await rm(join(this.directory, name), { force: true });
     }
   }
@@ -109,7 +111,7 @@ export class ContentStore {
         retryable: false,
       });
     }
-    return join(this.directory, `${digest.slice('sha256:'.length)}.tar.gz`);
+    return join(this.directory, digest.slice('sha256:'.length) + this.suffix);
   }
 
   private async bytesOf(digest: Digest): Promise<number | null> {
@@ -123,9 +125,17 @@ export class ContentStore {
     );
   }
 
-  private async names(pattern = FILE_NAME): Promise<string[]> {
+  private async hexNames(): Promise<string[]> {
+    const names = await this.names();
+    return names
+      .filter(name => name.endsWith(this.suffix))
+      .map(name => name.slice(0, name.length - this.suffix.length))
+      .filter(hex => HEX.test(hex));
+  }
+
+  private async names(): Promise<string[]> {
     try {
-      return (await readdir(this.directory)).filter(name => pattern.test(name));
+      return await readdir(this.directory);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
       throw error;

@@ -1,4 +1,5 @@
 import type { InstantMs, NodeName } from '../model/ids.ts';
+import type { Endpoint } from '../model/node-promise.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Store } from '../ports/store.ts';
 
@@ -8,6 +9,8 @@ const FORGOTTEN_AFTER_MS = 600_000;
 export interface Members {
   /** Whether one of a certificate's names, `NODE` or `NODE.CLUSTER`, is a node of this cluster, or was one a moment ago. */
   isMember: (names: string[]) => boolean;
+  /** Where the nodes that have a session are reached, this one included; once each. */
+  reachable: () => { node: NodeName; peer: Endpoint }[];
 }
 
 /** Until etcd has been heard for the first time nobody is known, and the authority's word must do. */
@@ -32,5 +35,10 @@ export function clusterMembers(
     isMember: names =>
       !sessions.synced ||
       names.some(name => has(name.endsWith(suffix) ? name.slice(0, -suffix.length) : name)),
+    reachable: () => {
+      const peers = new Map<NodeName, Endpoint>();
+      for (const { value } of sessions.all()) if (value.peer !== null) peers.set(value.node, value.peer);
+      return [...peers].map(([node, peer]) => ({ node, peer }));
+    },
   };
 }

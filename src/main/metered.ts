@@ -3,6 +3,7 @@ import type { Metrics } from '../platform/metrics.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Driver } from '../ports/driver.ts';
 import type { Prober } from '../ports/prober.ts';
+import type { StepAgent, StepAgentRoster } from '../ports/step-agents.ts';
 import { StoreError, type Store, type Write } from '../ports/store.ts';
 
 /** Ports that count what goes through them, so that nobody behind or before them has to. */
@@ -139,5 +140,40 @@ export function meteredDriver(driver: Driver, metrics: Metrics): Driver {
     onExit: listener => driver.onExit(listener),
     output: (instance, options) => driver.output(instance, options),
     close: () => driver.close(),
+  };
+}
+
+export function meteredStepAgents(roster: StepAgentRoster, metrics: Metrics, clock: Clock): StepAgentRoster {
+  const attempts = metrics.counter(
+    'hop3_step_attempts_total',
+    'Attempts at steps of plans that this node made, by agent and what the agent said: completed, retryable, fatal, stopped',
+    ['agent', 'outcome'],
+  );
+  const durations = metrics.histogram(
+    'hop3_step_attempt_duration_seconds',
+    'Until the agent said what had become of an attempt',
+    ['agent'],
+  );
+  const metered = (agent: StepAgent): StepAgent => ({
+    name: agent.name,
+    check: work => agent.check(work),
+    async run(task, signal) {
+      const startedMs = clock.now();
+      const result = await agent.run(task, signal);
+      const outcome = result.kind === 'failed' ? result.type.toLowerCase() : result.kind;
+      attempts.add(1, { agent: agent.name, outcome });
+      durations.observe((clock.now() - startedMs) / 1000, { agent: agent.name });
+      return result;
+    },
+  });
+  return {
+    find(name) {
+      const agent = roster.find(name);
+      return agent && metered(agent);
+    },
+    names: () => roster.names(),
+    room: name => roster.room(name),
+    onChange: listener => roster.onChange(listener),
+    add: (agent, options) => roster.add(agent, options),
   };
 }

@@ -5,8 +5,11 @@ import { Agent } from '../agent/agent.ts';
 import { agentRoutes } from '../api/routes/agents.ts';
 import { enrolmentRoutes } from '../api/routes/enrolment.ts';
 import { startAdminApi } from '../api/server.ts';
+import { BlobStore } from '../artifacts/blob-store.ts';
 import { localArtifacts } from '../artifacts/local-artifacts.ts';
 import { serveArtifacts } from '../artifacts/serve-artifacts.ts';
+import { serveBlobs } from '../artifacts/serve-blobs.ts';
+import { sharedBlobs } from '../artifacts/shared-blobs.ts';
 import { enrolment, type EnrolmentOptions } from '../authority/enrolment.ts';
 import type { RunOptions } from '../cli/daemon.ts';
 import { CliFailure, EXIT } from '../cli/failure.ts';
@@ -16,6 +19,8 @@ import { leftByOther } from '../drivers/other-driver.ts';
 import { processDriver, type ProcessDriver } from '../drivers/process-driver.ts';
 import { rememberingExits } from '../drivers/remembered-exits.ts';
 import { staticDriver } from '../drivers/static-driver.ts';
+import { stepAgents } from '../drivers/step-agents.ts';
+import { noopAgent } from '../drivers/step-noop.ts';
 import { systemdDriver, type SystemdDriver } from '../drivers/systemd-driver.ts';
 import type { AppSpec } from '../model/app-spec.ts';
 import type { NodeConfig } from '../model/node-config.ts';
@@ -38,7 +43,7 @@ import { haproxy } from '../proxy/haproxy.ts';
 import { openStore } from '../store/open-store.ts';
 import { commandsDirectory } from './commands-directory.ts';
 import { clusterMembers } from './members.ts';
-import { meteredDriver, meteredProber, meteredStore, requestMeter } from './metered.ts';
+import { meteredDriver, meteredProber, meteredStepAgents, meteredStore, requestMeter } from './metered.ts';
 import { nodeConfiguration } from './node-configuration.ts';
 import { nodeDoctor } from './node-doctor.ts';
 import { etcdOf } from './node-etcd.ts';
@@ -113,6 +118,9 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
     const members = clusterMembers(store, { cluster: config.cluster, clock });
     const peerTls = config.peer.tls === null ? null : await readPeerCredentials(config.peer.tls);
     const artifacts = localArtifacts({ stateDir, clock, log, peerTls });
+    const blobStore = new BlobStore(stateDir, clock);
+    const peers = members.reachable;
+    const blobs = sharedBlobs({ node: config.name, local: blobStore, peers, tls: peerTls, clock, log });
     const peer = await orWhoHasThePort(config.peer.port, 'peer', () =>
       listenForPeers({
         host: config.peer.host,
@@ -120,7 +128,7 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
         tls: peerTls,
         isMember: members.isMember,
         driver,
-        artifacts: serveArtifacts(artifacts),
+        artifacts: serveBlobs(blobStore, serveArtifacts(artifacts)),
       }),
     );
     closers.push(() => peer.close());
@@ -159,6 +167,8 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
         guard: ownCommands.guard,
         guardMissing: await ownCommands.guard.unable(),
       },
+      stepAgents: meteredStepAgents(stepAgents([noopAgent({ clock, blobs })]), metrics, clock),
+      blobs,
       prober: meteredProber(networkProber({ clock }), metrics),
       artifacts,
       peers: httpPeers({ tls: peerTls }),

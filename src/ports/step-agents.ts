@@ -51,3 +51,12 @@ export interface StepAgents {
   /** When an agent came, went, or has room again. Returns how to stop. */
   onChange(listener: () => void): () => void;
 }
+
+/** For agents that come and go: workers that are connected to this node. */
+export interface StepAgentRoster extends StepAgents {
+  /**
+   * Offers an agent that takes so many attempts at once, until the returned function is called; what it has begun goes on. Several
+   * may offer one name: each attempt goes to the one that has most room. null = refused, because the node does that itself.
+   */
+  add(agent: StepAgent, options: { slots: number }): (() => void) | null;
+}

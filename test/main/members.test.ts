@@ -9,15 +9,15 @@ async function world() {
   const etcd = new FakeEtcd(clock, { cluster: 'prod' });
   const store = etcd.client('node-1');
   const arrive = async (node: string) => {
-    etcd.put('sessions', `${node}/a`, { v: 1, node } as SessionRecord);
+    etcd.put('sessions', `${node}/a`, { v: 1, node, peer: null as SessionRecord['peer'] } as SessionRecord);
     await clock.settle();
   };
   const leave = async (node: string) => {
     etcd.delete('sessions', `${node}/a`);
     await clock.settle();
   };
-  const { isMember } = clusterMembers(store, { cluster: 'prod', clock });
-  return { clock, etcd, store, arrive, leave, isMember };
+  const { isMember, reachable } = clusterMembers(store, { cluster: 'prod', clock });
+  return { clock, etcd, store, arrive, leave, isMember, reachable };
 }
 
 test('a node is known by its name, alone or with its cluster', async t => {
@@ -55,4 +55,20 @@ test('before etcd was ever heard nobody is turned away for a name', async t => {
   store.setLink('up');
   await clock.advance(10_000);
   t.false(isMember(['node-7.prod']));
+});
+
+test('the nodes that have a session are reached where they say, once each', async t => {
+  const { clock, etcd, arrive, leave, reachable } = await world();
+  t.deepEqual(reachable(), []);
+  const peer = { host: '10.0.0.2', port: 7400 };
+  for (const incarnation of ['a', 'b']) {
+    etcd.put('sessions', `node-2/${incarnation}`, { v: 1, node: 'node-2', peer } as SessionRecord);
+  }
+  etcd.put('sessions', 'node-3/a', { v: 1, node: 'node-3', peer: null } as SessionRecord);
+  await clock.settle();
+  t.deepEqual(reachable(), [{ node: 'node-2', peer }]);
+  await leave('node-2');
+  etcd.delete('sessions', 'node-2/b');
+  await arrive('node-4');
+  t.deepEqual(reachable(), []);
 });

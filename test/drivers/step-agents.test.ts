@@ -1,0 +1,105 @@
+import test from 'ava';
+import { stepAgents } from '../../src/drivers/step-agents.ts';
+import type { StepResult } from '../../src/model/plan.ts';
+import type { StepAgent } from '../../src/ports/step-agents.ts';
+import { stepTask } from '../support/step-task.ts';
+
+const never = new AbortController().signal;
+const done: StepResult = { kind: 'completed', output: null };
+
+/** An agent whose attempts end when they are told to. */
+function heldAgent(name: string) {
+  const running: (() => void)[] = [];
+  const agent: StepAgent = {
+    name,
+    check: () => [],
+    run: () => new Promise<StepResult>(resolve => running.push(() => resolve(done))),
+  };
+  return { agent, running };
+}
+
+test('own agents are found by their names and take as much as the node', t => {
+  const roster = stepAgents([heldAgent('noop').agent, heldAgent('http').agent]);
+  t.deepEqual(roster.names(), ['http', 'noop']);
+  t.is(roster.find('noop')?.name, 'noop');
+  t.is(roster.room('noop'), Infinity);
+  t.is(roster.find('pdf'), null);
+  t.is(roster.room('pdf'), 0);
+});
+
+test('one that comes is found, and gone when it goes; the listener hears of both', t => {
+  const roster = stepAgents([]);
+  let heard = 0;
+  const stop = roster.onChange(() => (heard += 1));
+  const remove = roster.add(heldAgent('pdf').agent, { slots: 2 });
+  t.deepEqual([heard, roster.names(), roster.room('pdf')], [1, ['pdf'], 2]);
+  remove?.();
+  remove?.();
+  t.deepEqual([heard, roster.names(), roster.find('pdf')], [2, [], null]);
+  stop();
+  roster.add(heldAgent('pdf').agent, { slots: 2 });
+  t.is(heard, 2);
+});
+
+test('nobody takes a name that the node serves itself', t => {
+  const roster = stepAgents([heldAgent('http').agent]);
+  t.is(roster.add(heldAgent('http').agent, { slots: 1 }), null);
+  t.is(roster.room('http'), Infinity);
+});
+
+test('of several with one name the one with most room takes the attempt, and room comes back', async t => {
+  const roster = stepAgents([]);
+  const small = heldAgent('pdf');
+  const large = heldAgent('pdf');
+  roster.add(small.agent, { slots: 1 });
+  roster.add(large.agent, { slots: 3 });
+  const agent = roster.find('pdf')!;
+  let heard = 0;
+  roster.onChange(() => (heard += 1));
+  const runs = Array.from({ length: 4 }, () => agent.run(stepTask(), never));
+  t.deepEqual([small.running.length, large.running.length, roster.room('pdf')], [1, 3, 0]);
+  t.deepEqual(await agent.run(stepTask(), never), {
+    kind: 'failed',
+    type: 'RETRYABLE',
+    error: 'every agent "pdf" of this node is busy',
+  });
+  t.is(heard, 0);
+  small.running[0]!();
+  await Promise.race(runs);
+  t.deepEqual([roster.room('pdf'), heard], [1, 1]);
+  for (const end of large.running) end();
+  t.deepEqual(await Promise.all(runs), [done, done, done, done]);
+  t.is(roster.room('pdf'), 4);
+});
+
+test('what an agent has begun goes on when it leaves, and the next attempt fails for now', async t => {
+  const roster = stepAgents([]);
+  const { agent, running } = heldAgent('pdf');
+  const remove = roster.add(agent, { slots: 1 });
+  const found = roster.find('pdf')!;
+  const run = found.run(stepTask(), never);
+  remove?.();
+  const next = await found.run(stepTask(), never);
+  t.like(next, { kind: 'failed', type: 'RETRYABLE' });
+  running[0]!();
+  t.deepEqual(await run, done);
+});
+
+test('an agent that breaks has failed for now, however it breaks', async t => {
+  const broken: [string, StepAgent['run']][] = [
+    ['rejects', () => Promise.reject(new Error('broken pipe'))],
+    [
+      'throws',
+      () => {
+        throw new Error('broken pipe');
+      },
+    ],
+  ];
+  for (const [name, run] of broken) {
+    const roster = stepAgents([]);
+    roster.add({ name: 'pdf', check: () => [], run }, { slots: 1 });
+    const result = await roster.find('pdf')!.run(stepTask(), never);
+    t.deepEqual(result, { kind: 'failed', type: 'RETRYABLE', error: 'broken pipe' }, name);
+    t.is(roster.room('pdf'), 1, name);
+  }
+});
