@@ -1,22 +1,19 @@
-import { processOf, type AppSpec } from '../model/app-spec.ts';
+import type { AppSpec } from '../model/app-spec.ts';
 import type { AppName, Digest, NodeName, Timestamp } from '../model/ids.ts';
-import type { Problem } from '../model/problem.ts';
 import type { AppRecord, ArtifactRef } from '../model/records.ts';
-import type { ApplyRequest, ApplyResult, AppPlan, DeployProgress } from '../model/views.ts';
-import { checkTogether } from '../manifest/check-together.ts';
-import { runnable } from '../manifest/runnable.ts';
-import { hostnameConflicts } from '../promise/conflicts.ts';
-import { classify } from '../reconcile/classify.ts';
+import type { ApplyRequest, ApplyResult, DeployProgress } from '../model/views.ts';
 import { ArtifactError, type Artifacts, type BuildNote } from '../ports/artifacts.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Random } from '../ports/random.ts';
-import { StoreError, type Compare, type Entry, type Store, type Write } from '../ports/store.ts';
+import type { Entry, Store } from '../ports/store.ts';
 import { Channel } from './channel.ts';
+import { asFoundBefore, DeployChecks, impactOf, sameSource, wantedSpec } from './deploy-checks.ts';
 import { hookEnvironment } from './launch.ts';
 import { generatedValue } from './generated-value.ts';
 import type { Ledger } from './ledger.ts';
 import type { Supplies } from './supplies.ts';
+import { nextRelease, writeRelease, type Made } from './write-release.ts';
 
 /** What the node promises for a deployment it has begun. */
 const DEPLOY_WITHIN_MS = 20 * 60_000;
@@ -43,15 +40,6 @@ interface Progress {
   signal: AbortSignal;
 }
 
-/** Everything of a release but its place in the store. */
-interface Made {
-  spec: AppSpec;
-  release: number;
-  artifact: ArtifactRef;
-  source: Digest | undefined;
-  secrets: Record<string, string>;
-}
-
 interface Deploying {
   app: AppName;
   release: number;
@@ -65,10 +53,12 @@ interface Deploying {
  */
 export class Deployments {
   readonly #options: DeploymentsOptions;
+  readonly #checks: DeployChecks;
   readonly #deploying = new Map<AppName, Deploying>();
 
   constructor(options: DeploymentsOptions) {
     this.#options = options;
+    this.#checks = new DeployChecks(options);
   }
 
   deploying(): Deploying[] {
@@ -76,29 +66,8 @@ export class Deployments {
   }
 
   /** What would change, and everything that stands against it. @throws StoreError */
-  async plan(request: ApplyRequest): Promise<{ plans: AppPlan[]; problems: Problem[] }> {
-    const problems: Problem[] = [];
-    const plans: AppPlan[] = [];
-    const holders = await this.#holders();
-    problems.push(...(await this.#clashes(request.specs)));
-    for (const spec of request.specs) {
-      const current = await this.#options.store.get('apps', spec.app);
-      problems.push(...this.#problems(spec, holders));
-      if (request.ifGeneration !== null && current && current.value.generation !== request.ifGeneration) {
-        problems.push(
-          problem(
-            spec.app,
-            'metadata.id',
-            `"${spec.app}" is at generation ${current.value.generation}, not ${request.ifGeneration}`,
-          ),
-        );
-      }
-      const before = wantedSpec(current);
-      const { impact, differences } = classify(before, asFoundBefore(spec, before));
-      const change = before === null ? 'create' : impact === 'none' ? 'none' : 'update';
-      plans.push({ app: spec.app, change, impact, differences });
-    }
-    return { plans, problems };
+  plan(request: ApplyRequest): ReturnType<DeployChecks['plan']> {
+    return this.#checks.plan(request);
   }
 
   /** Tells as it goes; ends with `done` or `failed`. Never rejects. */
@@ -120,8 +89,8 @@ export class Deployments {
       channel.send({ kind: 'step', app, step: name, message });
     };
     try {
-      const { plans, problems } = await this.plan(request);
-      problems.push(...(await this.#missingSources(request.specs)));
+      const { plans, problems } = await this.#checks.plan(request);
+      problems.push(...(await this.#checks.missingSources(request.specs)));
       if (problems.length > 0) {
         channel.send({ kind: 'done', result: { kind: 'refused', problems } });
         return;
@@ -173,7 +142,7 @@ export class Deployments {
       return current.value;
     }
     const release =
-      impact === 'in-place' && current ? current.value.release : await this.#nextRelease(spec.app);
+      impact === 'in-place' && current ? current.value.release : await nextRelease(store, spec.app);
     this.#deploying.set(spec.app, {
       app: spec.app,
       release,
@@ -192,7 +161,7 @@ export class Deployments {
         tell(spec.app, 'before-run', `running ${spec.beforeRun.length} command(s) of release ${release}`);
         await this.#beforeRun(made, progress);
       }
-      const record = await this.#commit(made, current);
+      const record = await writeRelease(this.#options, made, current);
       tell(spec.app, 'settle', `release ${record.release} of "${spec.app}" is what the cluster wants now`);
       ledger.note({
         kind: 'app-applied',
@@ -252,127 +221,6 @@ export class Deployments {
     await artifacts.runHooks(spec.beforeRun, { directory: unpacked.directory, env }, note, signal);
   }
 
-  async #commit(
-    { spec, release, artifact, source, secrets }: Made,
-    current: Entry<'apps'> | null,
-  ): Promise<AppRecord> {
-    const { store, clock } = this.#options;
-    const at = clock.timestamp();
-    const record: AppRecord = {
-      v: 1,
-      app: spec.app,
-      release,
-      generation: (current?.value.generation ?? 0) + 1,
-      spec,
-      artifact,
-      ...(source === undefined ? {} : { source }),
-      restarts: current?.value.release === release ? current.value.restarts : {},
-      secrets,
-      removing: false,
-      appliedAt: at,
-    };
-    const compares: Compare[] = [
-      current
-        ? { kind: 'apps', name: spec.app, revision: current.revision }
-        : { kind: 'apps', name: spec.app, is: 'absent' },
-    ];
-    const writes: Write[] = [{ put: 'apps', name: spec.app, value: record }];
-    if (current?.value.release !== release) {
-      const name = releaseName(spec.app, release);
-      compares.push({ kind: 'releases', name, is: 'absent' });
-      writes.push({ put: 'releases', name, value: { v: 1, app: spec.app, release, spec, artifact, at } });
-    }
-    for (const hostname of spec.hostnames) {
-      const holder = await store.get('hostnames', hostname);
-      compares.push(
-        holder
-          ? { kind: 'hostnames', name: hostname, revision: holder.revision }
-          : { kind: 'hostnames', name: hostname, is: 'absent' },
-      );
-      if (holder && holder.value.app !== spec.app)
-        throw new Error(`host name "${hostname}" is held by app "${holder.value.app}"`);
-      if (!holder) writes.push({ put: 'hostnames', name: hostname, value: { v: 1, app: spec.app } });
-    }
-    for (const hostname of current?.value.spec.hostnames ?? []) {
-      if (!spec.hostnames.includes(hostname)) writes.push({ delete: 'hostnames', name: hostname });
-    }
-    const result = await store.commit(compares, writes);
-    if (result.kind === 'refused') {
-      throw new StoreError(
-        `"${spec.app}", or a host name of it, was changed by somebody else meanwhile: nothing was changed; try again`,
-        {
-          outcome: 'refused',
-          retryable: true,
-        },
-      );
-    }
-    return record;
-  }
-
-  async #nextRelease(app: AppName): Promise<number> {
-    const { entries } = await this.#options.store.list('releases', { prefix: `${app}/` });
-    return (entries.at(-1)?.value.release ?? 0) + 1;
-  }
-
-  async #holders(): Promise<Map<string, AppName>> {
-    const { entries } = await this.#options.store.list('hostnames');
-    return new Map(entries.map(entry => [entry.name, entry.value.app]));
-  }
-
-  /** Between the specs of one request, and circles that these would close. @throws StoreError */
-  async #clashes(specs: AppSpec[]): Promise<Problem[]> {
-    const asked = new Set(specs.map(spec => spec.app));
-    const { entries } = await this.#options.store.list('apps');
-    const others = entries.filter(({ name, value }) => !asked.has(name) && !value.removing);
-    return checkTogether([
-      ...specs.map(spec => ({ spec, file: spec.app, line: 0 })),
-      // Whose host names they hold is known better from the host names themselves.
-      ...others.map(({ name, value }) => ({ spec: { ...value.spec, hostnames: [] }, file: name, line: 0 })),
-    ]);
-  }
-
-  /** Asked only when it is to be deployed: a plan is made before anything is uploaded. @throws StoreError */
-  async #missingSources(specs: AppSpec[]): Promise<Problem[]> {
-    const problems: Problem[] = [];
-    for (const { app, source } of specs) {
-      if (source?.kind !== 'uploaded' || (await this.#options.supplies.canBeHad(source.digest))) continue;
-      problems.push(
-        problem(
-          app,
-          'source.uploaded',
-          `no node holds the source tree ${source.digest}`,
-          'upload it again, as `hop3-agent apply` and `deploy` do',
-        ),
-      );
-    }
-    return problems;
-  }
-
-  #problems(spec: AppSpec, holders: ReadonlyMap<string, AppName>): Problem[] {
-    const problems = [...runnable(spec), ...hostnameConflicts(spec, holders)];
-    if (spec.source === null) {
-      problems.push(
-        problem(
-          spec.app,
-          'source',
-          'nothing says where the app is',
-          'source.path, source.git or source.archive',
-        ),
-      );
-    }
-    if (spec.source?.kind === 'path') {
-      problems.push(
-        problem(
-          spec.app,
-          'source.path',
-          'a directory has to be uploaded first',
-          'use `hop3-agent apply` or `deploy`, which do that',
-        ),
-      );
-    }
-    return problems;
-  }
-
   #newSecrets(spec: AppSpec, known: Record<string, string>): Record<string, string> {
     const made: Record<string, string> = {};
     for (const [name, value] of Object.entries(spec.env)) {
@@ -381,36 +229,6 @@ export class Deployments {
     }
     return made;
   }
-}
-
-function releaseName(app: AppName, release: number): string {
-  return `${app}/${String(release).padStart(6, '0')}`;
-}
-
-function wantedSpec(current: Entry<'apps'> | null): AppSpec | null {
-  return current && !current.value.removing ? current.value.spec : null;
-}
-
-function sameSource(a: AppSpec, b: AppSpec | null): boolean {
-  return b !== null && JSON.stringify([a.source, a.build]) === JSON.stringify([b.source, b.build]);
-}
-
-/** A spec whose process was found in the same source before has that process, as far as one can tell without looking. */
-function asFoundBefore(spec: AppSpec, before: AppSpec | null): AppSpec {
-  const web = before === null || !sameSource(spec, before) ? null : processOf(before, 'web');
-  if (spec.processes.length > 0 || web === null) return spec;
-  const { webSettings, ...rest } = spec;
-  return { ...rest, processes: [{ ...web, ...webSettings }] };
-}
-
-function impactOf(
-  spec: AppSpec,
-  source: Digest | undefined,
-  current: Entry<'apps'> | null,
-): Pick<AppPlan, 'impact' | 'differences'> {
-  const found = classify(wantedSpec(current), spec);
-  const moved = source !== undefined && source !== current?.value.source;
-  return moved ? { ...found, impact: 'rebuild' } : found;
 }
 
 /** Builders look at variables and commands, too; what they make of the same again is remembered. */
@@ -430,8 +248,4 @@ function inDependencyOrder(specs: AppSpec[]): AppSpec[] {
   };
   specs.forEach(visit);
   return [...ordered];
-}
-
-function problem(app: AppName, field: string, message: string, hint: string | null = null): Problem {
-  return { file: app, line: 0, column: 0, field, message, hint };
 }

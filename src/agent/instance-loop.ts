@@ -1,22 +1,10 @@
-import { processOf } from '../model/app-spec.ts';
 import type { InstanceId, Token } from '../model/ids.ts';
 import { instanceOfSubject, parseInstanceId, subjectOfInstance } from '../model/ids.ts';
-import { versionOf } from '../model/records.ts';
-import type {
-  Action,
-  DesiredInstance,
-  InstanceStatus,
-  RunningElsewhere,
-  StartHistory,
-  Unit,
-  UnwantedInstance,
-} from '../model/reconciliation.ts';
-import { surplusCopies, type SurplusCopy } from '../ownership/overlap.ts';
-import { standing } from '../ownership/standing.ts';
+import type { Action, DesiredInstance, InstanceStatus, StartHistory, Unit } from '../model/reconciliation.ts';
+import type { SurplusCopy } from '../ownership/overlap.ts';
 import { afterProbe } from '../reconcile/health.ts';
 import { afterExit, afterReady, forVersion } from '../reconcile/histories.ts';
 import { reconcile } from '../reconcile/reconcile.ts';
-import { mayReplace } from '../reconcile/rollout.ts';
 import type { Clock } from '../ports/clock.ts';
 import { ArtifactError } from '../ports/artifacts.ts';
 import { DriverError, type Driver, type DriverUnit } from '../ports/driver.ts';
@@ -24,22 +12,19 @@ import type { Log } from '../ports/log.ts';
 import type { Prober } from '../ports/prober.ts';
 import type { Exclusive, ExclusiveOptions } from './exclusive.ts';
 import { HealthChecks, type Watched } from './health.ts';
-import type { Holding, Holdings } from './holdings.ts';
+import type { Holdings } from './holdings.ts';
 import type { Ledger } from './ledger.ts';
 import { Loop } from './loop.ts';
 import type { Starter } from './starter.ts';
-import { runningElsewhere, unmetDependencies, wantedOrWhyNot, type WantedInstance } from './wanted.ts';
+import { alive, Targets } from './targets.ts';
 import type { World } from './world.ts';
 
 /** How long a copy that was taken out of traffic finishes what it has, before it is asked to stop. */
 const DRAIN_MS = 1000;
-const DEFAULT_GRACE_SECONDS = 10;
 /** Before an action that failed is tried again; starts have a backoff of their own. */
 const RETRY_MS = 500;
 /** What follows from a round, or comes from the other nodes, is looked at together. */
 const GATHER_MS = 10;
-const MOST_REASONS = 1000;
-const NOBODY = { node: '', incarnation: '' };
 
 export interface InstanceLoopOptions {
   node: string;
@@ -65,8 +50,6 @@ export class InstanceLoop {
   readonly #options: InstanceLoopOptions;
   readonly #units = new Map<string, Unit>();
   #histories = new Map<InstanceId, StartHistory>();
-  /** Why instances were given up, by the name of their promise. */
-  readonly #reasons = new Map<string, string>();
   /** Actions under way, by unit or instance: each is done once. */
   readonly #busy = new Set<string>();
   /** Since the driver last began to look. */
@@ -78,6 +61,7 @@ export class InstanceLoop {
   readonly #ending = new AbortController();
   readonly #health: HealthChecks;
   readonly #exclusive: Exclusive;
+  readonly #targets: Targets;
   /** Whose start under the guard is under way: it may outlast the right to it. */
   readonly #startingGuarded = new Set<InstanceId>();
   /** The token that each copy's file holds. */
@@ -98,12 +82,20 @@ export class InstanceLoop {
       copies: () =>
         this.units()
           .filter(unit => unit.guarded === true && alive(unit) && unit.phase.kind !== 'stopping')
-          .map(({ unit, instance }) => ({ unit, stopTimeoutSeconds: this.#graceSeconds(instance) })),
+          .map(({ unit, instance }) => ({ unit, stopTimeoutSeconds: this.#targets.graceSeconds(instance) })),
       anyUnowned: () =>
         this.units().some(unit => unit.guarded === true && alive(unit) && !this.#holds(unit.instance)) ||
         [...this.#startingGuarded].some(instance => !this.#holds(instance)),
       stop: ({ unit }, graceSeconds, reason) => this.#stopGuarded(unit, graceSeconds, reason),
       onChange: () => this.#loop.wake(),
+    });
+    this.#targets = new Targets({
+      ...options,
+      units: () => this.units(),
+      undecided: unit => this.#undecided(unit),
+      runs: instance => this.runs(instance),
+      statuses: () => this.#statuses ?? [],
+      whyNotNow: stopTimeoutSeconds => this.#exclusive.whyNotNow(stopTimeoutSeconds),
     });
     this.#loop = new Loop({
       name: 'instances',
@@ -121,7 +113,7 @@ export class InstanceLoop {
 
   /** Why promises of this node are taken back, by their names. */
   reasons(): ReadonlyMap<string, string> {
-    return this.#reasons;
+    return this.#targets.reasons;
   }
 
   units(): Unit[] {
@@ -179,16 +171,16 @@ export class InstanceLoop {
   /** Asked by the supervisor: the copies of an instance that are there now are replaced, old before new. */
   async restart(instance: InstanceId, reason: string): Promise<void> {
     const copies = this.units().filter(unit => unit.instance === instance && alive(unit));
-    await Promise.all(copies.map(unit => this.#stopUnit(unit, this.#graceSeconds(instance), reason)));
+    await Promise.all(copies.map(unit => this.#stopUnit(unit, this.#targets.graceSeconds(instance), reason)));
   }
 
   /** Reads the units anew, decides, and sets the actions going. */
   async #round(): Promise<number | null> {
     const { clock } = this.#options;
     await this.#observe();
-    const surplus = this.#surplus();
+    const surplus = this.#targets.surplus();
     this.#rememberUnowned(surplus);
-    const { desired, unwanted } = this.#targets(surplus);
+    const { desired, unwanted } = this.#targets.wanted(surplus, this.#leaving);
     const { actions, statuses, histories, wakeInMs } = reconcile({
       desired,
       unwanted,
@@ -285,47 +277,6 @@ export class InstanceLoop {
     });
   }
 
-  /** What becomes of the copies that run here unowned (ownership rule 8). */
-  #surplus(): ReadonlyMap<InstanceId, SurplusCopy> {
-    const { holdings, world, node } = this.#options;
-    const unowned = new Set(
-      [
-        ...this.units()
-          .filter(unit => alive(unit) && !this.#undecided(unit))
-          .map(unit => unit.instance),
-        ...[...holdings.former().values()].map(holding => holding.instance),
-      ].filter(instance => !holdings.held().has(subjectOfInstance(instance))),
-    );
-    const live = world.liveIncarnations();
-    const copies = surplusCopies({
-      self: node,
-      runningHere: [...unowned],
-      standings: new Map(
-        [...unowned].map(subjectOfInstance).map(subject => {
-          return [subject, standing(world.owners.get(subject), live, NOBODY)];
-        }),
-      ),
-      elsewhere: runningElsewhere(world),
-      wanted: new Set([...unowned].filter(instance => this.#mayBeWanted(instance))),
-      exclusive: new Set([...unowned].filter(instance => this.#neverTwice(instance))),
-    });
-    return new Map(copies.map(copy => [copy.instance, copy]));
-  }
-
-  /** Before the store was heard nobody knows that something is not wanted. */
-  #mayBeWanted(instance: InstanceId): boolean {
-    const { world } = this.#options;
-    return !world.synced() || !('notWanted' in wantedOrWhyNot(world, instance));
-  }
-
-  #neverTwice(instance: InstanceId): boolean {
-    const wanted = wantedOrWhyNot(this.#options.world, instance);
-    const guarded = this.units().some(
-      unit => unit.instance === instance && unit.guarded === true && alive(unit),
-    );
-    return guarded || (!('notWanted' in wanted) && wanted.process.exclusive);
-  }
-
   /** What runs here without being owned, as after a restart, goes on for as long as it may. */
   #rememberUnowned(surplus: ReadonlyMap<InstanceId, SurplusCopy>): void {
     for (const { instance, phase, guarded } of this.#units.values()) {
@@ -339,140 +290,6 @@ export class InstanceLoop {
       if (surplus.get(instance)?.stopNow === false)
         this.#options.holdings.remember(instance, subjectOfInstance(instance));
     }
-  }
-
-  #targets(surplus: ReadonlyMap<InstanceId, SurplusCopy>): {
-    desired: DesiredInstance[];
-    unwanted: UnwantedInstance[];
-  } {
-    const { holdings, world } = this.#options;
-    const running = this.#runningAnywhere();
-    const desired: DesiredInstance[] = [];
-    const unwanted: UnwantedInstance[] = [];
-    for (const holding of holdings.held().values()) {
-      const target = this.#leaving
-        ? { notWanted: 'this node is leaving' }
-        : this.#target(holding, true, running);
-      if ('notWanted' in target) {
-        this.#giveReason(holding.instance, target.notWanted);
-        unwanted.push({ ...holding, reason: target.notWanted, ...this.#stopTimeout(holding.instance) });
-      } else {
-        this.#reasons.delete(`running:${holding.instance}`);
-        desired.push(target);
-      }
-    }
-    for (const holding of [...holdings.former().values()]) {
-      const copy = surplus.get(holding.instance);
-      const target =
-        copy?.stopNow === true
-          ? { notWanted: copy.reason }
-          : this.#nothingLeft(holding.instance)
-            ? { notWanted: 'another node has taken it, and nothing of it runs here' }
-            : this.#leaving
-              ? { notWanted: 'this node is leaving' }
-              : this.#target(holding, false, running);
-      if (!('notWanted' in target)) {
-        if (world.synced() || world.memory.fromMemory) desired.push(target);
-      } else if (world.synced() || this.#leaving) {
-        this.#giveReason(holding.instance, target.notWanted);
-        holdings.forget(holding.subject);
-      }
-    }
-    return { desired, unwanted };
-  }
-
-  /** For the promise that is taken back by it; the latest are enough. */
-  #giveReason(instance: InstanceId, reason: string): void {
-    const name = `running:${instance}`;
-    this.#reasons.delete(name);
-    this.#reasons.set(name, reason);
-    const [oldest] = this.#reasons.keys();
-    if (oldest !== undefined && this.#reasons.size > MOST_REASONS) this.#reasons.delete(oldest);
-  }
-
-  /** Of what another node has taken: not even a copy that could go on until the other is ready. */
-  #nothingLeft(instance: InstanceId): boolean {
-    return !this.runs(instance) && this.#ownedByAnother(instance);
-  }
-
-  #target(
-    holding: Holding,
-    owned: boolean,
-    running: RunningElsewhere[],
-  ): DesiredInstance | { notWanted: string } {
-    const { world } = this.#options;
-    const wanted = wantedOrWhyNot(world, holding.instance);
-    if ('notWanted' in wanted) return wanted;
-    const { record, process, index, spec } = wanted;
-    if (owned && holding.exclusive !== process.exclusive) {
-      return {
-        notWanted: `${process.type} has become ${process.exclusive ? 'exclusive' : 'redundant'}: it is taken anew`,
-      };
-    }
-    const version = versionOf(record, process.type);
-    const turn = mayReplace(
-      { instance: holding.instance, process: process.type, index, version },
-      spec.deploy,
-      process.scale,
-      running,
-    );
-    const waitingFor = this.#waitingFor(holding, wanted, owned);
-    return {
-      instance: holding.instance,
-      subject: holding.subject,
-      app: record.app,
-      process,
-      index,
-      spec,
-      release: record.release,
-      version,
-      artifact: record.artifact,
-      token: holding.token,
-      mayStart: waitingFor === null,
-      waitingFor,
-      mayReplace: turn.allowed && owned,
-      replaceWaitsFor: owned ? turn.waitsFor : 'this node does not own it now',
-    };
-  }
-
-  /** What the other nodes promise, and what this one knows better than its own promises yet say. */
-  #runningAnywhere(): RunningElsewhere[] {
-    const { world, node } = this.#options;
-    const own = (this.#statuses ?? []).map(({ instance, version, ready }) => {
-      const { process, index } = parseInstanceId(instance);
-      return { node, instance, process, index, version, ready };
-    });
-    return [...runningElsewhere(world).filter(other => other.node !== node), ...own];
-  }
-
-  /** Why a copy that this node should run may not be started yet; null = it may. */
-  #waitingFor(holding: Holding, { process, spec }: WantedInstance, owned: boolean): string | null {
-    const { world } = this.#options;
-    // From memory nothing is known of the others; when it ran last, what it depends on was there.
-    const unmet = world.synced() ? unmetDependencies(world, spec.dependsOn) : [];
-    if (unmet.length > 0) return `waits for ${unmet.join(', ')} to be ready`;
-    if (!owned && this.#ownedByAnother(holding.instance)) return 'another node has taken it';
-    return process.exclusive ? this.#mayNotRunYet(holding, process.stopTimeoutSeconds) : null;
-  }
-
-  /** Of what is exclusive: not while a copy from when it was redundant may live, and not without an armed guard. */
-  #mayNotRunYet(holding: Holding, stopTimeoutSeconds: number): string | null {
-    const owner = this.#options.world.owners.get(holding.subject);
-    if (!owner || owner.revision < holding.takenAt) return 'waits to see its own claim';
-    const others = owner.value.mayStillRun;
-    if (others.length > 0) return `waits until ${others.join(', ')} has confirmed that its copy is stopped`;
-    return this.#exclusive.whyNotNow(stopTimeoutSeconds);
-  }
-
-  #ownedByAnother(instance: InstanceId): boolean {
-    const { world, node } = this.#options;
-    const owner = world.owners.get(subjectOfInstance(instance));
-    return (
-      owner !== undefined &&
-      owner.value.released === null &&
-      owner.value.node !== node &&
-      world.sessionLives(owner)
-    );
   }
 
   /** Nodes that took something from this one are told when its own copy is dead. */
@@ -712,18 +529,6 @@ export class InstanceLoop {
       this.#loop.wakeWithin(GATHER_MS);
     }
   }
-
-  #graceSeconds(instance: InstanceId): number {
-    return this.#stopTimeout(instance).stopTimeoutSeconds ?? DEFAULT_GRACE_SECONDS;
-  }
-
-  /** As the app's record still has it, also for what is not wanted any more. */
-  #stopTimeout(instance: InstanceId): { stopTimeoutSeconds?: number } {
-    const { app, process } = parseInstanceId(instance);
-    const spec = this.#options.world.apps.get(app)?.value.spec;
-    const known = spec ? processOf(spec, process) : null;
-    return known ? { stopTimeoutSeconds: known.stopTimeoutSeconds } : {};
-  }
 }
 
 function adopted(observed: DriverUnit, nowMs: number): Unit {
@@ -738,8 +543,4 @@ function adopted(observed: DriverUnit, nowMs: number): Unit {
     startedMs: nowMs,
     guarded: observed.guarded === true,
   };
-}
-
-function alive(unit: Unit): boolean {
-  return unit.phase.kind !== 'exited';
 }

@@ -106,14 +106,14 @@ export const exclusiveMutants: Mutant[] = [
   },
   {
     name: 'rule 8: exclusive while a redundant copy may live',
-    file: 'src/agent/instance-loop.ts',
+    file: 'src/agent/targets.ts',
     search: 'if (others.length > 0) return',
     replace: 'if (others.length > 99) return',
     test: agent,
   },
   {
     name: 'rule 8: runs on unguarded when it becomes exclusive',
-    file: 'src/agent/instance-loop.ts',
+    file: 'src/agent/targets.ts',
     search: 'if (owned && holding.exclusive !== process.exclusive) {',
     replace: 'if (owned && process.scale < 0) {',
     test: agent,

@@ -143,15 +143,15 @@ export const mutants: Mutant[] = [
   {
     ...lostStore,
     name: 'rule 8: crashes are not repaired while cut off',
-    file: 'src/agent/instance-loop.ts',
+    file: 'src/agent/targets.ts',
     search: 'mayStart: waitingFor === null,',
     replace: 'mayStart: owned && waitingFor === null,',
   },
   {
     ...lostStore,
     name: 'rule 8: a node with nothing left to stop does not say so',
-    file: 'src/agent/instance-loop.ts',
-    search: 'return !this.runs(instance) && this.#ownedByAnother(instance);',
+    file: 'src/agent/targets.ts',
+    search: 'return !this.#options.runs(instance) && this.#ownedByAnother(instance);',
     replace: 'return false;',
   },
   {

@@ -1,0 +1,89 @@
+import type { AppName, ProcessType } from '../model/ids.ts';
+import type { AppRecord } from '../model/records.ts';
+import { AdminError } from '../ports/admin.ts';
+import type { Store } from '../ports/store.ts';
+import { asAdminErrors } from './admin-errors.ts';
+import type { Ledger } from './ledger.ts';
+
+export interface AppChangesOptions {
+  store: Store;
+  ledger: Ledger;
+}
+
+/** What is changed of a wanted app without a deployment. Each gives the app's record as it was written. @throws AdminError */
+export class AppChanges {
+  readonly #options: AppChangesOptions;
+
+  constructor(options: AppChangesOptions) {
+    this.#options = options;
+  }
+
+  async remove(app: AppName): Promise<void> {
+    await this.#change(app, record => ({ ...record, removing: true, generation: record.generation + 1 }));
+    this.#tell('app-removed', app, `"${app}" is not wanted any more`);
+  }
+
+  async scale(app: AppName, scales: Record<ProcessType, number>): Promise<AppRecord> {
+    const changed = await this.#change(app, record => scaled(record, scales));
+    const words = Object.entries(scales).map(([type, count]) => `${type}=${count}`);
+    this.#tell('app-scaled', app, `"${app}" is scaled to ${words.join(' ')}`);
+    return changed;
+  }
+
+  async restart(app: AppName, process: ProcessType | null): Promise<AppRecord> {
+    const changed = await this.#change(app, record => restarted(record, process));
+    this.#tell('app-restarted', app, `a restart of "${app}" was asked for`);
+    return changed;
+  }
+
+  async #change(app: AppName, edit: (record: AppRecord) => AppRecord): Promise<AppRecord> {
+    const { store } = this.#options;
+    for (let attempt = 0; attempt < 5; attempt++) {
+      const entry = await asAdminErrors(() => store.get('apps', app));
+      if (!entry || entry.value.removing) throw new AdminError('not-found', `there is no app "${app}"`);
+      const record = edit(entry.value);
+      const result = await asAdminErrors(() =>
+        store.commit(
+          [{ kind: 'apps', name: app, revision: entry.revision }],
+          [{ put: 'apps', name: app, value: record }],
+        ),
+      );
+      if (result.kind === 'committed') return record;
+    }
+    throw new AdminError('conflict', `"${app}" is being changed by others all the time; nothing was changed`);
+  }
+
+  #tell(kind: string, app: AppName, message: string): void {
+    this.#options.ledger.note({ kind, subject: `app/${app}`, message });
+  }
+}
+
+function scaled(record: AppRecord, scales: Record<string, number>): AppRecord {
+  const types = record.spec.processes.map(process => process.type);
+  for (const type of Object.keys(scales)) {
+    if (!types.includes(type)) {
+      throw new AdminError(
+        'invalid',
+        `"${record.app}" has no process type "${type}"; it has ${types.join(', ')}`,
+      );
+    }
+  }
+  const processes = record.spec.processes.map(process => ({
+    ...process,
+    scale: scales[process.type] ?? process.scale,
+  }));
+  return { ...record, generation: record.generation + 1, spec: { ...record.spec, processes } };
+}
+
+function restarted(record: AppRecord, process: string | null): AppRecord {
+  const types = record.spec.processes.map(other => other.type);
+  if (process !== null && !types.includes(process)) {
+    throw new AdminError(
+      'invalid',
+      `"${record.app}" has no process type "${process}"; it has ${types.join(', ')}`,
+    );
+  }
+  const restarts = { ...record.restarts };
+  for (const type of process === null ? types : [process]) restarts[type] = (restarts[type] ?? 0) + 1;
+  return { ...record, generation: record.generation + 1, restarts };
+}

@@ -1,0 +1,112 @@
+import { rank } from '../placement/rank.ts';
+import { instanceOfSubject, parseInstanceId, subjectOfInstance } from '../model/ids.ts';
+import type { Explanation, InstanceView } from '../model/views.ts';
+import { AdminError } from '../ports/admin.ts';
+import type { Crowd } from './crowd.ts';
+import { leftover } from './evidence.ts';
+import { instanceViews, promiseViews } from './views.ts';
+import { placementInputs, wantedOrWhyNot, type HeldDown } from './wanted.ts';
+import type { World } from './world.ts';
+
+interface ExplainOptions {
+  /** How long an exclusive subject without an owner must still be left alone. */
+  heldDown: HeldDown;
+  crowd: Crowd;
+}
+
+/** Why an instance is where it is, or how a promise is judged. @throws AdminError */
+export function explain(world: World, target: string, options: ExplainOptions): Explanation {
+  const promise = promiseViews(world).find(view => `${view.promiser}/${view.name}` === target);
+  if (promise) {
+    return {
+      about: target,
+      summary: `${promise.name} of ${promise.promiser} is ${promise.outcome}`,
+      lines: [
+        `promised to ${promise.promisee} at ${promise.madeAt}`,
+        `observed by ${promise.observers.join(', ') || 'nobody: no other node is there'}`,
+        ...promise.assessments.map(
+          ({ assessor, outcome, evidence, at }) => `${assessor} says ${outcome}: ${evidence} (${at})`,
+        ),
+      ],
+      ranking: null,
+    };
+  }
+  const instance = instanceOfSubject(target) ?? target;
+  const known = instanceViews(world).find(view => view.instance === instance);
+  if (!known)
+    throw new AdminError(
+      'not-found',
+      `"${target}" is neither an instance (APP/TYPE/N), a subject nor a promise (NODE/NAME)`,
+    );
+  return explainInstance(world, known, options);
+}
+
+function explainInstance(world: World, view: InstanceView, { heldDown, crowd }: ExplainOptions): Explanation {
+  const subject = subjectOfInstance(view.instance);
+  const inputs = placementInputs(world, heldDown, crowd.unsteady());
+  const wanted = wantedOrWhyNot(world, parseable(view.instance));
+  const lines: string[] = [];
+  if ('notWanted' in wanted) lines.push(`not wanted: ${wanted.notWanted}`);
+  else lines.push(`wanted at release ${wanted.record.release} of "${wanted.record.app}"`);
+  if (view.node !== null)
+    lines.push(`owned by ${view.node} with token ${view.token ?? 'none'}; it says: ${view.state}`);
+  else lines.push(`owned by nobody: ${view.trouble ?? 'never taken'}`);
+  const held = inputs.heldDown.find(({ instance }) => instance === view.instance);
+  if (held) {
+    const seconds = (held.forMs / 1000).toFixed(1);
+    lines.push(`held down: where it ran last it may not be dead before ${seconds} s from now`);
+  }
+  lines.push(...whyNotTaken(world, view.instance));
+  const brake = crowd.brake();
+  if (view.node === null && brake.reason !== null) lines.push(`the brake is on: ${brake.reason}`);
+  if (view.mayStillRun.length > 0) lines.push(`may still run on ${view.mayStillRun.join(', ')}`);
+  if (view.node !== null && view.trouble !== null) lines.push(view.trouble);
+  if ('notWanted' in wanted)
+    return { about: subject, summary: `${view.instance} is ${view.state}`, lines, ranking: null };
+  // Ranked as if it were free now, without its own reservation, so that its present place can be compared.
+  const free = inputs.free.find(other => other.subject === subject) ?? {
+    instance: view.instance,
+    subject,
+    spec: wanted.spec,
+    process: wanted.process,
+    index: wanted.index,
+    platform: wanted.record.artifact?.platform ?? null,
+    runsOn: view.node !== null ? [view.node] : [],
+    tiedTo: [],
+    refusals: [],
+  };
+  const ranking = rank(
+    [free],
+    inputs.nodes,
+    inputs.placed.filter(other => other.instance !== view.instance),
+  )[0];
+  return {
+    about: subject,
+    summary: `${view.instance} is ${view.state}${view.node === null ? '' : ` on ${view.node}`}`,
+    lines,
+    ranking: ranking ? { candidates: ranking.candidates, excluded: ranking.excluded } : null,
+  };
+}
+
+/** Of what a node had whose session is gone. */
+function whyNotTaken(world: World, instance: string): string[] {
+  const owner = world.owners.get(subjectOfInstance(instance));
+  const wanted = wantedOrWhyNot(world, parseable(instance));
+  if (!owner || 'notWanted' in wanted || world.sessionLives(owner)) return [];
+  const { node } = owner.value;
+  switch (leftover(world, owner, wanted)) {
+    case 'answers':
+      return [
+        `${node} is cut off from the store, and it still answers: it stays there until ${node} is back`,
+      ];
+    case 'asked':
+      return [`the observers of ${node} are asked whether it still answers`];
+    case 'free':
+      return [];
+  }
+}
+
+function parseable(instance: string): string {
+  parseInstanceId(instance);
+  return instance;
+}

@@ -1,0 +1,85 @@
+import type { AppSpec } from '../model/app-spec.ts';
+import type { AppName, Digest } from '../model/ids.ts';
+import type { AppRecord, ArtifactRef } from '../model/records.ts';
+import type { Clock } from '../ports/clock.ts';
+import { StoreError, type Compare, type Entry, type Store, type Write } from '../ports/store.ts';
+
+/** Everything of a release but its place in the store. */
+export interface Made {
+  spec: AppSpec;
+  release: number;
+  artifact: ArtifactRef;
+  source: Digest | undefined;
+  secrets: Record<string, string>;
+}
+
+/**
+ * Makes a release what the cluster wants, in one transaction over the app as it was read, the release and its host names.
+ * @throws StoreError; Error when a host name is another app's
+ */
+export async function writeRelease(
+  { store, clock }: { store: Store; clock: Clock },
+  { spec, release, artifact, source, secrets }: Made,
+  current: Entry<'apps'> | null,
+): Promise<AppRecord> {
+  const at = clock.timestamp();
+  const record: AppRecord = {
+    v: 1,
+    app: spec.app,
+    release,
+    generation: (current?.value.generation ?? 0) + 1,
+    spec,
+    artifact,
+    ...(source === undefined ? {} : { source }),
+    restarts: current?.value.release === release ? current.value.restarts : {},
+    secrets,
+    removing: false,
+    appliedAt: at,
+  };
+  const compares: Compare[] = [
+    current
+      ? { kind: 'apps', name: spec.app, revision: current.revision }
+      : { kind: 'apps', name: spec.app, is: 'absent' },
+  ];
+  const writes: Write[] = [{ put: 'apps', name: spec.app, value: record }];
+  if (current?.value.release !== release) {
+    const name = releaseName(spec.app, release);
+    compares.push({ kind: 'releases', name, is: 'absent' });
+    writes.push({ put: 'releases', name, value: { v: 1, app: spec.app, release, spec, artifact, at } });
+  }
+  for (const hostname of spec.hostnames) {
+    const holder = await store.get('hostnames', hostname);
+    compares.push(
+      holder
+        ? { kind: 'hostnames', name: hostname, revision: holder.revision }
+        : { kind: 'hostnames', name: hostname, is: 'absent' },
+    );
+    if (holder && holder.value.app !== spec.app)
+      throw new Error(`host name "${hostname}" is held by app "${holder.value.app}"`);
+    if (!holder) writes.push({ put: 'hostnames', name: hostname, value: { v: 1, app: spec.app } });
+  }
+  for (const hostname of current?.value.spec.hostnames ?? []) {
+    if (!spec.hostnames.includes(hostname)) writes.push({ delete: 'hostnames', name: hostname });
+  }
+  const result = await store.commit(compares, writes);
+  if (result.kind === 'refused') {
+    throw new StoreError(
+      `"${spec.app}", or a host name of it, was changed by somebody else meanwhile: nothing was changed; try again`,
+      {
+        outcome: 'refused',
+        retryable: true,
+      },
+    );
+  }
+  return record;
+}
+
+/** Never one that was used before. @throws StoreError */
+export async function nextRelease(store: Store, app: AppName): Promise<number> {
+  const { entries } = await store.list('releases', { prefix: `${app}/` });
+  return (entries.at(-1)?.value.release ?? 0) + 1;
+}
+
+function releaseName(app: AppName, release: number): string {
+  return `${app}/${String(release).padStart(6, '0')}`;
+}
