@@ -174,6 +174,6 @@ export function meteredStepAgents(roster: StepAgentRoster, metrics: Metrics, clo
     names: () => roster.names(),
     room: name => roster.room(name),
     onChange: listener => roster.onChange(listener),
-    add: (agent, options) => roster.add(agent, options),
+    add: (agent, room) => roster.add(agent, room),
   };
 }

@@ -55,8 +55,15 @@ export interface StepAgents {
 /** For agents that come and go: workers that are connected to this node. */
 export interface StepAgentRoster extends StepAgents {
   /**
-   * Offers an agent that takes so many attempts at once, until the returned function is called; what it has begun goes on. Several
-   * may offer one name: each attempt goes to the one that has most room. null = refused, because the node does that itself.
+   * Offers an agent until it is withdrawn; what it has begun goes on. Asked for its room whenever somebody wants to know: how many
+   * more attempts it takes now. Several may offer one name: each attempt goes to the one that has most room. null = refused,
+   * because the node does that itself.
    */
-  add(agent: StepAgent, options: { slots: number }): (() => void) | null;
+  add(agent: StepAgent, room: () => number): StepAgentOffer | null;
+}
+
+export interface StepAgentOffer {
+  /** It has more room than it had. */
+  changed(): void;
+  withdraw(): void;
 }
