@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { allMutants, timesFound } from './mutants/all.ts';
 import type { Mutant } from './mutants/ownership.ts';
+import { pathWithTools } from './tools.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 /** Tests that never end have noticed as well. */
@@ -19,6 +20,7 @@ interface Verdict {
   failing: string[];
 }
 
+process.env['PATH'] = await pathWithTools();
 const asked = process.argv[2] ?? '';
 const copy = await mkdtemp(join(tmpdir(), 'hop3-mutants-'));
 let failed = 0;

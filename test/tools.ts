@@ -1,4 +1,7 @@
-/** Prints, as JSON, the environment in which the tests find the programs they need, from PATH or from Debian. */
+/**
+ * The programs that tests need, from PATH or from Debian's packages. As a program of its own it prints, as JSON, the
+ * environment in which they are found.
+ */
 import { dirname, join } from 'node:path';
 import { winstonLog } from '../src/platform/log.ts';
 import { tools, type Tool } from '../src/platform/tool.ts';
@@ -24,16 +27,22 @@ const testTools: Tool[] = [
   },
 ];
 
-const found: string[] = [];
-for (const tool of [tools.etcd, tools.haproxy, ...testTools]) {
-  const { path } = await provideTool({ tool, stateDir, log, env: process.env });
-  found.push(dirname(path));
+if (process.argv[1] === import.meta.filename) {
+  process.stdout.write(JSON.stringify({ PATH: await pathWithTools() }));
 }
-const onPath = (process.env['PATH'] ?? '').split(':');
-// What was unpacked comes first, it was better than what PATH has; the order of PATH itself is the person's choice.
-const unpacked = found.filter(directory => directory.startsWith(stateDir));
-const path = [...new Set([...unpacked, ...onPath, ...found])].join(':');
-process.stdout.write(JSON.stringify({ PATH: path }));
+
+/** A PATH on which all of them are found; what is missing is installed. @throws ToolError */
+export async function pathWithTools(): Promise<string> {
+  const found: string[] = [];
+  for (const tool of [tools.etcd, tools.haproxy, ...testTools]) {
+    const { path } = await provideTool({ tool, stateDir, log, env: process.env });
+    found.push(dirname(path));
+  }
+  const onPath = (process.env['PATH'] ?? '').split(':');
+  // What was unpacked comes first, it was better than what PATH has; the order of PATH itself is the person's choice.
+  const unpacked = found.filter(directory => directory.startsWith(stateDir));
+  return [...new Set([...unpacked, ...onPath, ...found])].join(':');
+}
 
 function testTool(name: string, debianPackage: string, args: string[], answer: RegExp): Tool {
   return {

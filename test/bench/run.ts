@@ -15,6 +15,7 @@ import { startCluster, type TestCluster } from '../support/cluster.ts';
 import { FakeLog } from '../support/fake-log.ts';
 import { freePort } from '../support/free-port.ts';
 import { until } from '../support/until.ts';
+import { pathWithTools } from '../tools.ts';
 import { namesInProcess, namesOverHttp } from './names.ts';
 import { takeovers, takeoverTable } from './takeover.ts';
 
@@ -25,6 +26,8 @@ const quick = process.argv.includes('--quick');
 const onlyTakeover = process.argv.includes('takeover');
 const times = (count: number): number[] =>
   Array.from({ length: quick ? Math.ceil(count / 5) : count }, (_, n) => n);
+
+process.env['PATH'] = await pathWithTools();
 
 interface Row {
   what: string;

@@ -6,6 +6,7 @@
 import { appendFile, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { pathWithTools } from '../tools.ts';
 import { agentFaults, guardAndProcess } from './faults.ts';
 import { allCycles, brokenGuardRow, failings, guardCycle, type GuardRow } from './guard-cycles.ts';
 import { noPauses, pauseLeaders, type LeaderPauses } from './leader-pause.ts';
@@ -40,6 +41,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     void World.endAll().finally(() => process.exit(1));
   });
 }
+process.env['PATH'] = await pathWithTools();
 const library = await faketimeLibrary();
 
 print([
