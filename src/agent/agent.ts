@@ -167,7 +167,6 @@ export class Agent {
     }));
     const names = (this.names = new NamedAgents({
       node,
-      ttlSeconds: config.leaseTtlSeconds,
       world,
       store,
       state,

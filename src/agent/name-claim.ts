@@ -104,7 +104,3 @@ export class Claim {
     return { holder, state, since, reason };
   }
 }
-
-export function claimKey(name: AgentName, holder: string): string {
-  return `${name} ${holder}`;
-}

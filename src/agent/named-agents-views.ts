@@ -2,7 +2,7 @@ import { agentOfSubject, subjectOfAgent, type AgentName, type AgentView } from '
 import { tokenOf } from '../model/records.ts';
 import { lineFor } from '../ownership/queue.ts';
 import { standing } from '../ownership/standing.ts';
-import type { Entry } from '../ports/store.ts';
+import type { Entry, Store } from '../ports/store.ts';
 import type { Claim } from './name-claim.ts';
 import type { World } from './world.ts';
 
@@ -15,6 +15,31 @@ export interface NameFacts {
   liveIncarnations: ReadonlySet<string>;
   /** Of the node that answers. */
   claims: readonly Claim[];
+}
+
+/** As of one revision, from which the ledger's events go on. @throws StoreError */
+export async function nameSnapshot(
+  store: Store,
+  name: AgentName,
+  claims: () => readonly Claim[],
+): Promise<{ revision: string; agent: AgentView }> {
+  const subject = subjectOfAgent(name);
+  for (;;) {
+    const sessions = await store.list('sessions');
+    const owners = await store.list('owners', { prefix: subject });
+    const waiters = await store.list('waiters');
+    const news = await store.list('events', { after: sessions.revision });
+    const moved = news.entries.some(({ value }) => value.subject === subject);
+    // Read one after the other, it is one picture only if nothing about the name happened meanwhile.
+    if (moved) continue;
+    const agent = agentView(name, {
+      owner: owners.entries.find(entry => entry.name === subject),
+      waiters: waiters.entries,
+      liveIncarnations: new Set(sessions.entries.map(entry => entry.name)),
+      claims: claims(),
+    });
+    return { revision: String(news.revision), agent };
+  }
 }
 
 /** Names that somebody has, had or waits for, in name order. */

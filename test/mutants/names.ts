@@ -3,6 +3,8 @@ import type { Mutant } from './ownership.ts';
 const agent = 'test/agent/named-agents.test.ts';
 const keys = { file: 'src/agent/name-keys.ts', test: agent };
 const names = { file: 'src/agent/named-agents.ts', test: agent };
+const claims = { file: 'src/agent/name-claims.ts', test: agent };
+const machine = { file: 'src/agent/name-machine.ts', test: agent };
 const commands = { file: 'src/agent/named-commands.ts', test: agent };
 
 /** Each takes out one thing that keeps a name from being two holders' at once, or its state from being lost. */
@@ -42,48 +44,48 @@ export const nameMutants: Mutant[] = [
   {
     ...names,
     name: 'rule 13: any holder of the node has it',
-    search: 'const known = this.#claims.get(claimKey(name, holder));\n    if (known?.state',
-    replace: 'const known = this.#held.get(name);\n    if (known?.state',
+    search: 'const known = this.#claims.get(name, holder);\n    if (known?.state',
+    replace: 'const known = this.#claims.held(name);\n    if (known?.state',
   },
   {
-    ...names,
+    ...machine,
     name: 'rule 13: nobody waits for those before it',
     search: 'return ahead > 0 && first',
     replace: 'return ahead > 99 && first',
   },
   {
-    ...names,
+    ...machine,
     name: 'rule 3: a name needs no hold-down',
     search: 'if (forMs > 0) {\n      const last',
     replace: 'if (forMs > 1e9) {\n      const last',
   },
   {
-    ...names,
+    ...machine,
     name: 'rule 3: what a program does outside counts as dead with the session',
     search: 'keeper.wasOwn(unreleased.incarnation) && isCommand(unreleased.holder);',
     replace: 'keeper.wasOwn(unreleased.incarnation);',
   },
   {
-    ...names,
+    ...claims,
     name: 'rule 4: it is valid for longer than the session',
     search: ': Math.min(session.deadlineMs(), heardMs + ttlSeconds * 1000);',
     replace: ': heardMs + ttlSeconds * 1000;',
   },
   {
-    ...names,
+    ...machine,
     name: 'rule 5: a lost session stops no command',
     search:
-      'this.#commands?.exclusive.lose(reason);\n      for (const claim of this.#assigned()) this.#lost(claim, reason);',
+      'commands?.exclusive.lose(reason);\n      for (const claim of claims.assigned()) this.#lost(claim, reason);',
     replace: 'void reason;',
   },
   {
-    ...names,
+    ...machine,
     name: 'rule 9: a new session keeps the names of the old one',
     search: 'if (claim.taken?.incarnation !== session.incarnation)',
     replace: 'if (claim.name === "")',
   },
   {
-    ...names,
+    ...claims,
     name: 'rule 13: a silent holder loses it before its time is over',
     search: 'return heardMs + ttlSeconds * 1000 + marginMs(ttlSeconds);',
     replace: 'return heardMs + ttlSeconds * 500;',
