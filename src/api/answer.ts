@@ -26,6 +26,7 @@ export async function sendAnswer(
   switch (answer.kind) {
     case 'json':
       ctx.status = answer.status;
+      ctx.set(answer.headers ?? {});
       ctx.type = 'application/json';
       ctx.body = `${JSON.stringify(answer.value)}\n`;
       return;
@@ -34,6 +35,12 @@ export async function sendAnswer(
       ctx.set(answer.headers ?? {});
       ctx.type = answer.type;
       ctx.body = answer.text;
+      return;
+    case 'bytes':
+      ctx.status = 200;
+      ctx.set('content-disposition', 'attachment');
+      ctx.type = 'application/octet-stream';
+      ctx.body = Buffer.from(answer.bytes.buffer, answer.bytes.byteOffset, answer.bytes.byteLength);
       return;
     case 'empty':
       ctx.status = 204;

@@ -6,6 +6,8 @@ import { Refusal, shapeRefusal } from './refusal.ts';
 export interface BodyLimits {
   /** Of a JSON or YAML body. */
   documentBytes: number;
+  /** Of a plan: its payloads come with it. */
+  planBytes: number;
   artifactBytes: number;
 }
 
@@ -20,16 +22,17 @@ export interface BodyReader<T> {
 
 export function jsonBody<S extends z.ZodType>(
   schema: S,
-  options: { required: boolean } = { required: true },
+  options: { required?: boolean; limit?: 'documentBytes' | 'planBytes' } = {},
 ): BodyReader<z.output<S>> {
   const mediaType = 'application/json';
+  const { required = true, limit = 'documentBytes' } = options;
   return {
     mediaType,
     schema,
-    required: options.required,
+    required,
     async read(ctx, limits) {
-      checkMediaType(ctx, mediaType, options.required);
-      const parser = bodyParser({ enableTypes: ['json'], jsonLimit: limits.documentBytes });
+      checkMediaType(ctx, mediaType, required);
+      const parser = bodyParser({ enableTypes: ['json'], jsonLimit: limits[limit] });
       await parser(ctx, () => Promise.resolve());
       const parsed = schema.safeParse(ctx.request.body ?? {});
       if (!parsed.success) throw shapeRefusal(422, 'the body is not right', parsed.error);

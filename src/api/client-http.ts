@@ -88,14 +88,30 @@ export async function readAll(
 }
 
 /** The body as it comes, decoded. @throws ApiUnreachable when it breaks off, the signal's reason when aborted */
-export async function* textOf(
+export function textOf(
   response: http.IncomingMessage,
   where: string,
   signal?: AbortSignal,
 ): AsyncGenerator<string> {
-  response.setEncoding('utf8');
+  return chunksOf<string>(response.setEncoding('utf8'), where, signal);
+}
+
+/** The same as it is. */
+export function bytesOf(
+  response: http.IncomingMessage,
+  where: string,
+  signal?: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  return chunksOf<Uint8Array>(response, where, signal);
+}
+
+async function* chunksOf<T>(
+  response: http.IncomingMessage,
+  where: string,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<T> {
   try {
-    for await (const chunk of response as AsyncIterable<string>) yield chunk;
+    for await (const chunk of response as AsyncIterable<T>) yield chunk;
   } catch (error) {
     signal?.throwIfAborted();
     throw new ApiUnreachable(where, error);

@@ -18,7 +18,8 @@ import type {
 import type { EventFilter, Listing } from '../ports/admin.ts';
 import type { EnrolledNode, EnrolmentRequest, IssuedToken } from '../ports/enrolment.ts';
 import { type AgentCalls, agentCalls } from './client-agents.ts';
-import { ApiError, type Ask, type ClientOptions, readAll, sender, textOf } from './client-http.ts';
+import { ApiError, type Ask, bytesOf, type ClientOptions, readAll, sender, textOf } from './client-http.ts';
+import { type PlanCalls, planCalls } from './client-plans.ts';
 import { eventsIn, linesIn, type Placed } from './client-stream.ts';
 import type {
   AuthorityView,
@@ -40,7 +41,7 @@ export type { Placed } from './client-stream.ts';
  * it does not answer or the answer breaks off, and with the signal's reason when that aborts; so do the streams,
  * which start when they are first read and end when the agent ends them.
  */
-export interface ApiClient extends AgentCalls {
+export interface ApiClient extends AgentCalls, PlanCalls {
   /** Where it asks: a URL, or the path of a socket. */
   readonly where: string;
   ready(signal?: AbortSignal): Promise<Readiness>;
@@ -147,6 +148,9 @@ export function apiClient(options: ClientOptions): ApiClient {
     const response = await send({ ...ask, headers: { ...ask.headers, ...ndjson } });
     yield* linesIn<T>(textOf(response, where, ask.signal));
   }
+  async function* bytes(ask: Ask): AsyncGenerator<Uint8Array> {
+    yield* bytesOf(await send(ask), where, ask.signal);
+  }
   async function* events<T>(ask: Ask, lastId: string | undefined): AsyncGenerator<Placed<T>> {
     const headers = {
       accept: 'text/event-stream',
@@ -157,6 +161,7 @@ export function apiClient(options: ClientOptions): ApiClient {
 
   return {
     ...agentCalls({ get, post, text, lines, events }),
+    ...planCalls({ get, post, text, bytes, events }),
     where,
     ready: signal =>
       get<Readiness>('/readyz', {}, signal).catch((error: unknown) => {

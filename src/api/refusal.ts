@@ -1,5 +1,7 @@
 import { STATUS_CODES } from 'node:http';
 import type { z } from 'zod';
+import { fieldOf } from '../manifest/tree.ts';
+import type { PlanProblem } from '../model/plan.ts';
 import type { Problem } from '../model/problem.ts';
 import { AdminError } from '../ports/admin.ts';
 import { ArtifactError } from '../ports/artifacts.ts';
@@ -33,10 +35,15 @@ export function refusalOf(error: unknown): Refusal | null {
   if (error instanceof Refusal) return error;
   if (error instanceof AdminError) {
     const { kind, message, details, cause } = error;
-    return new Refusal(statusOfKind[kind], kind, message, { extensions: details, cause });
+    const { problems, ...rest } = details;
+    const extensions = { ...rest, ...(Array.isArray(problems) && { problems: problems.map(inBody) }) };
+    return new Refusal(statusOfKind[kind], kind, message, { extensions, headers: askAgain(kind), cause });
   }
   if (error instanceof StoreError) {
-    return new Refusal(503, 'unavailable', `the store can't be asked: ${error.message}`, { cause: error });
+    return new Refusal(503, 'unavailable', `the store can't be asked: ${error.message}`, {
+      headers: askAgain('unavailable'),
+      cause: error,
+    });
   }
   if (error instanceof ArtifactError) {
     const status = error.retryable ? 503 : 422;
@@ -61,7 +68,7 @@ export function problemDetailsOf(refusal: Refusal): ProblemDetails {
 
 /** What a request carries does not have the shape it should. */
 export function shapeRefusal(status: 400 | 422, what: string, error: z.ZodError): Refusal {
-  const problems = error.issues.map(issue => problemAt(issue.path.join('.'), issue.message));
+  const problems = error.issues.map(issue => problemAt(fieldOf(issue.path.map(named)), issue.message));
   const first = problems[0];
   const detail = first === undefined ? what : `${what}: ${first.field}${first.field && ': '}${first.message}`;
   const others = problems.length > 1 ? ` (and ${problems.length - 1} more)` : '';
@@ -70,6 +77,21 @@ export function shapeRefusal(status: 400 | 422, what: string, error: z.ZodError)
 
 function problemAt(field: string, message: string, line = 0, column = 0): Problem {
   return { file: '<body>', line, column, field, message, hint: null };
+}
+
+function named(part: PropertyKey): string | number {
+  return typeof part === 'number' ? part : String(part);
+}
+
+/** What is wrong with a plan has a field, and no other place. */
+function inBody(problem: Problem | PlanProblem): Problem {
+  return { file: '<body>', line: 0, column: 0, ...problem };
+}
+
+/** Of what is only so for the moment. */
+function askAgain(kind: AdminError['kind']): Record<string, string> {
+  if (kind === 'full') return { 'retry-after': '5' };
+  return kind === 'unavailable' ? { 'retry-after': '2' } : {};
 }
 
 const statusOfKind: Record<AdminError['kind'], number> = {

@@ -18,8 +18,10 @@ export interface RouteRequest<P, Q, B> {
 }
 
 export type Answer =
-  | { kind: 'json'; status: number; value: unknown }
+  | { kind: 'json'; status: number; value: unknown; headers?: Record<string, string> }
   | { kind: 'text'; type: string; text: string; headers?: Record<string, string> }
+  /** Whatever they are: nothing that a browser would show as a page of ours. */
+  | { kind: 'bytes'; bytes: Uint8Array }
   | { kind: 'empty' }
   /** `slow`: a client that does not keep up is waited for (up to a limit), or dropped and may resume. */
   | { kind: 'stream'; framing: Framing; texts: AsyncIterable<string>; slow: 'wait' | 'drop' };

@@ -48,6 +48,7 @@ export interface AdminApi {
 const CLOSE_GRACE_MS = 800;
 const DEFAULT_LIMITS: ApiLimits = {
   documentBytes: 1_048_576,
+  planBytes: 32 * 1_048_576,
   artifactBytes: 512 * 1_048_576,
   heartbeatMs: 15_000,
   stallMs: 30_000,

@@ -299,7 +299,7 @@ const appPlan = z
   })
   .meta({ id: 'AppPlan' }) satisfies z.ZodType<AppPlan>;
 
-const problem = z
+export const problem = z
   .object({
     file: z.string(),
     line: z.int(),

@@ -115,11 +115,11 @@ test('everything wrong with a body is listed, each with its field', async t => {
   const { problems = [], detail } = (await response.json()) as Body;
   t.is(response.status, 422);
   t.deepEqual(problems.map(problem => problem.field).sort(), [
-    'specs.0.app',
-    'specs.0.processes.0',
-    'specs.0.processes.0.scale',
+    'specs[0].app',
+    'specs[0].processes[0]',
+    'specs[0].processes[0].scale',
   ]);
-  t.regex(detail, /specs\.0\.app: must be .* \(and 2 more\)/);
+  t.regex(detail, /specs\[0\]\.app: must be .* \(and 2 more\)/);
 });
 
 test('everything wrong with a manifest is listed, each with its line', async t => {

@@ -70,22 +70,22 @@ const escaping: { name: string; wrong: object; field: RegExp }[] = [
   {
     name: 'a static directory above the app',
     wrong: { processes: [processSpec({ kind: 'static', command: '', directory: '../../../etc' })] },
-    field: /processes\.0\.directory/,
+    field: /processes\[0\]\.directory/,
   },
   {
     name: 'an absolute static directory',
     wrong: { processes: [processSpec({ kind: 'static', command: '', directory: '/etc' })] },
-    field: /processes\.0\.directory/,
+    field: /processes\[0\]\.directory/,
   },
   {
     name: 'a volume above the app',
     wrong: { volumes: [{ name: 'data', target: 'a/../..' }] },
-    field: /volumes\.0\.target/,
+    field: /volumes\[0\]\.target/,
   },
   {
     name: "a command for the proxy in a host name's place",
     wrong: { hostnames: ['a.example\nshow env'] },
-    field: /hostnames\.0/,
+    field: /hostnames\[0\]/,
   },
   {
     name: 'a header in the path of a health check',
@@ -100,14 +100,14 @@ const escaping: { name: string; wrong: object; field: RegExp }[] = [
   {
     name: 'a process type that leads upwards',
     wrong: { processes: [processSpec({ type: '../..' })] },
-    field: /processes\.0\.type/,
+    field: /processes\[0\]\.type/,
   },
   {
     name: 'a process type that every object has',
     wrong: { processes: [processSpec({ type: 'constructor' })] },
-    field: /processes\.0\.type/,
+    field: /processes\[0\]\.type/,
   },
-  { name: 'an app that leads upwards', wrong: { app: '../etc' }, field: /specs\.0\.app/ },
+  { name: 'an app that leads upwards', wrong: { app: '../etc' }, field: /specs\[0\]\.app/ },
   {
     name: 'a command with a NUL',
     wrong: { processes: [processSpec({ command: 'a\0b' })] },

@@ -1,24 +1,12 @@
 import { Validator } from '@seriousme/openapi-schema-validator';
-import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
-import addFormats from 'ajv-formats';
 import test from 'ava';
 import { z } from 'zod';
 import { view } from '../../src/api/route.ts';
 import { allRoutes } from '../../src/api/routes/all.ts';
 import { FakeAdmin } from '../support/fake-admin.ts';
 import { appSpec } from '../support/nouns.ts';
+import { answersAsDocumented, type Asked, documentOf, operationsOf } from './as-documented.ts';
 import { served, withJson } from './helpers.ts';
-
-type Schema = Record<string, unknown>;
-interface Operation {
-  operationId: string;
-  responses: Record<string, { content?: Record<string, { schema: Schema }> }>;
-}
-interface Document {
-  openapi: string;
-  paths: Record<string, Record<string, Operation>>;
-  components: { schemas: Record<string, Schema> };
-}
 
 const digest = `sha256:${'a'.repeat(64)}`;
 const guestbook = withJson({ specs: [appSpec({ app: 'guestbook', hostnames: ['g.example.com'] })] });
@@ -33,7 +21,7 @@ const accept = (type: string, init: RequestInit = {}) => ({
 });
 
 /** In this order, each answered as the document says. */
-const asked: [id: string, method: string, path: string, init: RequestInit, status: number][] = [
+const asked: Asked[] = [
   ['home', 'GET', '/', {}, 200],
   ['openapi', 'GET', '/openapi.json', {}, 200],
   ['alive', 'GET', '/healthz', {}, 200],
@@ -87,7 +75,7 @@ const asked: [id: string, method: string, path: string, init: RequestInit, statu
 
 test('the document is OpenAPI 3.1, and nothing shared in it is nullable', async t => {
   const { ask } = await served(t);
-  const document = (await (await ask('/openapi.json')).json()) as Document;
+  const document = await documentOf(ask);
   t.is(document.openapi, '3.1.0');
   const verdict = await new Validator().validate({ ...document });
   t.true(verdict.valid, JSON.stringify(verdict.errors));
@@ -98,7 +86,7 @@ test('the document is OpenAPI 3.1, and nothing shared in it is nullable', async 
 
 test('every route is in the document, under an id of its own', async t => {
   const { ask } = await served(t);
-  const document = (await (await ask('/openapi.json')).json()) as Document;
+  const document = await documentOf(ask);
   const routes = allRoutes(new FakeAdmin(), []);
   const described = routes.map(
     ({ method, path }) => document.paths[path.replace('*}', '}')]?.[method]?.operationId,
@@ -124,72 +112,20 @@ test('routes of other rooms are served, checked and described like ours', async 
   const { ask } = await served(t, { extraRoutes: [extra] });
   t.deepEqual(await (await ask('/v1/echo/hello')).json(), { said: 'hello' });
   t.is((await ask('/v1/echo/HELLO')).status, 400);
-  const document = (await (await ask('/openapi.json')).json()) as Document;
+  const document = await documentOf(ask);
   t.is(document.paths['/v1/echo/{word}']?.['get']?.operationId, 'echo');
   t.regex(await (await ask('/')).text(), /Says it again\./);
 });
 
 test('every operation answers as the document says', async t => {
   const { ask } = await served(t);
-  const document = closed(await (await ask('/openapi.json')).text());
-  const validatorOf = compiler(document);
-  const operations = Object.values(document.paths).flatMap(path => Object.values(path));
-  for (const [id, method, path, init, status] of asked) {
-    const response = await ask(path, { method, ...init });
-    const text = await response.text();
-    const name = `${method} ${path}`;
-    t.is(response.status, status, `${name}: ${text}`);
-    const operation = operations.find(each => each.operationId === id);
-    const answer = operation?.responses[String(status)] ?? operation?.responses['default'];
-    if (status === 204) {
-      t.is(text, '', name);
-      continue;
-    }
-    const type = response.headers.get('content-type')?.split(';')[0] ?? '';
-    const schema = answer?.content?.[type]?.schema;
-    if (schema === undefined) {
-      t.fail(`${name}: ${type} is not in the document`);
-      continue;
-    }
-    const validate = validatorOf(schema);
-    for (const value of valuesOf(type, text)) {
-      t.true(validate(value), `${name}: ${JSON.stringify(validate.errors)} in ${JSON.stringify(value)}`);
-    }
-  }
+  const document = await documentOf(ask);
+  await answersAsDocumented(t, ask, asked);
   const exercised = new Set(asked.filter(([, , , , status]) => status < 300).map(([id]) => id));
-  t.deepEqual([...exercised].sort(), operations.map(operation => operation.operationId).sort());
+  t.deepEqual(
+    [...exercised].sort(),
+    operationsOf(document)
+      .map(operation => operation.operationId)
+      .sort(),
+  );
 });
-
-/** Stricter than the document: a field that it does not name is a field somebody forgot to describe. */
-function closed(text: string): Document {
-  return JSON.parse(text, (_key, value: unknown) => {
-    const isObject = typeof value === 'object' && value !== null && 'properties' in value && 'type' in value;
-    return isObject && !('additionalProperties' in value) ? { ...value, additionalProperties: false } : value;
-  }) as Document;
-}
-
-function compiler({ components }: Document): (schema: Schema) => ValidateFunction {
-  const ajv = new Ajv2020({ strict: false, allErrors: true });
-  addFormats.default(ajv);
-  ajv.addSchema({ $id: 'http://test/document', components });
-  return schema =>
-    ajv.compile(
-      JSON.parse(
-        JSON.stringify(schema).replaceAll('"#/components', '"http://test/document#/components'),
-      ) as Schema,
-    );
-}
-
-/** A stream's schema is that of one item. */
-function valuesOf(type: string, text: string): unknown[] {
-  if (type === 'application/x-ndjson') {
-    return text
-      .split('\n')
-      .filter(line => line !== '')
-      .map(line => JSON.parse(line) as unknown);
-  }
-  if (type === 'text/event-stream') {
-    return [...text.matchAll(/^data: (.*)$/gm)].map(([, data]) => JSON.parse(data ?? '') as unknown);
-  }
-  return [type.startsWith('text/') ? text : (JSON.parse(text) as unknown)];
-}
