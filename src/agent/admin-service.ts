@@ -17,6 +17,7 @@ import type { SessionKeeper } from './session-keeper.ts';
 import { recover } from './recover.ts';
 import type { Supervisor } from './supervise-loop.ts';
 import type { Crowd } from './crowd.ts';
+import { endDrain, wishDrain } from './drain-wishes.ts';
 import { explain } from './explain.ts';
 import { followEvents, pastEvents } from './read-events.ts';
 import { supervisorOf } from './supervise-loop.ts';
@@ -73,6 +74,14 @@ export function adminService(options: AdminServiceOptions): Admin {
         trust: 1,
       }
     );
+  };
+
+  const nodeSeen = (name: NodeName): NodeView => {
+    if (name === node) return ownView();
+    const seen = nodeViews(world, { node, state: keeper.state, remainingMs: null });
+    const found = seen.find(other => other.name === name);
+    if (!found) throw new AdminError('not-found', `there is no node "${name}"`);
+    return found;
   };
 
   const recordOf = (app: string): Entry<'apps'> => {
@@ -192,6 +201,14 @@ export function adminService(options: AdminServiceOptions): Admin {
     events: filter => asAdminErrors(() => pastEvents(store, filter)),
     followEvents: (filter, signal) => followEvents(store, filter, signal),
     logs: (target, logOptions, signal) => readLogs(options, target, logOptions, signal),
+    drain: async (name, reason) => {
+      await wishDrain(options, name, reason);
+      return nodeSeen(name);
+    },
+    undrain: async name => {
+      await endDrain(options, name);
+      return nodeSeen(name);
+    },
     explain: target => explain(world, target, options),
 
     plan: request => asAdminErrors(() => deployments.plan(request)),

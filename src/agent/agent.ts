@@ -32,6 +32,7 @@ import { collectLoop } from './collect-loop.ts';
 import { copiesLoop } from './copies-loop.ts';
 import { Crowd } from './crowd.ts';
 import { Deployments } from './deployments.ts';
+import { Drain } from './drain-loop.ts';
 import { Exclusive } from './exclusive.ts';
 import { recordExpiries } from './expiries.ts';
 import { Holdings } from './holdings.ts';
@@ -124,6 +125,7 @@ export class Agent {
   readonly #beats: Beats;
   readonly #supervisor: Supervisor;
   readonly #deployments: Deployments;
+  readonly #drain: Drain;
   readonly #others: { start(): void; stop(): Promise<void> }[];
   readonly #deciding: Record<string, { busyMs(): number }>;
   readonly #stop = new AbortController();
@@ -209,12 +211,14 @@ export class Agent {
           log,
           ...copies,
         }),
+      movesAway: instance => this.#drain.whyStopped(instance),
       ledger,
       clock,
       log,
       onStatuses: () => {
         this.#rememberRuns();
         promises.wakeSoon();
+        drain.wake();
         // A start may have fetched one.
         shelf.wakeWithin(SHELF_MS);
       },
@@ -252,12 +256,28 @@ export class Agent {
               artifacts: this.#artifacts,
               deploying: this.#deployments.deploying(),
               requests: [],
-              draining: null,
+              draining: this.#drain.progress(),
               reasons: instances.reasons(),
             };
       },
     }));
     const crowd = new Crowd({ world, clock });
+    const drain = (this.#drain = new Drain({
+      node,
+      world,
+      holdings,
+      keeper,
+      crowd,
+      ledger,
+      clock,
+      log,
+      runs: instance => instances.runs(instance),
+      record: () => this.#sessionRecord(),
+      onChange: () => {
+        promises.wake();
+        instances.wake();
+      },
+    }));
     const claims = (this.#claims = claimLoop({
       node,
       world,
@@ -357,6 +377,7 @@ export class Agent {
       assessments,
       leftovers,
       requests,
+      drain,
       this.#supervisor,
       collect,
       copies,
@@ -372,6 +393,7 @@ export class Agent {
       assessments,
       leftovers,
       requests,
+      drain,
       supervision: this.#supervisor,
       ...names.loops(),
     };
@@ -389,6 +411,8 @@ export class Agent {
       world.onChange(['supervisor', 'sessions'], () => this.#supervisor.wake()),
       world.onChange(['owners', 'sessions'], () => absences.look()),
       world.onChange(['sessions', 'assessments'], () => crowd.look()),
+      world.onChange(['drains', 'sessions', 'apps', 'refusals'], () => drain.wake()),
+      holdings.onChange(() => drain.wake()),
       () => crowd.stop(),
       holdings.onChange(() => instances.wake()),
       // Armed as soon as something exclusive is held, and again with every renewal.
@@ -668,7 +692,7 @@ export class Agent {
       platform: host.platform,
       peer,
       admin: adminUrl,
-      draining: false,
+      draining: this.#drain.wished,
     };
   }
 
@@ -685,6 +709,7 @@ export class Agent {
       capacity: record.capacity,
       leaseTtlSeconds: record.ttlSeconds,
       draining: record.draining,
+      drain: null,
       admin: record.admin,
       peer: record.peer,
       startedAt: record.startedAt,

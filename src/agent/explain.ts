@@ -1,9 +1,9 @@
-import { rank } from '../placement/rank.ts';
 import { instanceOfSubject, parseInstanceId, subjectOfInstance } from '../model/ids.ts';
 import type { Explanation, InstanceView } from '../model/views.ts';
 import { AdminError } from '../ports/admin.ts';
 import type { Crowd } from './crowd.ts';
 import { leftover } from './evidence.ts';
+import { rankedAnew } from './ranked-anew.ts';
 import { instanceViews, promiseViews } from './views.ts';
 import { placementInputs, wantedOrWhyNot, type HeldDown } from './wanted.ts';
 import type { World } from './world.ts';
@@ -63,23 +63,7 @@ function explainInstance(world: World, view: InstanceView, { heldDown, crowd }: 
   if (view.node !== null && view.trouble !== null) lines.push(view.trouble);
   if ('notWanted' in wanted)
     return { about: subject, summary: `${view.instance} is ${view.state}`, lines, ranking: null };
-  // Ranked as if it were free now, without its own reservation, so that its present place can be compared.
-  const free = inputs.free.find(other => other.subject === subject) ?? {
-    instance: view.instance,
-    subject,
-    spec: wanted.spec,
-    process: wanted.process,
-    index: wanted.index,
-    platform: wanted.record.artifact?.platform ?? null,
-    runsOn: view.node !== null ? [view.node] : [],
-    tiedTo: [],
-    refusals: [],
-  };
-  const ranking = rank(
-    [free],
-    inputs.nodes,
-    inputs.placed.filter(other => other.instance !== view.instance),
-  )[0];
+  const ranking = rankedAnew(world, inputs, wanted, view.node === null ? [] : [view.node]);
   return {
     about: subject,
     summary: `${view.instance} is ${view.state}${view.node === null ? '' : ` on ${view.node}`}`,

@@ -1,6 +1,6 @@
 import { instanceOfSubject, type InstanceId, type NodeName, type Subject, type Token } from '../model/ids.ts';
 import { EPOCH, takenAt, tokenOf, type OwnerRecord } from '../model/records.ts';
-import { confirmedStopped, releasedRecord, takenRecord } from '../ownership/records.ts';
+import { confirmedStopped, handedOverRecord, releasedRecord, takenRecord } from '../ownership/records.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Random } from '../ports/random.ts';
 import { StoreError, type Compare, type Entry, type Session, type Store } from '../ports/store.ts';
@@ -214,29 +214,51 @@ export class Holdings {
 
   /** Ownership rule 10: only after the work has stopped, comparing what was read with the token in it. @throws StoreError */
   async release(subject: Subject, token: Token, reason: string): Promise<void> {
-    const entry = await this.#store.get('owners', subject);
-    if (entry?.value.node === this.#node && entry.value.released === null && tokenOf(entry) === token) {
-      const record = releasedRecord(entry.value, token, this.#clock.timestamp(), reason);
-      const result = await this.#store.commit(
-        [{ kind: 'owners', name: subject, revision: entry.revision }],
-        [{ put: 'owners', name: subject, value: record }],
-      );
-      if (result.kind === 'refused') {
-        throw new StoreError(`${subject} was written by somebody else meanwhile: it is not released yet`, {
-          outcome: 'refused',
-          retryable: true,
-        });
-      }
-      this.#ledger.note({
-        kind: 'subject-released',
-        subject,
-        message: `${this.#node} released ${subject}: ${reason}`,
-        details: { fencingToken: token },
-      });
-    }
+    const written = await this.#letGo(subject, token, owner =>
+      releasedRecord(owner, token, this.#clock.timestamp(), reason),
+    );
+    if (written) this.#tell('subject-released', subject, token, `released ${subject}: ${reason}`);
     this.#held.delete(subject);
     this.#former.delete(subject);
     this.#changed();
+  }
+
+  /**
+   * Lets others take a redundant subject whose copy runs on here: it is former from now on, and goes when theirs is
+   * ready. @throws StoreError
+   */
+  async handOver({ subject, token, exclusive }: Holding, reason: string): Promise<void> {
+    if (exclusive) throw new Error(`${subject} is exclusive: it is not handed over alive`);
+    const written = await this.#letGo(subject, token, owner =>
+      handedOverRecord(owner, token, this.#clock.timestamp(), reason),
+    );
+    const holding = this.#held.get(subject);
+    if (!written || holding?.token !== token) return;
+    this.#held.delete(subject);
+    this.#former.set(subject, holding);
+    this.#tell('subject-handed-over', subject, token, `lets others take ${subject}: ${reason}`);
+    this.#changed();
+  }
+
+  /** False = it was not this node's any more. @throws StoreError */
+  async #letGo(subject: Subject, token: Token, freed: (owner: OwnerRecord) => OwnerRecord): Promise<boolean> {
+    const entry = await this.#store.get('owners', subject);
+    const own = entry?.value.node === this.#node && entry.value.released === null && tokenOf(entry) === token;
+    if (!entry || !own) return false;
+    const result = await this.#store.commit(
+      [{ kind: 'owners', name: subject, revision: entry.revision }],
+      [{ put: 'owners', name: subject, value: freed(entry.value) }],
+    );
+    if (result.kind === 'committed') return true;
+    throw new StoreError(`${subject} was written by somebody else meanwhile: it is not released yet`, {
+      outcome: 'refused',
+      retryable: true,
+    });
+  }
+
+  #tell(kind: string, subject: Subject, token: Token, what: string): void {
+    const message = `${this.#node} ${what}`;
+    this.#ledger.note({ kind, subject, message, details: { fencingToken: token } });
   }
 
   /** This node, said to perhaps still run it, has seen its own copy dead. @throws StoreError */

@@ -35,6 +35,8 @@ export interface InstanceLoopOptions {
   starter: Starter;
   /** The right to run what is exclusive, made with this loop's own copies. */
   exclusive: (copies: Pick<ExclusiveOptions, 'anyUnowned' | 'copies' | 'stop' | 'onChange'>) => Exclusive;
+  /** Why an exclusive instance of this node is to go elsewhere; null = it stays. */
+  movesAway: (instance: InstanceId) => string | null;
   ledger: Ledger;
   clock: Clock;
   log: Log;

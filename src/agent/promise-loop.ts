@@ -2,7 +2,7 @@ import { changes, isSame, type PromiseChanges } from '../promise/changes.ts';
 import { impossible } from '../promise/conflicts.ts';
 import { ownPromises } from '../promise/own-promises.ts';
 import type { AppName, Digest, NodeName, Timestamp } from '../model/ids.ts';
-import type { NodePromise } from '../model/node-promise.ts';
+import type { NodePromise, StayingInstance } from '../model/node-promise.ts';
 import type { Capacity } from '../model/records.ts';
 import type { InstanceStatus } from '../model/reconciliation.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -23,7 +23,7 @@ export interface Undertakings {
   artifacts: { digest: Digest; bytes: number }[];
   deploying: { app: AppName; release: number; step: string; completeBy: Timestamp }[];
   requests: { id: string; action: string; completeBy: Timestamp }[];
-  draining: string | null;
+  draining: { reason: string; left: number; stays: StayingInstance[] } | null;
   /** Why promises are taken back, by name; else a usual reason is given. */
   reasons: ReadonlyMap<string, string>;
 }

@@ -1,9 +1,11 @@
 import { instanceOfSubject, type NodeName } from '../model/ids.ts';
 import { agentOfSubject } from '../model/named-agents.ts';
 import type { AnswerRecord, SupervisorRequest } from '../model/records.ts';
+import { AdminError } from '../ports/admin.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Store } from '../ports/store.ts';
+import { wishDrain } from './drain-wishes.ts';
 import type { Holdings } from './holdings.ts';
 import type { InstanceLoop } from './instance-loop.ts';
 import type { Ledger } from './ledger.ts';
@@ -84,16 +86,34 @@ async function answerTo(options: RequestLoopOptions, request: SupervisorRequest)
 }
 
 async function performOrWhyNot(
-  { holdings, instances, names, node, store }: RequestLoopOptions,
+  options: RequestLoopOptions,
   request: SupervisorRequest,
 ): Promise<string | null> {
+  const { holdings, instances, names, node, store } = options;
   const agent = agentOfSubject(request.subject);
   if (request.action === 'release' && agent !== null) return names.recallHere(agent, request.reason);
+  if (request.action === 'drain') return emptiesItself(options, request);
   if (request.action !== 'restart') return `${node} does not know how to ${request.action}`;
   // A node that was cut off may hear of a request before it hears that the subject was taken from it: the store knows.
   const owner = holdings.held().has(request.subject) ? await store.get('owners', request.subject) : null;
   if (owner?.value.node !== node) return `${node} does not own ${request.subject}`;
   const instance = instanceOfSubject(request.subject);
   if (instance !== null) await instances.restart(instance, `the supervisor asked: ${request.reason}`);
+  return null;
+}
+
+/** Makes the wish its own: it stands until an operator says otherwise. */
+async function emptiesItself(
+  options: RequestLoopOptions,
+  { subject, reason }: SupervisorRequest,
+): Promise<string | null> {
+  const { node } = options;
+  if (subject !== `node/${node}`) return `${node} empties nobody but itself`;
+  try {
+    await wishDrain(options, node, `the supervisor asked: ${reason}`);
+  } catch (error) {
+    if (error instanceof AdminError && error.kind === 'conflict') return error.message;
+    throw error;
+  }
   return null;
 }

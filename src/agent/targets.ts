@@ -31,6 +31,8 @@ export interface TargetsOptions {
   runs: (instance: InstanceId) => boolean;
   /** What this node said of its instances last. */
   statuses: () => readonly InstanceStatus[];
+  /** Why an exclusive instance of this node is to go elsewhere; null = it stays. */
+  movesAway: (instance: InstanceId) => string | null;
   /** Why nothing exclusive that takes so long to stop may be started now; null = it may. */
   whyNotNow: (stopTimeoutSeconds: number) => string | null;
 }
@@ -162,6 +164,8 @@ export class Targets {
         notWanted: `${process.type} has become ${process.exclusive ? 'exclusive' : 'redundant'}: it is taken anew`,
       };
     }
+    const movesAway = owned && holding.exclusive ? this.#options.movesAway(holding.instance) : null;
+    if (movesAway !== null) return { notWanted: movesAway };
     const version = versionOf(record, process.type);
     const turn = mayReplace(
       { instance: holding.instance, process: process.type, index, version },

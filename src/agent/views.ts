@@ -52,12 +52,18 @@ export function nodeViews(world: World, own: OwnStanding): NodeView[] {
       leaseTtlSeconds: session.ttlSeconds,
       remainingMs: session.node === own.node ? own.remainingMs : null,
       draining: session.draining,
+      drain: drainOf(world, session.node),
       admin: session.admin,
       peer: session.peer,
       trust: trustOf(session.node, assessments),
       startedAt: session.startedAt,
     };
   });
+}
+
+function drainOf(world: World, node: NodeName): NodeView['drain'] {
+  const body = world.promises.get(`${node}/draining`)?.value.promise.body;
+  return body?.kind === 'draining' ? { reason: body.reason, left: body.left, stays: body.stays } : null;
 }
 
 /** Wanted instances, and those that somebody still has though nobody wants them. */

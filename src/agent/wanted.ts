@@ -85,7 +85,7 @@ export function placementInputs(
   const placed: PlacedInstance[] = [];
   const held: { instance: InstanceId; forMs: number }[] = [];
   for (const wanted of wantedInstances(world)) {
-    const { instance, index, process, spec, record } = wanted;
+    const { instance, process, spec } = wanted;
     const subject = subjectOfInstance(instance);
     const owner = world.owners.get(subject);
     const stand = standing(owner, live, { node: '', incarnation: '' });
@@ -104,22 +104,32 @@ export function placementInputs(
       held.push({ instance, forMs });
       continue;
     }
-    free.push({
-      instance,
-      subject,
-      spec,
-      process,
-      index,
-      platform: record.artifact?.platform ?? null,
-      runsOn: owner?.value.released === null ? [owner.value.node] : [],
-      tiedTo: [],
-      refusals: world.refusals
-        .all()
-        .filter(({ value }) => value.subject === subject && value.generation === record.generation)
-        .map(entry => ({ node: entry.value.node, reason: entry.value.reason })),
-    });
+    free.push(freeInstanceOf(world, wanted, owner?.value.released === null ? [owner.value.node] : []));
   }
   return { free, nodes, placed, heldDown: held };
+}
+
+/** An instance as one that can be taken. */
+export function freeInstanceOf(
+  world: World,
+  { instance, spec, process, index, record }: WantedInstance,
+  runsOn: NodeName[],
+): FreeInstance {
+  const subject = subjectOfInstance(instance);
+  return {
+    instance,
+    subject,
+    spec,
+    process,
+    index,
+    platform: record.artifact?.platform ?? null,
+    runsOn,
+    tiedTo: [],
+    refusals: world.refusals
+      .all()
+      .filter(({ value }) => value.subject === subject && value.generation === record.generation)
+      .map(entry => ({ node: entry.value.node, reason: entry.value.reason })),
+  };
 }
 
 /** What the nodes say of their copies, as rollouts and overlaps see it. */

@@ -21,6 +21,7 @@ export class World {
   readonly answers: Mirror<'answers'>;
   readonly cluster: Mirror<'cluster'>;
   readonly waiters: Mirror<'waiters'>;
+  readonly drains: Mirror<'drains'>;
   readonly #all: Mirror[];
   /** Of nodes whose last session was seen to go. */
   readonly #gone = new Map<NodeName, SessionRecord>();
@@ -38,6 +39,7 @@ export class World {
     this.answers = store.mirror('answers');
     this.cluster = store.mirror('cluster');
     this.waiters = store.mirror('waiters');
+    this.drains = store.mirror('drains');
     this.#all = [
       this.apps,
       this.sessions,
@@ -50,6 +52,7 @@ export class World {
       this.answers,
       this.cluster,
       this.waiters,
+      this.drains,
     ] as unknown[] as Mirror[];
     this.sessions.onChange(changes => {
       for (const { before, after } of changes) {

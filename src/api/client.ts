@@ -48,6 +48,9 @@ export interface ApiClient extends AgentCalls, PlanCalls {
   node(signal?: AbortSignal): Promise<NodeView>;
   nodes(signal?: AbortSignal): Promise<Listing<NodeView>>;
   nodeNamed(name: string, signal?: AbortSignal): Promise<NodeView>;
+  /** Wishes that a node be emptied; `drain` of what `nodeNamed` gives says how far it is. */
+  drain(node: string, reason: string | null, signal?: AbortSignal): Promise<NodeView>;
+  undrain(node: string, signal?: AbortSignal): Promise<NodeView>;
   /** Stops this node's instances, releases what it owns, and ends the agent. */
   recover(signal?: AbortSignal): Promise<EpochView>;
   leave(signal?: AbortSignal): Promise<void>;
@@ -173,6 +176,9 @@ export function apiClient(options: ClientOptions): ApiClient {
     node: signal => get('/v1/node', {}, signal),
     nodes: signal => get('/v1/nodes', {}, signal),
     nodeNamed: (name, signal) => get(`/v1/nodes/${part(name)}`, {}, signal),
+    drain: (node, reason, signal) =>
+      post(`/v1/nodes/${part(node)}/drain`, reason === null ? {} : { reason }, signal),
+    undrain: (node, signal) => post(`/v1/nodes/${part(node)}/undrain`, {}, signal),
     recover: signal => post('/v1/cluster/recover', {}, signal),
     leave: async signal => {
       await text({ method: 'POST', path: '/v1/node/leave', signal, silenceMs: 600_000 });

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Assessment, NodePromise } from '../model/node-promise.ts';
+import type { Assessment, NodePromise, StayingInstance } from '../model/node-promise.ts';
 import type { Problem } from '../model/problem.ts';
 import type { AnswerRecord, SupervisorRequest } from '../model/records.ts';
 import type {
@@ -54,6 +54,8 @@ const instanceState = z.enum([
 ]);
 const outcome = z.enum(['kept', 'broken', 'repaired', 'indeterminate']);
 
+const staying = z.object({ instance: z.string(), why: z.string() }) satisfies z.ZodType<StayingInstance>;
+
 export const nodeView = z
   .object({
     name: z.string(),
@@ -70,6 +72,7 @@ export const nodeView = z
     leaseTtlSeconds: z.number(),
     remainingMs: z.number().nullable(),
     draining: z.boolean(),
+    drain: z.object({ reason: z.string(), left: z.int(), stays: z.array(staying) }).nullable(),
     admin: z.string(),
     peer: orNull(endpoint),
     trust: z.number(),
@@ -137,7 +140,12 @@ const promiseBody = z.discriminatedUnion('kind', [
   }),
   z.object({ kind: z.literal('holding'), artifact: z.string(), bytes: z.int() }),
   z.object({ kind: z.literal('deploying'), app: z.string(), release: z.int(), step: z.string() }),
-  z.object({ kind: z.literal('draining'), reason: z.string() }),
+  z.object({
+    kind: z.literal('draining'),
+    reason: z.string(),
+    left: z.int(),
+    stays: z.array(staying),
+  }),
   z.object({ kind: z.literal('request'), request: z.string(), action: z.string() }),
 ]) satisfies z.ZodType<NodePromise['body']>;
 
@@ -430,6 +438,12 @@ export const scaleBody = z
 export const restartBody = z
   .strictObject({ process: names.process.nullable().default(null) })
   .meta({ id: 'RestartRequest' });
+
+export const drainBody = z
+  .strictObject({
+    reason: z.string().trim().min(1).max(500).default('an operator asked for it'),
+  })
+  .meta({ id: 'DrainRequest', example: { reason: 'new kernel' } });
 
 const fingerprint = z
   .string()

@@ -446,6 +446,35 @@ export const commandDefinitions: CommandDefinition[] = [
     load: async () => (await import('./commands/restart.ts')).restart,
   },
   {
+    name: 'drain',
+    group: 'Acting',
+    summary: 'empty a node: nothing new, and what runs there goes elsewhere without failing a request',
+    arguments: [{ syntax: '<node>', about: 'its name', completes: 'nodes' }],
+    options: [
+      { flags: '--reason <text>', about: 'for whoever wonders', value: text },
+      { flags: '--wait', about: 'until nothing runs there any more' },
+      timeout,
+    ],
+    notes: `The wish is kept: it stands until undrain, also when the node or its agent starts again. One instance goes after
+the other: its successor is ready before it stops. What is exclusive is stopped, and released when it is dead.
+An instance that no other node can take stays and runs on; --wait then exits with 1 and says which, and why.
+A proxy on the node goes on proxying.`,
+    examples: [
+      ['drain node-2 --wait --reason "new kernel"', 'then stop it, or reboot'],
+      ['nodes', 'how many are left'],
+    ],
+    load: async () => (await import('./commands/drain.ts')).drain,
+  },
+  {
+    name: 'undrain',
+    group: 'Acting',
+    summary: 'let a node take work again',
+    arguments: [{ syntax: '<node>', about: 'its name', completes: 'nodes' }],
+    options: [],
+    examples: [['undrain node-2', 'what went does not come back by itself']],
+    load: async () => (await import('./commands/drain.ts')).undrain,
+  },
+  {
     name: 'own',
     group: 'Acting',
     summary: 'run a command while this node owns a name, and nobody else does',

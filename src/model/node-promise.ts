@@ -26,8 +26,15 @@ export type PromiseBody =
   | { kind: 'serving'; hostname: string; app: AppName; instances: number }
   | { kind: 'holding'; artifact: Digest; bytes: number }
   | { kind: 'deploying'; app: AppName; release: number; step: string }
-  | { kind: 'draining'; reason: string }
+  /** It takes nothing new. `left` = instances that are still here; `stays` = those of them that nobody else can take. */
+  | { kind: 'draining'; reason: string; left: number; stays: StayingInstance[] }
   | { kind: 'request'; request: string; action: string };
+
+/** An instance that can't be moved away from its node, and why not. */
+export interface StayingInstance {
+  instance: InstanceId;
+  why: string;
+}
 
 export interface RunningBody {
   kind: 'running';

@@ -43,6 +43,8 @@ export interface Records {
   waiters: WaiterRecord;
   /** name: `<agent>` */
   agents: AgentStateRecord;
+  /** name: `<node>`; there as long as somebody wants it */
+  drains: DrainRecord;
 }
 export type Kind = keyof Records;
 
@@ -251,6 +253,16 @@ export interface AgentStateRecord {
   holder: string;
   /** Unique per write: recognises one whose reply was lost. */
   operation: string;
+  at: Timestamp;
+}
+
+/** The wish that a node be emptied, and take nothing new. It outlives the node's sessions; the node itself fulfils it. */
+export interface DrainRecord {
+  v: 1;
+  node: NodeName;
+  reason: string;
+  /** The node through which it was asked for. */
+  from: NodeName;
   at: Timestamp;
 }
 

@@ -1,6 +1,13 @@
 import type { AppSpec } from './app-spec.ts';
 import type { AppName, InstanceId, NodeName, ProcessType, Subject, Timestamp, Token } from './ids.ts';
-import type { Assessment, Endpoint, InstanceState, NodePromise, Outcome } from './node-promise.ts';
+import type {
+  Assessment,
+  Endpoint,
+  InstanceState,
+  NodePromise,
+  Outcome,
+  StayingInstance,
+} from './node-promise.ts';
 import type { Problem } from './problem.ts';
 import type { AnswerRecord, Capacity, SupervisorRequest } from './records.ts';
 
@@ -30,6 +37,8 @@ export interface NodeView {
   /** Until its own deadline; only the node itself knows it, null for others. */
   remainingMs: number | null;
   draining: boolean;
+  /** How far it is, by its own word; null = it has not begun, or takes work. */
+  drain: { reason: string; left: number; stays: StayingInstance[] } | null;
   admin: string;
   peer: Endpoint | null;
   trust: number;

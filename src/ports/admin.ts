@@ -46,6 +46,10 @@ export interface Admin {
   followEvents(filter: EventFilter & { after: string }, signal: AbortSignal): AsyncIterable<EventView>;
   /** Of one instance, or of all of an app or process type (`blog`, `blog/web`, `blog/web/0`), on every node. */
   logs(target: string, options: LogOptions, signal: AbortSignal): AsyncIterable<LogLine>;
+  /** Wishes that it be emptied, and take nothing new. Nowhere for its work to go: `conflict`. Asked twice: as asked first. */
+  drain(node: NodeName, reason: string): Promise<NodeView>;
+  /** It takes work again. */
+  undrain(node: NodeName): Promise<NodeView>;
   /** `blog/web/0`, a subject, or `node/promise name`. */
   explain(target: string): Explanation;
 

@@ -1,6 +1,12 @@
 import type { AppSpec } from '../model/app-spec.ts';
 import { parseInstanceId, type AppName, type Digest, type NodeName, type Timestamp } from '../model/ids.ts';
-import type { NodePromise, PromiseBody, RunningBody, Verification } from '../model/node-promise.ts';
+import type {
+  NodePromise,
+  PromiseBody,
+  RunningBody,
+  StayingInstance,
+  Verification,
+} from '../model/node-promise.ts';
 import type { InstanceStatus } from '../model/reconciliation.ts';
 import type { Capacity } from '../model/records.ts';
 
@@ -14,8 +20,8 @@ export interface OwnState {
   specs: ReadonlyMap<AppName, AppSpec>;
   artifacts: { digest: Digest; bytes: number }[];
   deploying: { app: AppName; release: number; step: string; completeBy: Timestamp }[];
-  /** Why it takes no new work; null = it does. */
-  draining: string | null;
+  /** How far the emptying of it is; null = it takes work. */
+  draining: { reason: string; left: number; stays: StayingInstance[] } | null;
   /** Requests it has accepted. */
   requests: { id: string; action: string; completeBy: Timestamp }[];
 }
@@ -35,9 +41,7 @@ export function ownPromises(state: OwnState): NewPromise[] {
       promisee: app,
       completeBy,
     })),
-    ...(state.draining === null
-      ? []
-      : [promise(state, 'draining', { kind: 'draining', reason: state.draining })]),
+    ...(state.draining === null ? [] : [promise(state, 'draining', { kind: 'draining', ...state.draining })]),
     ...state.requests.map(({ id, action, completeBy }) => ({
       ...promise(state, `request:${id}`, { kind: 'request', request: id, action }),
       kind: 'action' as const,

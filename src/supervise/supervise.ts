@@ -36,8 +36,10 @@ export interface Supervision {
  * unless the node concerned agrees. Doing it twice, or not at all, is safe.
  */
 export function supervise(input: SuperviseInput, policy: SupervisorPolicy = defaultPolicy): Supervision {
+  const repairs = input.promises.map(supervised => repair(supervised, input, policy));
   const findings = [
-    ...input.promises.map(supervised => repair(supervised, input, policy)),
+    ...repairs,
+    ...unfitNodes(repairs, input),
     ...input.unplaced.map(each => unplaced(each, input, policy)),
     crowd(input, policy),
   ];
@@ -63,6 +65,32 @@ interface Finding {
   dueMs?: InstantMs;
 }
 
+const givenUp = 'given-up';
+
+/** Apps that stay broken on one node alone are more than an app's own fault. */
+const appsOfAnUnfitNode = 2;
+
+/** A node on which several apps stay broken that nobody has given up elsewhere is asked, once, to empty itself. */
+function unfitNodes(repairs: Finding[], { promises, told, liveNodes }: SuperviseInput): Finding[] {
+  const keys = repairs.flatMap(({ event, keep }) => [...(event ? [event.key] : []), ...(keep ?? [])]);
+  const given = keys.flatMap(key => {
+    const [kind, node = '', subject = ''] = key.split(' ');
+    return kind === givenUp ? [{ node, app: subject.split('/')[1] ?? '' }] : [];
+  });
+  return liveNodes.flatMap((node): Finding[] => {
+    const apps = new Set(given.filter(each => each.node === node).map(({ app }) => app));
+    for (const other of given) if (other.node !== node) apps.delete(other.app);
+    if (apps.size < appsOfAnUnfitNode) return [];
+    const key = `unfit ${node}`;
+    const drains = promises.some(
+      ({ promise }) => promise.promiser === node && promise.body.kind === 'draining',
+    );
+    if (told.has(key) || drains) return [{ keep: [key] }];
+    const reason = `${[...apps].join(', ')} stay broken there, however often restarted, and nowhere else`;
+    return [{ request: { node, action: 'drain', subject: `node/${node}`, reason, attempt: 0 }, keep: [key] }];
+  });
+}
+
 function repair(supervised: SupervisedPromise, input: SuperviseInput, policy: SupervisorPolicy): Finding {
   const { promiser, body } = supervised.promise;
   if (body.kind !== 'running' || !input.liveNodes.includes(promiser)) return {};
@@ -74,7 +102,7 @@ function repair(supervised: SupervisedPromise, input: SuperviseInput, policy: Su
       request.subject === subject &&
       !input.told.has(overcome(request.id)),
   );
-  const key = `given-up ${promiser} ${subject}`;
+  const key = `${givenUp} ${promiser} ${subject}`;
   const move = repairOf(supervised, before, policy, input.nowMs);
   if (move.kind === 'healthy') return { keep: before.map(({ request }) => overcome(request.id)) };
   // Given up stays given up until it is well again, also when the requests are long forgotten.

@@ -408,3 +408,40 @@ test('rule 8: who takes as redundant what was exclusive has not waited, and says
   t.true(await two.take());
   t.deepEqual(owner()?.mayStillRun, ['node-1']);
 });
+
+test('what is handed over is former here and free for others, who remember that it may still run here', async t => {
+  const { member, owner } = world();
+  const [one, two] = [await member('node-1'), await member('node-2')];
+  await one.take();
+  const holding = one.holdings.held().get(SUBJECT)!;
+  await one.holdings.handOver(holding, 'a drain');
+  t.false(one.holdings.held().has(SUBJECT));
+  t.deepEqual(one.holdings.former().get(SUBJECT), holding);
+  t.like(owner(), { released: { reason: 'a drain' }, mayStillRun: ['node-1'] });
+  t.true(await two.take());
+  t.like(owner(), { node: 'node-2', released: null, mayStillRun: ['node-1'] });
+});
+
+test('rule 5: what must never run twice is not handed over alive', async t => {
+  const { member, owner } = world();
+  const one = await member('node-1');
+  await one.holdings.acquire(SUBJECT, one.session, undefined, 'to be tried', { exclusive: true });
+  const holding = one.holdings.held().get(SUBJECT)!;
+  await t.throwsAsync(one.holdings.handOver(holding, 'a drain'), { message: /is exclusive/ });
+  t.is(owner()?.released, null);
+  t.true(one.holdings.held().has(SUBJECT));
+});
+
+test('what somebody else has by now is not handed over', async t => {
+  const { member, owner, etcd } = world();
+  const one = await member('node-1');
+  await one.take();
+  const holding = one.holdings.held().get(SUBJECT)!;
+  await one.session.revoke();
+  const two = await member('node-2');
+  await two.take();
+  const { revision } = etcd;
+  await one.holdings.handOver(holding, 'a drain');
+  t.is(etcd.revision, revision);
+  t.like(owner(), { node: 'node-2', released: null });
+});

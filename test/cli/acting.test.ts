@@ -286,3 +286,37 @@ test('restart --wait waits until every instance runs another version', async t =
   t.is(stdout, 'blog/web: restarted, web 2/2, mailer 1/1\n');
   t.regex(stderr, /waiting for blog\/web: 1 of 2 ready \(still to be replaced\)/);
 });
+
+test('drain says how far it is, and undrain that it is over', async t => {
+  const { ran, admin } = await cluster(t);
+  const { exitCode, stdout } = await ran(['drain', 'n2', '--reason', 'new kernel']);
+  t.is(exitCode, 0);
+  t.is(stdout, 'n2: draining, 1 instance left\n');
+  t.is(admin.drains.get('n2')?.reason, 'new kernel');
+  t.regex((await ran(['nodes'])).stdout, /^n2 +Active \(draining, 1 left\)/m);
+  t.is((await ran(['undrain', 'n2'])).stdout, 'n2: takes work again\n');
+  t.is((await ran(['drain', 'n9'])).exitCode, 3);
+});
+
+test('drain --wait ends when the node is empty', async t => {
+  const { ran, admin } = await cluster(t);
+  admin.onLook = () => {
+    for (const progress of admin.drains.values()) progress.left = Math.max(0, progress.left - 1);
+  };
+  const { exitCode, stdout, stderr } = await ran(['drain', 'n2', '--wait']);
+  t.is(exitCode, 0, stderr);
+  t.is(stdout, 'n2: drained, nothing runs there any more\n');
+});
+
+test('drain --wait fails with what has nowhere to go, and why', async t => {
+  const { ran, admin } = await cluster(t);
+  admin.onLook = () => {
+    for (const progress of admin.drains.values())
+      progress.stays = [{ instance: 'blog/web/1', why: 'n1 has no label disk; n3 is draining' }];
+  };
+  const { exitCode, stderr } = await ran(['drain', 'n2', '--wait']);
+  t.is(exitCode, 1);
+  t.regex(stderr, /n2 is not empty: what is left has nowhere to go/);
+  t.regex(stderr, /blog\/web\/1 stays: n1 has no label disk; n3 is draining/);
+  t.regex(stderr, /hop3-agent undrain n2/);
+});

@@ -87,6 +87,18 @@ test.serial('an instance that moves because its node leaves fails no request', a
   await leaving.ready();
 });
 
+test.serial('a node that is drained fails no request', async t => {
+  const emptied = cluster.node((await cluster.ready('shop', 2)).find(notOnFirst)!.node!);
+  await withoutFailure(t, async () => {
+    const { code, stdout, stderr } = await hop3(['drain', emptied.name, '--wait'], cluster.nodes[0]!.url);
+    t.is(code, 0, stderr);
+    t.is(stdout, `${emptied.name}: drained, nothing runs there any more\n`);
+  });
+  const after = await cluster.ready('shop', 2);
+  t.true(after.every(({ node }) => node !== emptied.name));
+  await cluster.api.undrain(emptied.name);
+});
+
 for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
   test.serial(`the proxy's agent ended by ${signal} and started again fails no request`, async t => {
     const before = await proxyPids();

@@ -226,15 +226,41 @@ export const mutants: Mutant[] = [
   {
     ...holdings,
     name: 'rule 10: a zombie releases what is not its own',
-    search:
-      'if (entry?.value.node === this.#node && entry.value.released === null && tokenOf(entry) === token) {',
-    replace: 'if (entry) {',
+    search: 'if (!entry || !own) return false;',
+    replace: 'if (!entry) return false;',
   },
   {
     ...holdings,
     name: 'rule 10: a release that was refused counts as done',
-    search: "if (result.kind === 'refused') {",
-    replace: 'if (result.revision < 0n) {',
+    search: "if (result.kind === 'committed') return true;",
+    replace: 'if (result.revision >= 0n) return true;',
+  },
+  {
+    ...holdings,
+    name: 'rule 5: what is exclusive is handed over alive',
+    search: 'if (exclusive) throw',
+    replace: "if (subject === '') throw",
+  },
+  {
+    name: 'rule 5: the owner key of what is exclusive is freed while it runs',
+    file: 'src/ownership/records.ts',
+    search: 'if (owner.exclusive === true) throw',
+    replace: "if (owner.subject === '') throw",
+    test: 'test/ownership/records.test.ts',
+  },
+  {
+    name: 'rule 8: whoever hands over is not said to run it still',
+    file: 'src/ownership/records.ts',
+    search: 'mayStillRun: [...without(owner.node, owner.mayStillRun), owner.node],',
+    replace: 'mayStillRun: without(owner.node, owner.mayStillRun),',
+    test: 'test/ownership/records.test.ts',
+  },
+  {
+    name: 'rule 5: a drain does not stop what is exclusive before it goes',
+    file: 'src/agent/drain-loop.ts',
+    search: 'if (exclusive) {',
+    replace: 'if (exclusive && reason === "") {',
+    test: 'test/agent/drain-loop.test.ts',
   },
   {
     ...evidence,

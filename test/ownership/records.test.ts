@@ -1,7 +1,12 @@
 import test from 'ava';
 import fc from 'fast-check';
 import type { OwnerRecord } from '../../src/model/records.ts';
-import { confirmedStopped, releasedRecord, takenRecord } from '../../src/ownership/records.ts';
+import {
+  confirmedStopped,
+  handedOverRecord,
+  releasedRecord,
+  takenRecord,
+} from '../../src/ownership/records.ts';
 
 const taker = (node: string) => ({
   subject: 'instance/blog/web/0',
@@ -87,4 +92,21 @@ test('nobody leaves the list but by its own confirmed stop, or by owning it', t 
       }
     }),
   );
+});
+
+test('what is handed over is free, and may run on where it is until that node confirms its stop', t => {
+  const owner = { ...takenRecord(null, taker('node-1'), false), mayStillRun: ['node-9'] };
+  const handed = handedOverRecord(owner, '41', '2026-01-01T00:00:00.000Z', 'a drain');
+  t.like(handed, { token: '41', released: { at: '2026-01-01T00:00:00.000Z', reason: 'a drain' } });
+  t.deepEqual(handed.mayStillRun, ['node-9', owner.node]);
+  const next = takenRecord(handed, taker('node-3'), false);
+  t.deepEqual(next.mayStillRun, ['node-9', owner.node]);
+  t.deepEqual(confirmedStopped(next, '42', owner.node).mayStillRun, ['node-9']);
+});
+
+test('rule 5: what must never run twice is not handed over alive', t => {
+  const owner = takenRecord(null, { ...taker('node-1'), exclusive: true }, false);
+  t.throws(() => handedOverRecord(owner, '41', '2026-01-01T00:00:00.000Z', 'a drain'), {
+    message: /is exclusive/,
+  });
 });

@@ -46,7 +46,7 @@ const bodies: [NodePromise['body'], RegExp][] = [
   [{ kind: 'serving', hostname: 'h', app: 'blog', instances: 1 }, /no copy of blog is ready/],
   [{ kind: 'holding', artifact: 'sha256:ab', bytes: 1 }, /artifact/],
   [{ kind: 'deploying', app: 'blog', release: 3, step: 'build' }, /deployment of blog release 3/],
-  [{ kind: 'draining', reason: 'why' }, /takes work again/],
+  [{ kind: 'draining', reason: 'why', left: 1, stays: [] }, /takes work again/],
   [{ kind: 'request', request: 'r1', action: 'restart' }, /restart/],
 ];
 for (const [body, reason] of bodies) {

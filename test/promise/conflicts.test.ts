@@ -43,7 +43,10 @@ const holding: NodePromise = {
   ...runningPromise(),
   body: { kind: 'holding', artifact: 'sha256:ab', bytes: Number.NaN },
 };
-const draining: NodePromise = { ...runningPromise(), body: { kind: 'draining', reason: 'why' } };
+const draining: NodePromise = {
+  ...runningPromise(),
+  body: { kind: 'draining', reason: 'why', left: 1, stays: [] },
+};
 
 const rows: [string, NodePromise, string | null][] = [
   ['a copy that runs is possible', runningPromise(), null],

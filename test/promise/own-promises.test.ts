@@ -18,7 +18,7 @@ const busy: OwnState = {
   statuses: [instanceStatus()],
   artifacts: [{ digest: 'sha256:ab', bytes: 12 }],
   deploying: [{ app: 'blog', release: 2, step: 'build', completeBy: 'soon' }],
-  draining: 'maintenance',
+  draining: { reason: 'maintenance', left: 2, stays: [] },
   requests: [{ id: 'r1', action: 'restart', completeBy: 'soon' }],
 };
 

@@ -1,5 +1,5 @@
 import test from 'ava';
-import type { Outcome } from '../../src/model/node-promise.ts';
+import type { NodePromise, Outcome } from '../../src/model/node-promise.ts';
 import type { SupervisorRequest } from '../../src/model/records.ts';
 import type { KnownRequest } from '../../src/supervise/repair.ts';
 import { supervise, type SuperviseInput, type Supervision } from '../../src/supervise/supervise.ts';
@@ -76,6 +76,51 @@ test('after giving up, having been well and breaking again is asked about again'
     played.events.map(({ kind }) => kind),
     ['repair-given-up', 'repair-given-up'],
   );
+});
+
+/** As after five requests without effect, on these nodes, for these apps. */
+const hopeless = (...where: [node: string, app: string][]): SuperviseInput => ({
+  ...quiet,
+  promises: where.map(([node, app]) => {
+    const base = runningPromise();
+    const body = { ...base.body, instance: `${app}/web/0`, app } as NodePromise['body'];
+    const promise = { ...base, promiser: node, name: `running:${app}/web/0`, body };
+    return { ...judged('broken'), promise };
+  }),
+  told: new Set(where.map(([node, app]) => `given-up ${node} instance/${app}/web/0`)),
+});
+
+test('a node on which two apps stay broken, and nowhere else, is asked once to empty itself', t => {
+  const unfit = hopeless(['node-1', 'blog'], ['node-1', 'shop']);
+  const first = supervise(unfit);
+  t.deepEqual(first.requests, [
+    {
+      node: 'node-1',
+      action: 'drain',
+      subject: 'node/node-1',
+      reason: 'blog, shop stay broken there, however often restarted, and nowhere else',
+      attempt: 0,
+    },
+  ]);
+  t.deepEqual(supervise({ ...unfit, told: first.told }).requests, []);
+});
+
+test('a node is not blamed for one app, for apps that are broken elsewhere, or twice', t => {
+  t.deepEqual(supervise(hopeless(['node-1', 'blog'])).requests, []);
+  const everywhere = hopeless(['node-1', 'blog'], ['node-1', 'shop'], ['node-2', 'shop']);
+  t.deepEqual(supervise(everywhere).requests, []);
+  const unfit = hopeless(['node-1', 'blog'], ['node-1', 'shop']);
+  const draining = {
+    promise: {
+      ...runningPromise(),
+      promiser: 'node-1',
+      name: 'draining',
+      body: { kind: 'draining' as const, reason: 'x', left: 2, stays: [] },
+    },
+    assessments: [],
+    observers,
+  };
+  t.deepEqual(supervise({ ...unfit, promises: [...unfit.promises, draining] }).requests, []);
 });
 
 test('an instance without an owner is told of after 5 s, once for each time', t => {

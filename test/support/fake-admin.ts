@@ -39,6 +39,10 @@ export class FakeAdmin implements Admin {
   open = 0;
   left = false;
   epoch = 0;
+  /** Called whenever the nodes are asked for. */
+  onLook = (): void => undefined;
+  /** How far nodes are that were asked to drain. */
+  readonly drains = new Map<string, NonNullable<NodeView['drain']>>();
   readonly logLines: LogLine[] = [];
   private revision = 100;
   private readonly apps_ = new Map<string, { spec: AppSpec; release: number; generation: number }>();
@@ -111,7 +115,13 @@ export class FakeAdmin implements Admin {
 
   nodes(): Listing<NodeView> {
     this.failIfTold('nodes');
-    return this.listing(NODES.map(nodeView));
+    this.onLook();
+    return this.listing(
+      NODES.map(name => {
+        const drain = this.drains.get(name) ?? null;
+        return { ...nodeView(name), draining: drain !== null, drain };
+      }),
+    );
   }
 
   apps(): Listing<AppView> {
@@ -219,6 +229,23 @@ export class FakeAdmin implements Admin {
       count++;
       if (wanted(line)) yield { ...line, cursor: String(count) };
     }
+  }
+
+  async drain(node: string, reason: string): Promise<NodeView> {
+    this.failIfTold('drain');
+    this.drains.set(this.nodeNamed(node), { reason, left: 1, stays: [] });
+    return this.nodes().items.find(({ name }) => name === node)!;
+  }
+
+  async undrain(node: string): Promise<NodeView> {
+    this.failIfTold('undrain');
+    this.drains.delete(this.nodeNamed(node));
+    return this.nodes().items.find(({ name }) => name === node)!;
+  }
+
+  private nodeNamed(node: string): string {
+    if (!NODES.includes(node)) throw new AdminError('not-found', `there is no node "${node}"`);
+    return node;
   }
 
   explain(target: string): Explanation {
@@ -485,6 +512,7 @@ function nodeView(name: string): NodeView {
     leaseTtlSeconds: 10,
     remainingMs: name === 'n1' ? 7500 : null,
     draining: false,
+    drain: null,
     admin: 'http://127.0.0.1:7300',
     peer: name === 'n3' ? null : { host: '127.0.0.1', port: 7400 },
     trust: 1,

@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import type { Admin } from '../../ports/admin.ts';
+import { jsonBody } from '../body.ts';
 import { Refusal } from '../refusal.ts';
 import { type Route, route, view } from '../route.ts';
-import { epochView, listing, nodeView } from '../wire.ts';
+import { drainBody, epochView, listing, nodeView } from '../wire.ts';
 
 export function nodeRoutes(admin: Admin): Route[] {
   return [
@@ -31,6 +32,27 @@ export function nodeRoutes(admin: Admin): Route[] {
         if (node === undefined) throw new Refusal(404, 'not-found', `no node "${params.name}" is known`);
         return node;
       },
+    }),
+    view({
+      method: 'post',
+      path: '/v1/nodes/{name}/drain',
+      id: 'drainNode',
+      summary:
+        'Wishes that a node be emptied: it takes nothing new, and its instances go one after the other, each when its ' +
+        'successor is ready. How far it is: `drain` of the node. The wish stands until undrain, also over restarts.',
+      params: z.object({ name: z.string() }),
+      body: jsonBody(drainBody, { required: false }),
+      answer: nodeView,
+      handle: ({ params, body }) => admin.drain(params.name, body.reason),
+    }),
+    view({
+      method: 'post',
+      path: '/v1/nodes/{name}/undrain',
+      id: 'undrainNode',
+      summary: 'Lets a node take work again. What went does not come back by itself.',
+      params: z.object({ name: z.string() }),
+      answer: nodeView,
+      handle: ({ params }) => admin.undrain(params.name),
     }),
     view({
       method: 'post',

@@ -15,7 +15,7 @@ export function nodeTable(items: NodeView[], out: Output): string {
     ['NODE', 'STATE', 'INSTANCES', 'MEMORY', 'CPU', 'TRUST', 'ROLES', 'LABELS', 'API', 'SINCE'],
     items.map(node => [
       node.name,
-      out.state(node.state) + (node.draining ? ' (draining)' : ''),
+      out.state(node.state) + drainWords(node),
       String(node.instances),
       `${bytesText(node.reserved.memoryBytes)} of ${bytesText(node.capacity.memoryBytes)}`,
       `${rounded(node.reserved.cpu)} of ${rounded(node.capacity.cpu)}`,
@@ -28,6 +28,11 @@ export function nodeTable(items: NodeView[], out: Output): string {
       out.when(node.startedAt),
     ]),
   );
+}
+
+function drainWords({ draining, drain }: NodeView): string {
+  if (!draining) return '';
+  return drain?.left === 0 ? ' (drained)' : ` (draining${drain ? `, ${drain.left} left` : ''})`;
 }
 
 function rounded(cores: number): string {
