@@ -1,25 +1,37 @@
 import type { StepResult } from '../model/plan.ts';
+import type { Blobs } from '../ports/blobs.ts';
 import type { StepAgent, StepAgentRoster, StepTask } from '../ports/step-agents.ts';
+import { failureOf } from './step-failure.ts';
+import { checkPayloadFrom, takesPayload, withoutPayloadFrom, withPayload } from './step-inputs.ts';
 
 interface Offer {
   agent: StepAgent;
   room: () => number;
 }
 
-/** This node's own agents of steps, which take as much as the node does, and those that come and go. */
-export function stepAgents(own: readonly StepAgent[]): StepAgentRoster {
+/**
+ * This node's own agents of steps, which take as much as the node does, and those that come and go. To all of them the
+ * argument `payload-from` hands another step's output as the payload, so that none has to know of it.
+ */
+export function stepAgents(own: readonly StepAgent[], { blobs }: { blobs: Blobs }): StepAgentRoster {
   const ownNames = new Set(own.map(({ name }) => name));
   const offers: Offer[] = own.map(agent => ({ agent, room: () => Infinity }));
   const listeners = new Set<() => void>();
+  /** Names of what has been given to nobody yet, because its payload is still on its way. */
+  const preparing: string[] = [];
 
   return {
     find(name) {
       const [first] = offersOf(name);
       if (first === undefined) return null;
-      return { name, check: work => first.agent.check(work), run: (task, signal) => run(name, task, signal) };
+      return {
+        name,
+        check: work => [...checkPayloadFrom(work), ...first.agent.check(withoutPayloadFrom(work))],
+        run: (task, signal) => run(name, task, signal),
+      };
     },
     names: () => [...new Set(offers.map(({ agent }) => agent.name))].sort(),
-    room: name => offersOf(name).reduce((sum, { room }) => sum + room(), 0),
+    room: roomFor,
     onChange(listener) {
       listeners.add(listener);
       return () => void listeners.delete(listener);
@@ -42,15 +54,35 @@ export function stepAgents(own: readonly StepAgent[]): StepAgentRoster {
   };
 
   async function run(name: string, task: StepTask, signal: AbortSignal): Promise<StepResult> {
+    try {
+      // Given at once where it can be: then its agent knows of it before anybody asks for its room again.
+      const given = takesPayload(task.work) ? await prepared(name, task, signal) : task;
+      return await give(name, given, signal);
+    } catch (error) {
+      return failureOf(error);
+    }
+  }
+
+  async function prepared(name: string, task: StepTask, signal: AbortSignal): Promise<StepTask> {
+    preparing.push(name);
+    try {
+      return await withPayload(task, blobs, signal);
+    } finally {
+      preparing.splice(preparing.indexOf(name), 1);
+    }
+  }
+
+  function give(name: string, task: StepTask, signal: AbortSignal): Promise<StepResult> {
     // Whoever asked for its room may have been overtaken.
     const [offer] = offersOf(name).sort((a, b) => b.room() - a.room());
-    if (offer === undefined) return failed(`no agent "${name}" is connected to this node any more`);
-    if (offer.room() === 0) return failed(`every agent "${name}" of this node is busy`);
-    try {
-      return await offer.agent.run(task, signal);
-    } catch (error) {
-      return failed(error instanceof Error ? error.message : String(error));
-    }
+    if (offer === undefined) throw new Error(`no agent "${name}" is connected to this node any more`);
+    if (offer.room() === 0) throw new Error(`every agent "${name}" of this node is busy`);
+    return offer.agent.run(task, signal);
+  }
+
+  function roomFor(name: string): number {
+    const offered = offersOf(name).reduce((sum, { room }) => sum + room(), 0);
+    return Math.max(0, offered - preparing.filter(other => other === name).length);
   }
 
   function offersOf(name: string): Offer[] {
@@ -60,8 +92,4 @@ export function stepAgents(own: readonly StepAgent[]): StepAgentRoster {
   function tell(): void {
     for (const listener of listeners) listener();
   }
-}
-
-function failed(error: string): StepResult {
-  return { kind: 'failed', type: 'RETRYABLE', error };
 }

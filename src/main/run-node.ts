@@ -14,12 +14,14 @@ import { enrolment, type EnrolmentOptions } from '../authority/enrolment.ts';
 import type { RunOptions } from '../cli/daemon.ts';
 import { CliFailure, EXIT } from '../cli/failure.ts';
 import { drivers } from '../drivers/combined-driver.ts';
+import { httpPool } from '../drivers/http-exchange.ts';
 import { networkProber } from '../drivers/network-prober.ts';
 import { leftByOther } from '../drivers/other-driver.ts';
 import { processDriver, type ProcessDriver } from '../drivers/process-driver.ts';
 import { rememberingExits } from '../drivers/remembered-exits.ts';
 import { staticDriver } from '../drivers/static-driver.ts';
 import { stepAgents } from '../drivers/step-agents.ts';
+import { httpAgent } from '../drivers/step-http.ts';
 import { noopAgent } from '../drivers/step-noop.ts';
 import { systemdDriver, type SystemdDriver } from '../drivers/systemd-driver.ts';
 import type { AppSpec } from '../model/app-spec.ts';
@@ -132,6 +134,9 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
       }),
     );
     closers.push(() => peer.close());
+    const pool = httpPool();
+    closers.push(() => pool.close());
+    const steps = stepAgents([noopAgent({ clock, blobs }), httpAgent({ pool, blobs, clock })], { blobs });
     const withProxy = config.roles.includes('proxy');
     const proxy = withProxy
       ? haproxy({
@@ -167,7 +172,7 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
         guard: ownCommands.guard,
         guardMissing: await ownCommands.guard.unable(),
       },
-      stepAgents: meteredStepAgents(stepAgents([noopAgent({ clock, blobs })]), metrics, clock),
+      stepAgents: meteredStepAgents(steps, metrics, clock),
       blobs,
       prober: meteredProber(networkProber({ clock }), metrics),
       artifacts,

@@ -16,7 +16,7 @@ import { FakeLog } from '../support/fake-log.ts';
 /** Three nodes that reach each other. */
 interface World {
   nodes: Node[];
-  advance(durationMs: number): void;
+  advance: (durationMs: number) => void;
 }
 
 interface Node {
@@ -30,7 +30,7 @@ interface Node {
 const MINUTE_MS = 60_000;
 
 /** Sleeps in real time, but tells a time that moves when told to. */
-function movableClock(): { clock: Clock; advance(durationMs: number): void } {
+function movableClock(): { clock: Clock; advance: (durationMs: number) => void } {
   let aheadMs = 0;
   return {
     clock: { ...realClock, now: () => realClock.now() + aheadMs },

@@ -1,8 +1,15 @@
+import { setImmediate as settled } from 'node:timers/promises';
 import test from 'ava';
 import { stepAgents } from '../../src/drivers/step-agents.ts';
-import type { StepResult } from '../../src/model/plan.ts';
+import type { StepOutput, StepResult } from '../../src/model/plan.ts';
 import type { StepAgent } from '../../src/ports/step-agents.ts';
+import { FakeBlobs } from '../support/fake-blobs.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { stepTask } from '../support/step-task.ts';
+
+function rosterOf(own: StepAgent[]) {
+  return stepAgents(own, { blobs: new FakeBlobs(new FakeClock()) });
+}
 
 const never = new AbortController().signal;
 const done: StepResult = { kind: 'completed', output: null };
@@ -26,7 +33,7 @@ function heldAgent(name: string, slots = 1) {
 }
 
 test('own agents are found by their names and take as much as the node', t => {
-  const roster = stepAgents([heldAgent('noop').agent, heldAgent('http').agent]);
+  const roster = rosterOf([heldAgent('noop').agent, heldAgent('http').agent]);
   t.deepEqual(roster.names(), ['http', 'noop']);
   t.is(roster.find('noop')?.name, 'noop');
   t.is(roster.room('noop'), Infinity);
@@ -35,7 +42,7 @@ test('own agents are found by their names and take as much as the node', t => {
 });
 
 test('one that comes is found, and gone when it goes; the listener hears of both', t => {
-  const roster = stepAgents([]);
+  const roster = rosterOf([]);
   let heard = 0;
   const stop = roster.onChange(() => (heard += 1));
   const { agent, room } = heldAgent('pdf', 2);
@@ -52,7 +59,7 @@ test('one that comes is found, and gone when it goes; the listener hears of both
 });
 
 test('nobody takes a name that the node serves itself', t => {
-  const roster = stepAgents([heldAgent('http').agent]);
+  const roster = rosterOf([heldAgent('http').agent]);
   t.is(
     roster.add(heldAgent('http').agent, () => 1),
     null,
@@ -61,7 +68,7 @@ test('nobody takes a name that the node serves itself', t => {
 });
 
 test('of several with one name the one with most room takes the attempt', async t => {
-  const roster = stepAgents([]);
+  const roster = rosterOf([]);
   const small = heldAgent('pdf', 1);
   const large = heldAgent('pdf', 3);
   roster.add(small.agent, small.room);
@@ -81,7 +88,7 @@ test('of several with one name the one with most room takes the attempt', async 
 });
 
 test('what an agent has begun goes on when it leaves, and the next attempt fails for now', async t => {
-  const roster = stepAgents([]);
+  const roster = rosterOf([]);
   const { agent, running, room } = heldAgent('pdf');
   const offer = roster.add(agent, room);
   const found = roster.find('pdf')!;
@@ -104,9 +111,24 @@ test('an agent that breaks has failed for now, however it breaks', async t => {
     ],
   ];
   for (const [name, run] of broken) {
-    const roster = stepAgents([]);
+    const roster = rosterOf([]);
     roster.add({ name: 'pdf', check: () => [], run }, () => 1);
     const result = await roster.find('pdf')!.run(stepTask(), never);
     t.deepEqual(result, { kind: 'failed', type: 'RETRYABLE', error: 'broken pipe' }, name);
   }
+});
+
+test('what waits for its payload has its place in the room already', async t => {
+  const blobs = new FakeBlobs(new FakeClock());
+  const roster = stepAgents([], { blobs });
+  const { agent, running, room } = heldAgent('pdf', 2);
+  roster.add(agent, room);
+  const inputs = new Map<number, StepOutput>([[3, await blobs.put(Buffer.alloc(9000))]]);
+  const work = { agent: 'pdf', resource: '', arguments: { 'payload-from': '3' } };
+  const run = roster.find('pdf')!.run(stepTask({ work, inputs }), never);
+  t.deepEqual([running.length, roster.room('pdf')], [0, 1]);
+  await settled();
+  t.deepEqual([running.length, roster.room('pdf')], [1, 1]);
+  running[0]!();
+  t.deepEqual(await run, done);
 });
