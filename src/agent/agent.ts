@@ -46,8 +46,10 @@ import { LastRun } from './last-run.ts';
 import { Loop } from './loop.ts';
 import { PromiseLoop } from './promise-loop.ts';
 import { ProxyLoop } from './proxy-loop.ts';
+import { Refusals } from './refusals.ts';
 import { requestLoop } from './request-loop.ts';
 import { SessionKeeper } from './session-keeper.ts';
+import { Shortcomings } from './shortcomings.ts';
 import { Starter } from './starter.ts';
 import { Supplies } from './supplies.ts';
 import { Supervisor } from './supervise-loop.ts';
@@ -195,6 +197,17 @@ export class Agent {
       random,
       signal: this.#stop.signal,
     });
+    const crowd = new Crowd({ world, clock });
+    const shortcomings = new Shortcomings(clock);
+    const refusals = new Refusals({
+      node,
+      world,
+      store,
+      crowd,
+      shortcomings,
+      session: () => keeper.current(),
+      unable: (wanted, session) => this.#unable(wanted, session),
+    });
     const instances = (this.#instances = new InstanceLoop({
       node,
       world,
@@ -202,6 +215,8 @@ export class Agent {
       driver,
       prober,
       starter,
+      shortcomings,
+      refusals,
       exclusive: copies =>
         new Exclusive({
           guard: parts.guard,
@@ -261,7 +276,6 @@ export class Agent {
             };
       },
     }));
-    const crowd = new Crowd({ world, clock });
     const drain = (this.#drain = new Drain({
       node,
       world,
@@ -286,7 +300,7 @@ export class Agent {
       holdings,
       clock,
       log,
-      refuses: (wanted, session) => this.#refuses(wanted, session),
+      refusals,
       heldDown: (owner, instance) => this.#heldDown(owner, instance),
       crowd,
     }));
@@ -345,7 +359,10 @@ export class Agent {
       artifacts,
       clock,
       log,
-      onFetched: () => shelf.wake(),
+      onFetched: () => {
+        shelf.wake();
+        instances.tryAgain();
+      },
     });
     const requests = requestLoop({
       node,
@@ -643,7 +660,7 @@ export class Agent {
   }
 
   /** The authority on itself: what it holds by its own transactions, and what its machine can do. */
-  #refuses({ instance, spec, process }: WantedInstance, session: Session): string | null {
+  #unable({ instance, spec, process }: WantedInstance, session: Session): string | null {
     const unable =
       this.#parts.unableTo(spec) ??
       (process.exclusive

@@ -5,13 +5,14 @@ import { rank } from '../placement/rank.ts';
 import { reservation } from '../placement/reservation.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
-import type { Entry, Session, Store } from '../ports/store.ts';
+import type { Entry, Store } from '../ports/store.ts';
 import { evidenceAgainst, leftover, saidAsBefore } from './evidence.ts';
 import type { Crowd } from './crowd.ts';
 import type { Holdings, Taking } from './holdings.ts';
 import { Loop } from './loop.ts';
+import type { Refusals } from './refusals.ts';
 import type { SessionKeeper } from './session-keeper.ts';
-import { placementInputs, wantedOrWhyNot, type HeldDown, type WantedInstance } from './wanted.ts';
+import { placementInputs, wantedOrWhyNot, type HeldDown } from './wanted.ts';
 import type { World } from './world.ts';
 
 /**
@@ -40,8 +41,7 @@ export interface ClaimLoopOptions {
   holdings: Holdings;
   clock: Clock;
   log: Log;
-  /** The node's own last word: why it will not take an instance of that app, or null. */
-  refuses: (wanted: WantedInstance, session: Session) => string | null;
+  refusals: Refusals;
   heldDown: HeldDown;
   crowd: Crowd;
 }
@@ -60,6 +60,7 @@ export function claimLoop(options: ClaimLoopOptions): Loop {
       const session = keeper.current();
       if (!session || !world.synced() || world.staleMs() > TOO_STALE_MS) return 500;
       await options.holdings.discover(session, world.owners.all());
+      await options.refusals.review(session);
       const inputs = placementInputs(world, options.heldDown, options.crowd.unsteady());
       const { free, nodes, placed } = withOwnClaims(options, inputs);
       const settlingMs = placed.length === 0 ? SETTLE_MS - keeper.sinceOpenedMs() : 0;
@@ -76,7 +77,12 @@ export function claimLoop(options: ClaimLoopOptions): Loop {
       );
       await Promise.all(now.map(ranking => claim(options, ranking)));
       await finishRemovals(options);
-      const wakes = [wakeInMs, braked.wakeInMs, ...inputs.heldDown.map(({ forMs }) => forMs)];
+      const wakes = [
+        wakeInMs,
+        braked.wakeInMs,
+        options.refusals.nextInMs(),
+        ...inputs.heldDown.map(({ forMs }) => forMs),
+      ];
       const next = Math.min(...wakes.map(each => each ?? Infinity));
       return Number.isFinite(next) ? next : null;
     },
@@ -164,30 +170,14 @@ function headStartMs(
 }
 
 async function claim(options: ClaimLoopOptions, ranking: Ranking): Promise<void> {
-  const { world, keeper, holdings, store, node } = options;
+  const { world, keeper, holdings, refusals, node } = options;
   const session = keeper.current();
   if (!session || holdings.held().has(ranking.subject)) return;
   const wanted = wantedOrWhyNot(world, ranking.instance);
   if ('notWanted' in wanted) return;
-  const refusal = options.refuses(wanted, session);
+  const refusal = refusals.why(wanted, session);
   if (refusal !== null) {
-    await store.commit(
-      [{ kind: 'sessions', name: `${node}/${session.incarnation}`, lease: session.lease }],
-      [
-        {
-          put: 'refusals',
-          name: `${ranking.subject}/${node}`,
-          value: {
-            v: 1,
-            subject: ranking.subject,
-            node,
-            reason: refusal,
-            generation: wanted.record.generation,
-          },
-          lease: session.lease,
-        },
-      ],
-    );
+    await refusals.tell(wanted, session, refusal);
     return;
   }
   const place = ranking.candidates.findIndex(candidate => candidate.node === node);

@@ -3,7 +3,14 @@ import { EPOCH, takenAt, tokenOf, type OwnerRecord } from '../model/records.ts';
 import { confirmedStopped, handedOverRecord, releasedRecord, takenRecord } from '../ownership/records.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Random } from '../ports/random.ts';
-import { StoreError, type Compare, type Entry, type Session, type Store } from '../ports/store.ts';
+import {
+  StoreError,
+  type Compare,
+  type Entry,
+  type Session,
+  type Store,
+  type Write,
+} from '../ports/store.ts';
 import type { Ledger } from './ledger.ts';
 import { commitOwner, type Owner } from './owner-key.ts';
 
@@ -212,11 +219,14 @@ export class Holdings {
     return true;
   }
 
-  /** Ownership rule 10: only after the work has stopped, comparing what was read with the token in it. @throws StoreError */
-  async release(subject: Subject, token: Token, reason: string): Promise<void> {
-    const written = await this.#letGo(subject, token, owner =>
-      releasedRecord(owner, token, this.#clock.timestamp(), reason),
-    );
+  /**
+   * Ownership rule 10: only after the work has stopped, comparing what was read with the token in it. `along` is written at the
+   * same moment. @throws StoreError
+   */
+  async release(subject: Subject, token: Token, reason: string, along: Write[] = []): Promise<void> {
+    const freed = (owner: OwnerRecord): OwnerRecord =>
+      releasedRecord(owner, token, this.#clock.timestamp(), reason);
+    const written = await this.#letGo(subject, token, freed, along);
     if (written) this.#tell('subject-released', subject, token, `released ${subject}: ${reason}`);
     this.#held.delete(subject);
     this.#former.delete(subject);
@@ -241,13 +251,18 @@ export class Holdings {
   }
 
   /** False = it was not this node's any more. @throws StoreError */
-  async #letGo(subject: Subject, token: Token, freed: (owner: OwnerRecord) => OwnerRecord): Promise<boolean> {
+  async #letGo(
+    subject: Subject,
+    token: Token,
+    freed: (owner: OwnerRecord) => OwnerRecord,
+    along: Write[] = [],
+  ): Promise<boolean> {
     const entry = await this.#store.get('owners', subject);
     const own = entry?.value.node === this.#node && entry.value.released === null && tokenOf(entry) === token;
     if (!entry || !own) return false;
     const result = await this.#store.commit(
       [{ kind: 'owners', name: subject, revision: entry.revision }],
-      [{ put: 'owners', name: subject, value: freed(entry.value) }],
+      [{ put: 'owners', name: subject, value: freed(entry.value) }, ...along],
     );
     if (result.kind === 'committed') return true;
     throw new StoreError(`${subject} was written by somebody else meanwhile: it is not released yet`, {

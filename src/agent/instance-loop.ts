@@ -15,6 +15,8 @@ import { HealthChecks, type Watched } from './health.ts';
 import type { Holdings } from './holdings.ts';
 import type { Ledger } from './ledger.ts';
 import { Loop } from './loop.ts';
+import type { Refusals } from './refusals.ts';
+import type { Shortcomings } from './shortcomings.ts';
 import type { Starter } from './starter.ts';
 import { alive, Targets } from './targets.ts';
 import type { World } from './world.ts';
@@ -33,6 +35,8 @@ export interface InstanceLoopOptions {
   driver: Driver;
   prober: Prober;
   starter: Starter;
+  shortcomings: Shortcomings;
+  refusals: Refusals;
   /** The right to run what is exclusive, made with this loop's own copies. */
   exclusive: (copies: Pick<ExclusiveOptions, 'anyUnowned' | 'copies' | 'stop' | 'onChange'>) => Exclusive;
   /** Why an exclusive instance of this node is to go elsewhere; null = it stays. */
@@ -97,6 +101,7 @@ export class InstanceLoop {
       undecided: unit => this.#undecided(unit),
       runs: instance => this.runs(instance),
       statuses: () => this.#statuses ?? [],
+      leaves: instance => options.refusals.leaves(instance),
       whyNotNow: stopTimeoutSeconds => this.#exclusive.whyNotNow(stopTimeoutSeconds),
     });
     this.#loop = new Loop({
@@ -139,6 +144,14 @@ export class InstanceLoop {
   /** How long the round under way has taken so far; 0 between rounds. */
   busyMs(): number {
     return this.#loop.busyMs();
+  }
+
+  /** Something that starts lacked may be there now: those that failed for such a reason are tried at once. */
+  tryAgain(): void {
+    for (const history of this.#histories.values())
+      if (history.passing === true)
+        this.#histories.set(history.instance, { ...history, lastFailureMs: null });
+    this.#loop.wake();
   }
 
   /** Stops every copy, and releases what was held, before it resolves. */
@@ -362,13 +375,18 @@ export class InstanceLoop {
         this.#forgotten.add(action.unit);
         return;
       case 'release':
-        await holdings.release(action.subject, action.token, action.reason);
+        await holdings.release(
+          action.subject,
+          action.token,
+          action.reason,
+          this.#options.refusals.withRelease(action.instance, action.reason),
+        );
         return;
     }
   }
 
   async #start(target: DesiredInstance, reason: string): Promise<void> {
-    const { starter, clock, ledger } = this.#options;
+    const { starter, clock, ledger, shortcomings } = this.#options;
     const previous = this.units().findLast(unit => unit.instance === target.instance && !alive(unit));
     const { exclusive, stopTimeoutSeconds } = target.process;
     const started = await starter.start(
@@ -386,6 +404,7 @@ export class InstanceLoop {
     if (started === null) return;
     this.#units.set(started.unit, adopted(started, clock.now()));
     this.#fenced.set(started.unit, target.token);
+    shortcomings.started(target.instance);
     if (exclusive) this.#exclusive.watch();
     ledger.note({
       kind: 'instance-started',
@@ -425,18 +444,20 @@ export class InstanceLoop {
 
   /** A start that could not even be tried counts like a crash: the same backoff, and the words where a person looks. */
   #failed(action: Action, error: unknown): void {
-    const { log, ledger, clock } = this.#options;
+    const { log, ledger, clock, shortcomings } = this.#options;
     const message = error instanceof Error ? error.message : String(error);
     log.warn('an action failed', { action: action.kind, reason: action.reason, error });
     if (action.kind !== 'start') return;
     const history = forVersion(this.#histories.get(action.instance), action.instance, action.version);
-    this.#histories.set(action.instance, {
+    const after = {
       ...history,
       failures: history.failures + 1,
       lastFailureMs: clock.now(),
       lastTrouble: message,
       passing: (error instanceof DriverError || error instanceof ArtifactError) && error.retryable,
-    });
+    };
+    this.#histories.set(action.instance, after);
+    shortcomings.failed(after);
     ledger.note({
       kind: 'instance-start-failed',
       subject: action.instance,

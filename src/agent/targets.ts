@@ -33,6 +33,8 @@ export interface TargetsOptions {
   statuses: () => readonly InstanceStatus[];
   /** Why an exclusive instance of this node is to go elsewhere; null = it stays. */
   movesAway: (instance: InstanceId) => string | null;
+  /** Why an instance that could not be started here is left to another node; null = it is not. */
+  leaves: (instance: InstanceId) => string | null;
   /** Why nothing exclusive that takes so long to stop may be started now; null = it may. */
   whyNotNow: (stopTimeoutSeconds: number) => string | null;
 }
@@ -159,6 +161,8 @@ export class Targets {
     const wanted = wantedOrWhyNot(world, holding.instance);
     if ('notWanted' in wanted) return wanted;
     const { record, process, index, spec } = wanted;
+    const left = owned && !this.#lives(holding.instance) ? this.#options.leaves(holding.instance) : null;
+    if (left !== null) return { notWanted: left };
     if (owned && holding.exclusive !== process.exclusive) {
       return {
         notWanted: `${process.type} has become ${process.exclusive ? 'exclusive' : 'redundant'}: it is taken anew`,
@@ -190,6 +194,10 @@ export class Targets {
       mayReplace: turn.allowed && owned,
       replaceWaitsFor: owned ? turn.waitsFor : 'this node does not own it now',
     };
+  }
+
+  #lives(instance: InstanceId): boolean {
+    return this.#options.units().some(unit => unit.instance === instance && alive(unit));
   }
 
   /** What the other nodes promise, and what this one knows better than its own promises yet say. */

@@ -5,7 +5,7 @@ import type { Combination } from './matrix.ts';
 import { monotonicMs } from './monotonic.ts';
 import { Register } from './register.ts';
 import { acceptedWrongly } from './resource.ts';
-import { becameOf, handovers, tokenTrouble } from './spans.ts';
+import { becameOf, handovers, tokenTrouble, type Span } from './spans.ts';
 import { TARGET, WRITERS, type World } from './world.ts';
 
 export interface Row {
@@ -75,7 +75,7 @@ export async function runOnce(world: World, combination: Combination): Promise<R
     ...(combination.keepsTokens === true && new Set(spans.map(({ token }) => token)).size > WRITERS.length
       ? ['an agent that was back in time lost what it owned']
       : []),
-    ...(broke === null ? notAsMeant(combination, becameOf(spans, TARGET, beganMs)) : []),
+    ...(broke === null ? notAsMeant(combination, spans, beganMs) : []),
     ...(combination.judged === 'everything' && combination.mayMove !== true && restarted.length > 0
       ? [`redundant instances were restarted: ${restarted.join(', ')}`]
       : []),
@@ -143,9 +143,15 @@ export function shown({ mustShow }: Combination, row: Row): boolean {
 }
 
 /** The fault was in force, and had no effect: then it proves nothing. */
-function notAsMeant({ mustBe }: Combination, became: ReturnType<typeof becameOf>): string[] {
+function notAsMeant({ mustBe }: Combination, spans: Span[], beganMs: number): string[] {
+  const became = becameOf(spans, TARGET, beganMs);
   if (mustBe === undefined || (mustBe === 'taken over' ? became.takenOver : became.runAnew)) return [];
-  return [`${TARGET} was not ${mustBe}: nothing is proved`];
+  const lived = spans.filter(({ instance }) => instance === TARGET).map(span => inWords(span, beganMs));
+  return [`${TARGET} was not ${mustBe}: nothing is proved: ${lived.join(', ')}`];
+}
+
+function inWords({ node, firstMs, lastMs }: Span, beganMs: number): string {
+  return `on ${node} from ${Math.round(firstMs - beganMs)} to ${Math.round(lastMs - beganMs)} ms`;
 }
 
 /** Which runs of redundant instances there are. */

@@ -30,6 +30,8 @@ export const WRITERS = ['single/careful/0', 'single/careless/0'];
 /** The one whose owner the faults are aimed at. */
 export const TARGET = 'single/careless/0';
 const WEB = 3;
+/** Nodes that keep what an app runs, as the agents see to it: without it whoever takes the app can't start it. */
+const COPIES = 2;
 const HEALED_WITHIN_MS = 90_000;
 const RUN = promisify(execFile);
 
@@ -326,6 +328,11 @@ export class World {
     this.#mounts.push(directory);
   }
 
+  async #copiesOf(digest: string): Promise<number> {
+    const { entries } = await this.watcher.store.list('promises');
+    return entries.filter(({ name }) => name.endsWith(`/holding:${digest}`)).length;
+  }
+
   async #ailment(sinceMs: number): Promise<string | null> {
     for (const node of this.nodes) {
       const { ready, reason } = await node.api.ready(AbortSignal.timeout(2000));
@@ -341,6 +348,8 @@ export class World {
     );
     const idle = WRITERS.find(writer => !working.has(writer));
     if (idle !== undefined) return `${idle} is not at work`;
+    const kept = await this.#copiesOf(await this.source());
+    if (kept < COPIES) return `${kept} nodes keep what the writers run`;
     if (!this.#web) return null;
     for (const node of this.nodes) {
       const shop = await this.instances('shop', node);

@@ -3,6 +3,7 @@ import type { Mutant } from './ownership.ts';
 const agent = 'test/agent/exclusive.test.ts';
 const guard = 'test/contract/guard.test.ts';
 const restored = 'test/agent/restored-store.test.ts';
+const left = { test: 'test/agent/shortcomings.test.ts' };
 
 /** Each takes out one thing that keeps an exclusive process from running twice. */
 export const exclusiveMutants: Mutant[] = [
@@ -187,5 +188,40 @@ export const exclusiveMutants: Mutant[] = [
     search: 'const number = Math.max(known?.value.number ?? 0, last.number) + 1;',
     replace: 'const number = (known?.value.number ?? 0) + 1;',
     test: restored,
+  },
+  {
+    ...left,
+    name: 'rule 10: a node keeps what it cannot start',
+    file: 'src/agent/targets.ts',
+    search: 'if (left !== null) return { notWanted: left };',
+    replace: 'void left;',
+  },
+  {
+    ...left,
+    name: 'rule 10: what could not be started is released before others are told who left it',
+    file: 'src/agent/instance-loop.ts',
+    search: 'this.#options.refusals.withRelease(action.instance, action.reason),',
+    replace: '[],',
+  },
+  {
+    ...left,
+    name: 'rule 10: a copy that runs is left for the sake of one that could not be started',
+    file: 'src/agent/targets.ts',
+    search: 'owned && !this.#lives(holding.instance) ?',
+    replace: 'owned ?',
+  },
+  {
+    ...left,
+    name: 'rule 10: it is left to nobody',
+    file: 'src/agent/refusals.ts',
+    search: '&& this.#othersCould(wanted, false) ? reason : null;',
+    replace: '? reason : null;',
+  },
+  {
+    ...left,
+    name: 'rule 10: a refusal stands for ever',
+    file: 'src/agent/refusals.ts',
+    search: 'if (!holds) await store.commit(',
+    replace: 'if (value.v !== 1) await store.commit(',
   },
 ];
