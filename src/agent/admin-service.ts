@@ -20,7 +20,9 @@ import type { Crowd } from './crowd.ts';
 import { endDrain, wishDrain } from './drain-wishes.ts';
 import { explain } from './explain.ts';
 import { followEvents, pastEvents } from './read-events.ts';
+import { Rollbacks } from './rollbacks.ts';
 import { supervisorOf } from './supervise-loop.ts';
+import type { Supplies } from './supplies.ts';
 import { appView, instanceViews, nodeViews, ownInstanceViews, promiseViews, subjectViews } from './views.ts';
 import type { HeldDown } from './wanted.ts';
 import type { World } from './world.ts';
@@ -35,6 +37,7 @@ export interface AdminServiceOptions {
   keeper: SessionKeeper;
   supervisor: Supervisor;
   deployments: Deployments;
+  supplies: Supplies;
   artifacts: Artifacts & { inspect(digest: string): Promise<{ packageStart: boolean; files: string[] }> };
   driver: Driver;
   peers: Peers;
@@ -56,6 +59,7 @@ export interface AdminServiceOptions {
 export function adminService(options: AdminServiceOptions): Admin {
   const { world, store, keeper, clock, node, deployments, artifacts } = options;
   const changes = new AppChanges(options);
+  const rollbacks = new Rollbacks(options);
   const listing = <T>(items: T[]): Listing<T> => ({ revision: String(world.revision()), items });
 
   const ownView = (): NodeView => {
@@ -215,6 +219,8 @@ export function adminService(options: AdminServiceOptions): Admin {
     apply: (request, signal) => deployments.apply(request, signal),
     remove: app => changes.remove(app),
     scale: async (app, scales) => appView(await changes.scale(app, scales), instanceViews(world)),
+    releases: app => rollbacks.releases(app),
+    rollback: async (app, release) => appView(await rollbacks.rollback(app, release), instanceViews(world)),
     restart: async (app, process) => appView(await changes.restart(app, process), instanceViews(world)),
     receiveArtifact: (stream, expected) => artifacts.receive(stream, expected),
     async artifacts() {

@@ -456,6 +456,7 @@ export class Agent {
       heldDown: (owner, instance) => this.#heldDown(owner, instance),
       crowd,
       deployments: this.#deployments,
+      supplies,
       artifacts,
       driver,
       peers: parts.peers,

@@ -45,7 +45,20 @@ export async function writeRelease(
   if (current?.value.release !== release) {
     const name = releaseName(spec.app, release);
     compares.push({ kind: 'releases', name, is: 'absent' });
-    writes.push({ put: 'releases', name, value: { v: 1, app: spec.app, release, spec, artifact, at } });
+    writes.push({
+      put: 'releases',
+      name,
+      value: {
+        v: 1,
+        app: spec.app,
+        release,
+        spec,
+        artifact,
+        ...(source === undefined ? {} : { source }),
+        ...(current && !current.value.removing ? { replaces: current.value.release } : {}),
+        at,
+      },
+    });
   }
   for (const hostname of spec.hostnames) {
     const holder = await store.get('hostnames', hostname);

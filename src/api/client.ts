@@ -11,6 +11,7 @@ import type {
   LogLine,
   NodeView,
   PromiseView,
+  ReleaseView,
   RequestView,
   SubjectView,
   SupervisorView,
@@ -63,6 +64,10 @@ export interface ApiClient extends AgentCalls, PlanCalls {
   applyManifest(yaml: string, signal?: AbortSignal): AsyncIterable<DeployProgress>;
   remove(app: string, signal?: AbortSignal): Promise<void>;
   scale(app: string, scales: Record<string, number>, signal?: AbortSignal): Promise<AppView>;
+  /** Newest first. */
+  releases(app: string, signal?: AbortSignal): Promise<Listing<ReleaseView>>;
+  /** null = to what the present release took the place of. */
+  rollback(app: string, release: number | null, signal?: AbortSignal): Promise<AppView>;
   /** Every process type, or one. */
   restart(app: string, process: string | null, signal?: AbortSignal): Promise<AppView>;
   instances(
@@ -200,6 +205,8 @@ export function apiClient(options: ClientOptions): ApiClient {
       await text({ method: 'DELETE', path: `/v1/apps/${part(app)}`, signal });
     },
     scale: (app, scales, signal) => post(`/v1/apps/${part(app)}/scale`, scales, signal),
+    releases: (app, signal) => get(`/v1/apps/${part(app)}/releases`, {}, signal),
+    rollback: (app, release, signal) => post(`/v1/apps/${part(app)}/rollback`, { release }, signal),
     restart: (app, process, signal) => post(`/v1/apps/${part(app)}/restart`, { process }, signal),
     instances: (filter = {}, signal) => get('/v1/instances', filter, signal),
     instance: (id, signal) => get(`/v1/instances/${parts(id)}`, {}, signal),

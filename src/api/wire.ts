@@ -16,6 +16,7 @@ import type {
   LogLine,
   NodeView,
   PromiseView,
+  ReleaseView,
   RequestView,
   SubjectView,
   SupervisorView,
@@ -95,6 +96,19 @@ export const appView = z
     appliedAt: timestamp,
   })
   .meta({ id: 'App' }) satisfies z.ZodType<AppView>;
+
+export const releaseView = z
+  .object({
+    app: z.string(),
+    release: z.int(),
+    version: z.string().nullable(),
+    at: timestamp,
+    artifact: z.string().nullable(),
+    replaces: z.int().nullable(),
+    current: z.boolean(),
+    kept: z.boolean(),
+  })
+  .meta({ id: 'Release' }) satisfies z.ZodType<ReleaseView>;
 
 export const instanceView = z
   .object({
@@ -438,6 +452,14 @@ export const scaleBody = z
 export const restartBody = z
   .strictObject({ process: names.process.nullable().default(null) })
   .meta({ id: 'RestartRequest' });
+
+export const rollbackBody = z
+  .strictObject({
+    release: z.int().min(1).nullable().default(null).meta({
+      description: 'One that was deployed before; null = what the present one took the place of.',
+    }),
+  })
+  .meta({ id: 'RollbackRequest' });
 
 export const drainBody = z
   .strictObject({

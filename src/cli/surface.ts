@@ -446,6 +446,28 @@ export const commandDefinitions: CommandDefinition[] = [
     load: async () => (await import('./commands/restart.ts')).restart,
   },
   {
+    name: 'rollback',
+    group: 'Acting',
+    summary: 'go back to an earlier release of an app, without building',
+    arguments: [
+      { syntax: '<app>', about: 'its name', completes: 'apps' },
+      { syntax: '[release]', about: 'its number (default: what the present one took the place of)' },
+    ],
+    options: [
+      { flags: '--list', about: 'show the releases instead' },
+      { flags: '--wait', about: 'until all instances run it and are ready' },
+      timeout,
+    ],
+    notes: `Back go the code, the commands, the variables, the limits and the health check; scale, host names, placement and
+the way of deploying stay as they are now. What the last five releases of an app run is kept.`,
+    examples: [
+      ['rollback blog --wait', 'undo the last deployment'],
+      ['rollback blog --list', 'which releases there are'],
+      ['rollback blog 12', 'to that one'],
+    ],
+    load: async () => (await import('./commands/rollback.ts')).rollback,
+  },
+  {
     name: 'drain',
     group: 'Acting',
     summary: 'empty a node: nothing new, and what runs there goes elsewhere without failing a request',

@@ -28,6 +28,16 @@ export function waitUntilReady(
   return waitFor(context, goals, timeoutSeconds);
 }
 
+/** Until every wanted instance runs the release that was gone back to, and is ready. @throws CliFailure as above */
+export function waitUntilBack(
+  context: CommandContext,
+  { app, release }: AppView,
+  timeoutSeconds: number,
+): Promise<void> {
+  const wanted = (instance: InstanceView) => instance.release === release;
+  return waitFor(context, [{ app, wanted }], timeoutSeconds);
+}
+
 /** Until every instance in `before` runs another version than it did then. @throws CliFailure as above */
 export function waitUntilReplaced(
   context: CommandContext,

@@ -82,6 +82,10 @@ export interface ReleaseRecord {
   release: number;
   spec: AppSpec;
   artifact: ArtifactRef | null;
+  /** The source tree it was built from. */
+  source?: Digest;
+  /** The release that it took the place of. */
+  replaces?: number;
   at: Timestamp;
 }
 

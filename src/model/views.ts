@@ -58,6 +58,21 @@ export interface AppView {
   appliedAt: Timestamp;
 }
 
+/** One release that was deployed, and can be gone back to while what it runs is kept. */
+export interface ReleaseView {
+  app: AppName;
+  release: number;
+  /** The author's own words. */
+  version: string | null;
+  at: Timestamp;
+  artifact: string | null;
+  /** What it took the place of, if that is known. */
+  replaces: number | null;
+  /** Whether it is what is wanted now. */
+  current: boolean;
+  kept: boolean;
+}
+
 export interface InstanceView {
   instance: InstanceId;
   app: AppName;

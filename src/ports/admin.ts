@@ -14,6 +14,7 @@ import type {
   LogLine,
   NodeView,
   PromiseView,
+  ReleaseView,
   RequestView,
   SubjectView,
   SupervisorView,
@@ -58,6 +59,10 @@ export interface Admin {
   apply(request: ApplyRequest, signal: AbortSignal): AsyncIterable<DeployProgress>;
   remove(app: AppName): Promise<void>;
   scale(app: AppName, scales: Record<ProcessType, number>): Promise<AppView>;
+  /** Newest first. */
+  releases(app: AppName): Promise<Listing<ReleaseView>>;
+  /** To that release, or (null) to what the present one took the place of. Not kept any more, or none: `conflict`. */
+  rollback(app: AppName, release: number | null): Promise<AppView>;
   restart(app: AppName, process: ProcessType | null): Promise<AppView>;
   /** Takes a source tree (gzipped tar) into this node's artifacts. */
   receiveArtifact(

@@ -29,7 +29,7 @@ const IMPACTS: Readonly<Record<keyof AppSpec, Impact>> = {
 };
 
 /** Parts of a process that change nothing for instances that run already. */
-const PROCESS_IN_PLACE = ['scale', 'startTimeoutSeconds', 'stopTimeoutSeconds', 'exclusive'];
+const PROCESS_IN_PLACE = ['scale', 'startTimeoutSeconds', 'stopTimeoutSeconds'];
 
 /** Every leaf in which the specs differ, by dotted path, with what it costs; `before` null = the app is new. */
 export function classify(

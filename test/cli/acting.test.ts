@@ -320,3 +320,18 @@ test('drain --wait fails with what has nowhere to go, and why', async t => {
   t.regex(stderr, /blog\/web\/1 stays: n1 has no label disk; n3 is draining/);
   t.regex(stderr, /hop3-agent undrain n2/);
 });
+
+test('rollback goes back to the release before, or to the one that is named, and lists them', async t => {
+  const { ran, admin } = await cluster(t);
+  const cwd = await directoryWith(t, { 'shop.yaml': shop, 'shop/shop.js': '' });
+  for (let time = 0; time < 3; time++) await ran(['apply', 'shop.yaml'], { cwd });
+  const { exitCode, stdout } = await ran(['rollback', 'shop', '--wait']);
+  t.is(exitCode, 0);
+  t.is(stdout, 'shop: is back at release 2, web 2/2\n');
+  t.is((await ran(['rollback', 'shop', '1'])).stdout, 'shop: goes back to release 1, web 2/2\n');
+  t.is(admin.app('shop').release, 1);
+  const listed = await ran(['rollback', 'shop', '--list']);
+  t.regex(listed.stdout, /^1 +- +\S+ +- +yes +wanted now$/m);
+  t.is((await ran(['rollback', 'shop'])).exitCode, 6);
+  t.is((await ran(['rollback', 'shop', 'v1'])).exitCode, 2);
+});

@@ -50,6 +50,14 @@ test.serial('a changed release fails no request', async t => {
   t.is(JSON.parse((await fromWeb(proxy.proxyPort, 'shop.test')).body).greeting, 'new');
 });
 
+test.serial('going back to the release before fails no request', async t => {
+  await withoutFailure(t, async () => {
+    const { code, stderr } = await hop3(['rollback', 'shop', '--wait'], cluster.nodes[0]!.url);
+    t.is(code, 0, stderr);
+  });
+  t.not(JSON.parse((await fromWeb(proxy.proxyPort, 'shop.test')).body).greeting, 'new');
+});
+
 test.serial('an instance that is SIGKILLed fails no request', async t => {
   const [victim] = await cluster.ready('shop', 3);
   await withoutFailure(t, async () => {

@@ -13,6 +13,7 @@ import type {
   LogLine,
   NodeView,
   PromiseView,
+  ReleaseView,
   RequestView,
   SubjectView,
 } from '../../src/model/views.ts';
@@ -329,6 +330,30 @@ export class FakeAdmin implements Admin {
       scale: scales[process.type] ?? process.scale,
     }));
     this.put({ ...spec, processes });
+    return this.view(app);
+  }
+
+  async releases(app: string): Promise<Listing<ReleaseView>> {
+    this.failIfTold('releases');
+    const { release, spec } = this.wanted(app);
+    const one = { app, version: spec.version, at: AT, artifact: null, kept: true };
+    return this.listing(
+      Array.from({ length: Math.max(2, release) }, (_, index) => ({
+        ...one,
+        release: index + 1,
+        replaces: index === 0 ? null : index,
+        current: index + 1 === release,
+      })).reverse(),
+    );
+  }
+
+  async rollback(app: string, release: number | null): Promise<AppView> {
+    this.failIfTold('rollback');
+    const record = this.wanted(app);
+    const to = release ?? record.release - 1;
+    if (to < 1) throw new AdminError('conflict', `"${app}" has no release before ${record.release}`);
+    this.apps_.set(app, { ...record, release: to, generation: record.generation + 1 });
+    this.record({ kind: 'app-rolled-back', subject: `app/${app}` });
     return this.view(app);
   }
 

@@ -4,7 +4,16 @@ import { readManifest } from '../../manifest/read-manifest.ts';
 import type { Admin } from '../../ports/admin.ts';
 import { jsonBody, textBody } from '../body.ts';
 import { type Route, route, view } from '../route.ts';
-import { applyBody, appView, listing, planAnswer, restartBody, scaleBody } from '../wire.ts';
+import {
+  applyBody,
+  appView,
+  listing,
+  planAnswer,
+  releaseView,
+  restartBody,
+  rollbackBody,
+  scaleBody,
+} from '../wire.ts';
 import { deploy, deployAnswers, refusedApply } from './deploy.ts';
 
 const params = z.object({ app: z.string() });
@@ -80,6 +89,26 @@ export function appRoutes(admin: Admin): Route[] {
       body: jsonBody(scaleBody),
       answer: appView,
       handle: request => admin.scale(request.params.app, request.body),
+    }),
+    view({
+      path: '/v1/apps/{app}/releases',
+      id: 'listReleases',
+      summary: 'What was deployed of an app, newest first, and which of it can be gone back to.',
+      params,
+      answer: listing('ReleaseList', releaseView),
+      handle: request => admin.releases(request.params.app),
+    }),
+    view({
+      method: 'post',
+      path: '/v1/apps/{app}/rollback',
+      id: 'rollbackApp',
+      summary:
+        'Goes back to an earlier release without building: its code, commands, variables, limits and checks. Scale, host ' +
+        'names, placement and the way of deploying stay as they are.',
+      params,
+      body: jsonBody(rollbackBody, { required: false }),
+      answer: appView,
+      handle: request => admin.rollback(request.params.app, request.body.release),
     }),
     view({
       method: 'post',

@@ -1,0 +1,124 @@
+import type { AppName } from '../model/ids.ts';
+import type { AppRecord, ReleaseRecord } from '../model/records.ts';
+import type { ReleaseView } from '../model/views.ts';
+import { goneBackTo, releaseBefore } from '../reconcile/rollback.ts';
+import { AdminError, type Listing } from '../ports/admin.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Entry, Store } from '../ports/store.ts';
+import { asAdminErrors } from './admin-errors.ts';
+import type { Ledger } from './ledger.ts';
+import type { Supplies } from './supplies.ts';
+
+export interface RollbacksOptions {
+  store: Store;
+  supplies: Pick<Supplies, 'canBeHad'>;
+  ledger: Ledger;
+  clock: Clock;
+}
+
+/** Going back to a release that was deployed before: nothing is built. */
+export class Rollbacks {
+  readonly #options: RollbacksOptions;
+
+  constructor(options: RollbacksOptions) {
+    this.#options = options;
+  }
+
+  /** Newest first. @throws AdminError */
+  async releases(app: AppName): Promise<Listing<ReleaseView>> {
+    const current = await this.#current(app);
+    const { entries, revision } = await this.#recorded(app);
+    const items = entries.map(async ({ value }) => ({
+      app,
+      release: value.release,
+      version: value.spec.version,
+      at: value.at,
+      artifact: value.artifact?.digest ?? null,
+      replaces: value.replaces ?? null,
+      current: value.release === current.value.release,
+      kept: await this.#isKept(value),
+    }));
+    return { revision: String(revision), items: (await Promise.all(items)).reverse() };
+  }
+
+  /** To the release given, or to what the present one took the place of. @throws AdminError */
+  async rollback(app: AppName, asked: number | null): Promise<AppRecord> {
+    const { store, ledger } = this.#options;
+    const current = await this.#current(app);
+    const { release: from } = current.value;
+    const target = await this.#target(current.value, asked);
+    const record = this.#goneBack(current.value, target);
+    const result = await asAdminErrors(() =>
+      store.commit(
+        [{ kind: 'apps', name: app, revision: current.revision }],
+        [{ put: 'apps', name: app, value: record }],
+      ),
+    );
+    if (result.kind === 'refused') {
+      throw new AdminError(
+        'conflict',
+        `"${app}" was changed by somebody else meanwhile: nothing was changed`,
+      );
+    }
+    ledger.note({
+      kind: 'app-rolled-back',
+      subject: `app/${app}`,
+      message: `"${app}" goes back from release ${from} to ${target.release}: an operator asked for it`,
+      details: { from, to: target.release },
+    });
+    return record;
+  }
+
+  async #target({ app, release }: AppRecord, asked: number | null): Promise<ReleaseRecord> {
+    const releases = (await this.#recorded(app)).entries.map(entry => entry.value);
+    const known = releases.map(other => other.release).filter(other => other !== release);
+    const target =
+      asked === null
+        ? releaseBefore(release, releases)
+        : (releases.find(other => other.release === asked) ?? null);
+    if (target === null) {
+      throw asked === null
+        ? new AdminError('conflict', `"${app}" has no release before ${release}`)
+        : new AdminError('not-found', `"${app}" has no release ${asked}`, { known });
+    }
+    if (target.release === release) {
+      throw new AdminError('conflict', `release ${release} of "${app}" is what is wanted already`, { known });
+    }
+    if (!(await this.#isKept(target))) {
+      throw new AdminError(
+        'conflict',
+        `what release ${target.release} of "${app}" runs is not kept any more: apply its manifest again`,
+        { known },
+      );
+    }
+    return target;
+  }
+
+  #goneBack(current: AppRecord, target: ReleaseRecord): AppRecord {
+    const record: AppRecord = {
+      ...current,
+      release: target.release,
+      generation: current.generation + 1,
+      spec: goneBackTo(target.spec, current.spec),
+      artifact: target.artifact,
+      restarts: {},
+      appliedAt: this.#options.clock.timestamp(),
+    };
+    delete record.source;
+    return target.source === undefined ? record : { ...record, source: target.source };
+  }
+
+  async #current(app: AppName): Promise<Entry<'apps'>> {
+    const entry = await asAdminErrors(() => this.#options.store.get('apps', app));
+    if (!entry || entry.value.removing) throw new AdminError('not-found', `there is no app "${app}"`);
+    return entry;
+  }
+
+  #recorded(app: AppName): Promise<{ entries: Entry<'releases'>[]; revision: bigint }> {
+    return asAdminErrors(() => this.#options.store.list('releases', { prefix: `${app}/` }));
+  }
+
+  async #isKept({ artifact }: ReleaseRecord): Promise<boolean> {
+    return artifact === null || (await this.#options.supplies.canBeHad(artifact.digest));
+  }
+}
