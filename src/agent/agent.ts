@@ -12,6 +12,7 @@ import type { Host } from '../ports/host.ts';
 import type { LocalState } from '../ports/local-state.ts';
 import type { Log } from '../ports/log.ts';
 import type { Peers } from '../ports/peers.ts';
+import type { Plans } from '../ports/plans.ts';
 import type { Prober } from '../ports/prober.ts';
 import type { Proxy } from '../ports/proxy.ts';
 import type { Random } from '../ports/random.ts';
@@ -44,6 +45,8 @@ import { Lapsed } from './lapsed.ts';
 import { lapsedLoop } from './lapsed-loop.ts';
 import { LastRun } from './last-run.ts';
 import { Loop } from './loop.ts';
+import { PlanEngine } from './plans/plan-engine.ts';
+import type { PlanFigures } from './plans/plan-figures.ts';
 import { PromiseLoop } from './promise-loop.ts';
 import { ProxyLoop } from './proxy-loop.ts';
 import { Refusals } from './refusals.ts';
@@ -114,6 +117,7 @@ const SHELF_MS = 1000;
 export class Agent {
   readonly admin: Admin;
   readonly names: NamedAgents;
+  readonly plans: Plans;
   readonly #parts: AgentParts;
   readonly #world: World;
   readonly #absences: Absences;
@@ -121,6 +125,7 @@ export class Agent {
   readonly #lastRun: LastRun;
   readonly #keeper: SessionKeeper;
   readonly #holdings: Holdings;
+  readonly #planEngine: PlanEngine;
   readonly #instances: InstanceLoop;
   readonly #promises: PromiseLoop;
   readonly #claims: Loop;
@@ -183,6 +188,20 @@ export class Agent {
       untilFreeMs: (owner, ownDead) => this.#untilFreeMs(owner, ownDead),
       commands: parts.commands ?? null,
     }));
+    const planEngine = (this.#planEngine = new PlanEngine({
+      node,
+      world,
+      store,
+      keeper,
+      ledger,
+      agents: parts.stepAgents ?? null,
+      blobs: parts.blobs ?? null,
+      clock,
+      random,
+      log,
+      elected: () => this.#supervisor.electedAs,
+    }));
+    this.plans = planEngine.plans;
     const supplies = new Supplies({ node, world, artifacts, clock });
     const starter = new Starter({
       node,
@@ -371,6 +390,7 @@ export class Agent {
       holdings,
       instances,
       names,
+      plans: planEngine,
       ledger,
       clock,
       log,
@@ -399,6 +419,7 @@ export class Agent {
       collect,
       copies,
       names,
+      planEngine,
       shelf,
       ...proxyLoop,
     ];
@@ -413,6 +434,7 @@ export class Agent {
       drain,
       supervision: this.#supervisor,
       ...names.loops(),
+      ...planEngine.loops(),
     };
     this.#unlisten = [
       world.onChange(['apps'], () => claims.wake()),
@@ -437,6 +459,7 @@ export class Agent {
       keeper.onRenewed(() => void instances.exclusive.renew()),
       holdings.onChange(() => claims.wakeWithin(GATHER_MS)),
       keeper.onChange(() => void names.sessionChanged(this.#stop.signal)),
+      keeper.onChange(() => planEngine.sessionChanged()),
       keeper.onChange(() => {
         void this.#sessionChanged().finally(() => {
           claims.wake();
@@ -525,6 +548,10 @@ export class Agent {
   stuckLoop(): string | null {
     const stuck = Object.entries(this.#deciding).find(([, loop]) => loop.busyMs() > STUCK_AFTER_MS);
     return stuck?.[0] ?? null;
+  }
+
+  planFigures(): PlanFigures {
+    return this.#planEngine.figures();
   }
 
   /** Events of this node that are not in the ledger. */

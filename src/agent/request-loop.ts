@@ -11,6 +11,8 @@ import type { InstanceLoop } from './instance-loop.ts';
 import type { Ledger } from './ledger.ts';
 import { Loop } from './loop.ts';
 import type { NamedAgents } from './named-agents.ts';
+import { stepOfSubject } from './plans/overdue.ts';
+import type { PlanEngine } from './plans/plan-engine.ts';
 import type { World } from './world.ts';
 
 export interface RequestLoopOptions {
@@ -20,6 +22,7 @@ export interface RequestLoopOptions {
   holdings: Holdings;
   instances: InstanceLoop;
   names: NamedAgents;
+  plans: Pick<PlanEngine, 'endLateStep'>;
   ledger: Ledger;
   clock: Clock;
   log: Log;
@@ -89,10 +92,12 @@ async function performOrWhyNot(
   options: RequestLoopOptions,
   request: SupervisorRequest,
 ): Promise<string | null> {
-  const { holdings, instances, names, node, store } = options;
+  const { holdings, instances, names, plans, node, store } = options;
   const agent = agentOfSubject(request.subject);
   if (request.action === 'release' && agent !== null) return names.recallHere(agent, request.reason);
   if (request.action === 'drain') return emptiesItself(options, request);
+  const step = stepOfSubject(request.subject);
+  if (request.action === 'retry-step' && step !== null) return plans.endLateStep(step);
   if (request.action !== 'restart') return `${node} does not know how to ${request.action}`;
   // A node that was cut off may hear of a request before it hears that the subject was taken from it: the store knows.
   const owner = holdings.held().has(request.subject) ? await store.get('owners', request.subject) : null;

@@ -79,6 +79,11 @@ export class Supervisor {
     return this.#leading;
   }
 
+  /** The name of this node's own key among the candidates, while it is elected. */
+  get electedAs(): string | null {
+    return this.#leading && this.#candidateLease !== null ? leaseName(this.#candidateLease) : null;
+  }
+
   async #round(): Promise<number | null> {
     const { keeper, world } = this.#options;
     const session = keeper.current();

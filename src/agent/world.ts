@@ -22,6 +22,11 @@ export class World {
   readonly cluster: Mirror<'cluster'>;
   readonly waiters: Mirror<'waiters'>;
   readonly drains: Mirror<'drains'>;
+  readonly plans: Mirror<'plans'>;
+  /** Chunks of plans. */
+  readonly steps: Mirror<'steps'>;
+  readonly guards: Mirror<'guards'>;
+  readonly schedules: Mirror<'schedules'>;
   readonly #all: Mirror[];
   /** Of nodes whose last session was seen to go. */
   readonly #gone = new Map<NodeName, SessionRecord>();
@@ -40,6 +45,10 @@ export class World {
     this.cluster = store.mirror('cluster');
     this.waiters = store.mirror('waiters');
     this.drains = store.mirror('drains');
+    this.plans = store.mirror('plans');
+    this.steps = store.mirror('steps');
+    this.guards = store.mirror('guards');
+    this.schedules = store.mirror('schedules');
     this.#all = [
       this.apps,
       this.sessions,
@@ -53,6 +62,10 @@ export class World {
       this.cluster,
       this.waiters,
       this.drains,
+      this.plans,
+      this.steps,
+      this.guards,
+      this.schedules,
     ] as unknown[] as Mirror[];
     this.sessions.onChange(changes => {
       for (const { before, after } of changes) {

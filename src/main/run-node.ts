@@ -3,7 +3,10 @@ import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { Agent } from '../agent/agent.ts';
 import { agentRoutes } from '../api/routes/agents.ts';
+import { boltzmannRoutes } from '../api/routes/boltzmann.ts';
 import { enrolmentRoutes } from '../api/routes/enrolment.ts';
+import { planRoutes } from '../api/routes/plans.ts';
+import { scheduleRoutes } from '../api/routes/schedules.ts';
 import { startAdminApi } from '../api/server.ts';
 import { BlobStore } from '../artifacts/blob-store.ts';
 import { localArtifacts } from '../artifacts/local-artifacts.ts';
@@ -50,6 +53,7 @@ import { nodeConfiguration } from './node-configuration.ts';
 import { nodeDoctor } from './node-doctor.ts';
 import { etcdOf } from './node-etcd.ts';
 import { nodeMetrics } from './node-metrics.ts';
+import { planMetrics } from './plan-metrics.ts';
 import { VERSION } from './version.ts';
 
 const ETCD_ASKED_AGAIN_MS = 5000;
@@ -187,6 +191,7 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
       },
     });
     nodeMetrics(metrics, { admin: agent.admin, eventBacklog: () => agent.eventBacklog() });
+    planMetrics(metrics, agent);
     // Before the agent takes anything on: a node that can't be asked must not run apps.
     const api = await orWhoHasThePort(config.admin.port, 'admin', () =>
       startAdminApi({
@@ -198,6 +203,9 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
         clock,
         extraRoutes: [
           ...agentRoutes(agent.names, agent.admin),
+          ...planRoutes(agent.plans),
+          ...scheduleRoutes(agent.plans),
+          ...boltzmannRoutes(agent.plans),
           ...enrolmentRoutes(
             enrolment({
               node: config.name,

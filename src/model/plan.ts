@@ -183,7 +183,7 @@ export interface ChunkRecord {
   count: number;
   /** null = free. With a session that is gone it is free, too. */
   owner: ChunkOwner | null;
-  /** The revision of the claim, once the record has been written again after it; null = its own. */
+  /** The fencing token of the claim, once the record has been written again after it; null = that of its own revision. */
   token: Token | null;
   /** In the order of their indexes. Of those that are absent nothing has happened yet: they are PENDING. */
   steps: StepRecord[];
@@ -192,8 +192,10 @@ export interface ChunkRecord {
 export interface ChunkOwner {
   node: NodeName;
   incarnation: string;
-  /** Unique per attempt to claim: recognises a write whose reply was lost. */
+  /** Unique per write of the owner: recognises one whose reply was lost. */
   operation: string;
+  /** Of the epoch it was claimed in; absent = 0. */
+  tokenBase?: string;
 }
 
 /** name: the plan's id. The commit point: a chunk without it is an orphan. */
@@ -205,6 +207,8 @@ export interface PlanRecord {
   steps: StepSpec[] | null;
   chunks: number;
   submittedAt: Timestamp;
+  /** For people: where it came from, as in `rest`, or `schedule nightly`. */
+  origin: string;
   idempotencyKey: string | null;
   /** null, then what it has come to, once; null again when failed steps are retried by hand. */
   settled: { state: SettledState; at: Timestamp } | null;
@@ -235,6 +239,33 @@ export interface IdempotencyRecord {
   digest: Digest;
 }
 
+/** name: the concurrency key, URI-encoded. Every start of a step with the key compares it and writes it again. */
+export interface GuardRecord {
+  v: 1;
+  key: string;
+  /** Of the chunk whose step was started last. */
+  plan: string;
+  chunk: number;
+}
+
+/** name: the schedule's. Each firing compares it, so that it fires once whoever makes it fire. */
+export interface ScheduleRecord {
+  v: 1;
+  name: string;
+  schedule: CronSchedule;
+  plan: PlanSpec;
+  paused: boolean;
+  /** Who made it: `api`, or the app whose cron lines it stands for, as in `app/blog`. */
+  origin: string;
+  /** All firings up to this moment have been dealt with: a Unix time. */
+  dealtWithMs: number;
+  lastFiredAt: Timestamp | null;
+  /** What became of the last firing, in words. */
+  lastOutcome: string | null;
+  /** Plans it has made that had not ended when it last fired. */
+  plans: string[];
+}
+
 /** A schedule on which plans are made. */
 export interface CronSchedule {
   /** Five fields, or `@hourly` … `@yearly`. */
@@ -254,4 +285,18 @@ export interface PlanProblem {
   field: string;
   message: string;
   hint: string | null;
+}
+
+const CHUNK_DIGITS = 6;
+
+/** The name of a chunk, and of its definitions. */
+export function chunkName(plan: string, chunk: number): string {
+  return `${plan}/${String(chunk).padStart(CHUNK_DIGITS, '0')}`;
+}
+
+/** The fencing token of a chunk's owner: what it was claimed at, whatever was written to it since; null = nobody owns it. */
+export function chunkToken(chunk: { value: ChunkRecord; revision: bigint }): Token | null {
+  const { owner, token } = chunk.value;
+  if (owner === null) return null;
+  return token ?? String(BigInt(owner.tokenBase ?? 0) + chunk.revision);
 }

@@ -1,6 +1,14 @@
 import type { AppSpec } from './app-spec.ts';
 import type { AppName, Digest, NodeName, ProcessType, Subject, Timestamp, Token } from './ids.ts';
 import type { Assessment, Endpoint, NodePromise } from './node-promise.ts';
+import type {
+  ChunkRecord,
+  DefinitionRecord,
+  GuardRecord,
+  IdempotencyRecord,
+  PlanRecord,
+  ScheduleRecord,
+} from './plan.ts';
 
 /**
  * The values kept in the store, by kind. The kind is the first part of the key (design: "Keys in etcd"), the rest
@@ -45,6 +53,18 @@ export interface Records {
   agents: AgentStateRecord;
   /** name: `<node>`; there as long as somebody wants it */
   drains: DrainRecord;
+  /** name: the plan's id */
+  plans: PlanRecord;
+  /** name: `<plan>/<chunk, 6 digits>` */
+  steps: ChunkRecord;
+  /** name: `<plan>/<chunk, 6 digits>` */
+  definitions: DefinitionRecord;
+  /** name: the idempotency key, URI-encoded */
+  idempotency: IdempotencyRecord;
+  /** name: the concurrency key, URI-encoded */
+  guards: GuardRecord;
+  /** name: the schedule's */
+  schedules: ScheduleRecord;
 }
 export type Kind = keyof Records;
 

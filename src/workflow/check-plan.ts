@@ -1,8 +1,11 @@
 import type { PlanProblem, PlanSpec, RetrySpec, StepSpec, StepWork } from '../model/plan.ts';
+import { definitionBytes } from './submission.ts';
 import { childrenOf, parentsOf, topologicalOrder } from './shape.ts';
 
 export const planLimits = {
   steps: 10_000,
+  /** Of all steps as they are kept in the store. */
+  bytes: 8 * 1024 * 1024,
   /** Of all `dependsOn` together. */
   dependencies: 100_000,
   nameLength: 128,
@@ -51,6 +54,11 @@ function checkSize(spec: PlanSpec, report: Report): void {
   if (length === 0) report('steps', 'a plan needs at least one step');
   if (length > planLimits.steps) {
     report('steps', `${length} steps are too many`, `at most ${planLimits.steps}: submit several plans`);
+  }
+  const bytes = length > planLimits.steps ? 0 : definitionBytes(spec.steps);
+  if (bytes > planLimits.bytes) {
+    const hint = `at most ${planLimits.bytes} in all: put more into payloads, or submit several plans`;
+    report('steps', `their definitions are ${bytes} bytes long`, hint);
   }
   const dependencies = spec.steps.reduce((sum, step) => sum + (step.dependsOn?.length ?? 0), 0);
   if (dependencies > planLimits.dependencies) {

@@ -46,3 +46,23 @@ export function civilDay(number: number): CivilDay {
 export function weekday(number: number): number {
   return (((number + 4) % 7) + 7) % 7;
 }
+
+/** A Unix time out of RFC 3339 in UTC, as clocks here write it. @throws RangeError when it is not that */
+export function unixMs(timestamp: string): number {
+  const match = /^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,3})\d*)?Z$/.exec(timestamp);
+  if (match === null) throw new RangeError(`"${timestamp}" is not a time as in 2026-01-01T00:00:00.000Z`);
+  const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = match.slice(1, 7).map(Number);
+  const timeMs = ((hour * 60 + minute) * 60 + second) * 1000;
+  return dayNumber({ year, month, day }) * DAY_MS + timeMs + Number((match[7] ?? '0').padEnd(3, '0'));
+}
+
+/** The same in the other direction. */
+export function timestampOf(unix: number): string {
+  const day = Math.floor(unix / DAY_MS);
+  const ms = unix - day * DAY_MS;
+  const civil = civilDay(day);
+  const two = (number: number): string => String(Math.floor(number)).padStart(2, '0');
+  const date = `${String(civil.year).padStart(4, '0')}-${two(civil.month)}-${two(civil.day)}`;
+  const time = `${two(ms / 3_600_000)}:${two((ms / 60_000) % 60)}:${two((ms / 1000) % 60)}`;
+  return `${date}T${time}.${String(ms % 1000).padStart(3, '0')}Z`;
+}

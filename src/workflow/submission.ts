@@ -1,12 +1,18 @@
-import type { Digest, Timestamp } from '../model/ids.ts';
+import type { Digest } from '../model/ids.ts';
 import type {
   ChunkRecord,
   DefinitionRecord,
   IdempotencyRecord,
   PlanRecord,
   PlanSpec,
+  StepSpec,
 } from '../model/plan.ts';
 import { chunksOf } from './chunks.ts';
+
+/** A plan's record is read by everybody, and by whoever lists plans: steps that take more go into an entry of their own. */
+const INLINE_BYTES = 16 * 1024;
+/** Of a chunk's definitions: well below what fits into one transaction. */
+const DEFINITIONS_BYTES = 512 * 1024;
 
 export interface NewPlan {
   plan: PlanRecord;
@@ -21,12 +27,13 @@ export interface NewPlan {
  */
 export function newPlan(
   spec: PlanSpec,
-  given: { plan: string; submittedAt: Timestamp; idempotencyKey: string | null },
+  given: Pick<PlanRecord, 'plan' | 'submittedAt' | 'idempotencyKey' | 'origin'>,
 ): NewPlan {
   const { steps, ...rest } = spec;
   const { plan } = given;
-  const layout = chunksOf(steps.length);
-  const small = layout.length === 1;
+  const sizes = steps.map(bytesOf);
+  const layout = chunksOf(steps.length).flatMap(chunk => parted(chunk, sizes));
+  const small = layout.length === 1 && sum(sizes) <= INLINE_BYTES;
   return {
     plan: {
       v: 1,
@@ -51,6 +58,33 @@ export function newPlan(
       ? []
       : layout.map(({ first, count }) => ({ v: 1, plan, first, steps: steps.slice(first, first + count) })),
   };
+}
+
+/** What a plan's steps take in the store, before anything has happened. */
+export function definitionBytes(steps: readonly StepSpec[]): number {
+  return sum(steps.map(bytesOf));
+}
+
+type Part = { first: number; count: number };
+
+/** In halves, until each fits. */
+function parted({ first, count }: Part, sizes: readonly number[]): Part[] {
+  if (count === 1 || sum(sizes.slice(first, first + count)) <= DEFINITIONS_BYTES) return [{ first, count }];
+  const half = Math.ceil(count / 2);
+  return [
+    ...parted({ first, count: half }, sizes),
+    ...parted({ first: first + half, count: count - half }, sizes),
+  ];
+}
+
+const encoder = new TextEncoder();
+
+function bytesOf(step: StepSpec): number {
+  return encoder.encode(JSON.stringify(step)).length;
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
 }
 
 /** A plan's spec out of what was written; null when definitions of it are missing. */

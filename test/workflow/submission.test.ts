@@ -2,7 +2,7 @@ import test from 'ava';
 import { newPlan, sameAs, specOf } from '../../src/workflow/submission.ts';
 import { plan, step } from './helpers.ts';
 
-const given = { plan: 'p', submittedAt: '2026-01-01T00:00:00Z', idempotencyKey: null };
+const given = { plan: 'p', submittedAt: '2026-01-01T00:00:00Z', idempotencyKey: null, origin: 'test' };
 
 for (const steps of [1, 32, 33, 1_000]) {
   test(`a plan of ${steps} steps is written in parts that make the same plan again`, t => {

@@ -1,0 +1,351 @@
+import type { NodeName, Token } from '../../model/ids.ts';
+import { chunkToken, type StepResult } from '../../model/plan.ts';
+import type { Clock } from '../../ports/clock.ts';
+import type { Log } from '../../ports/log.ts';
+import type { Session } from '../../ports/store.ts';
+import type { Moment } from '../../workflow/history.ts';
+import { neededOwner } from '../../workflow/next-moves.ts';
+import { outputsFor } from '../../workflow/outputs.ts';
+import { effectKey, stepSpec, type PlanShape } from '../../workflow/shape.ts';
+import type { Attempts, RunningAttempt } from './attempts.ts';
+import type { ChunkWrite, ChunkWrites } from './chunk-writes.ts';
+import type { KnownChunk, KnownPlan } from './known-plan.ts';
+import type { PlanBook } from './plan-book.ts';
+import { outlookOf, takeTurn, workOf, type Arrived, type Turn } from './turn.ts';
+
+/** With many at work, results come in by the dozen: they are written together. */
+const GATHER_MS = 5;
+const MANY = 8;
+const FAILED_AGAIN_MS = 200;
+
+export interface ChunkWorkParts {
+  node: NodeName;
+  book: PlanBook;
+  writes: ChunkWrites;
+  attempts: Attempts;
+  moment: Moment;
+  clock: Clock;
+  log: Log;
+  /** The session in force, if it is valid this very moment. */
+  session: () => Session | null;
+  /** It wants a turn. */
+  onWake: (work: ChunkWork) => void;
+  /** It is this node's no more. */
+  onGone: (work: ChunkWork) => void;
+  /** What a turn has brought about is in the store. */
+  onTurned: (plan: KnownPlan, chunk: number, turn: Turn) => void;
+}
+
+/**
+ * A chunk that this node owns, or is claiming: one transaction at a time, and what arrives meanwhile goes with the next. Nothing
+ * is started before the record that says so is in the store, and nothing once the session is not in force any more.
+ */
+export class ChunkWork {
+  readonly plan: KnownPlan;
+  readonly chunk: number;
+  /** It would start more if there were room. */
+  hungry = false;
+  /** It could not be claimed because the store could not be written. */
+  failed = false;
+  readonly #parts: ChunkWorkParts;
+  readonly #incarnation: string;
+  readonly #attempts = new Map<number, RunningAttempt>();
+  #results: Arrived[] = [];
+  #token: Token | null = null;
+  #busy = false;
+  #again = false;
+  #gone = false;
+  #cancelWake: (() => void) | null = null;
+  #cancelGather: (() => void) | null = null;
+
+  constructor(parts: ChunkWorkParts, plan: KnownPlan, chunk: number, session: Session) {
+    this.#parts = parts;
+    this.plan = plan;
+    this.chunk = chunk;
+    this.#incarnation = session.incarnation;
+  }
+
+  get busy(): boolean {
+    return this.#busy;
+  }
+
+  /** Looks at everything, and writes what follows: at most one transaction at a time, which starts at most so many attempts. */
+  turn(slots: number): void {
+    const session = this.#session();
+    const { shape } = this.plan;
+    if (this.#gone || session === null || shape === null) return;
+    if (this.#busy) {
+      this.#again = true;
+      return;
+    }
+    const claiming = this.#token === null;
+    if (!claiming && !this.#owns()) {
+      this.drop('somebody else has it now');
+      return;
+    }
+    const results = this.#results;
+    const turn = this.#take(shape, results, slots);
+    this.hungry = turn.hungry;
+    const nothing = turn.records.length === 0 && !turn.expire && turn.settle === null;
+    if (nothing && claiming) {
+      this.drop('nothing of it needs an owner any more');
+      return;
+    }
+    if (nothing) {
+      // What has arrived counts no more.
+      this.#results = [];
+      this.#forget(results);
+      this.#rest(shape, turn, session);
+      return;
+    }
+    const { writes } = this.#parts;
+    const write =
+      this.#token === null
+        ? writes.claim(this.plan, this.chunk, turn, session)
+        : writes.ofOwner(this.plan, this.chunk, turn, session, this.#token);
+    if (write === null) {
+      // A guard is known of that the chunks don't tell of yet.
+      this.#wakeIn(GATHER_MS);
+      return;
+    }
+    this.#write(write, turn, results, session);
+  }
+
+  /** Its attempts are told to stop, and what they still say is refused. */
+  drop(reason: string): void {
+    if (this.#gone) return;
+    this.#gone = true;
+    this.#cancelWake?.();
+    this.#cancelGather?.();
+    for (const attempt of this.#attempts.values()) attempt.drop(reason);
+    this.#attempts.clear();
+    this.#results = [];
+    this.#parts.onGone(this);
+  }
+
+  /** Of a chunk whose claim was written with its plan. */
+  begin(turn: Turn, session: Session): void {
+    const { shape } = this.plan;
+    this.#token = this.#tokenNow();
+    if (shape !== null) this.#start(turn, shape, session);
+    this.#parts.onWake(this);
+  }
+
+  #take(shape: PlanShape, results: readonly Arrived[], slots: number): Turn {
+    const { node, attempts, book, clock, moment } = this.#parts;
+    const name = this.plan.name(this.chunk);
+    return takeTurn({
+      plan: this.plan,
+      shape,
+      chunk: this.#known(),
+      self: node,
+      token: this.#token,
+      attempts: this.#attempts,
+      results,
+      slots,
+      room: agent => attempts.room(agent),
+      holders: key => book.holders.count(key, name),
+      nowMs: clock.now(),
+      moment,
+    });
+  }
+
+  #write(write: ChunkWrite, turn: Turn, results: readonly Arrived[], session: Session): void {
+    const { writes, log } = this.#parts;
+    const claiming = this.#token === null;
+    const done = this.#begun(this.#agentsOf(turn));
+    writes.commit(write, claiming ? 'claim' : 'steps').then(
+      outcome => {
+        done();
+        if (outcome.kind === 'refused') this.#refused(claiming);
+        else this.#written(turn, results, session, chunkToken(outcome.entry));
+      },
+      (error: unknown) => {
+        done();
+        log.warn('what became of steps could not be written and is tried again', {
+          plan: this.plan.id,
+          chunk: this.chunk,
+          error,
+        });
+        this.failed = claiming;
+        if (claiming) this.drop('it could not be claimed');
+        else this.#wakeIn(FAILED_AGAIN_MS);
+      },
+    );
+  }
+
+  /** Gives what is to be called when the transaction has ended. */
+  #begun(agents: readonly string[]): () => void {
+    const giveBack = this.#parts.attempts.reserve(agents);
+    this.#busy = true;
+    this.#again = false;
+    return () => {
+      this.#busy = false;
+      giveBack();
+    };
+  }
+
+  #agentsOf({ starts }: Turn): string[] {
+    const { shape } = this.plan;
+    if (shape === null) return [];
+    return starts.map(({ index, kind }) => {
+      const step = stepSpec(shape, index);
+      return (kind === 'undo' ? (step.compensate ?? step) : step).agent;
+    });
+  }
+
+  #refused(claiming: boolean): void {
+    if (claiming || !this.#owns()) this.drop('somebody else was faster');
+    else this.#parts.onWake(this);
+  }
+
+  #written(turn: Turn, results: readonly Arrived[], session: Session, token: Token | null): void {
+    const { shape } = this.plan;
+    this.#results = this.#results.filter(arrived => !results.includes(arrived));
+    this.#forget(results);
+    for (const index of turn.over) {
+      this.#attempts.get(index)?.drop('its time is over');
+      this.#attempts.delete(index);
+    }
+    if (this.#gone) return;
+    this.#token ??= token;
+    this.#parts.onTurned(this.plan, this.chunk, turn);
+    if (shape === null || this.plan.settled) {
+      this.drop('its plan has come to its end');
+      return;
+    }
+    this.#stopWhatShould(turn);
+    this.#start(turn, shape, session);
+    this.#wakeIn(turn.wakeInMs);
+    if (this.#again || this.#results.length > 0) this.#wakeSoon();
+  }
+
+  #start(turn: Turn, shape: PlanShape, session: Session): void {
+    const { attempts, clock } = this.#parts;
+    const token = this.#token;
+    if (token === null || turn.starts.length === 0) return;
+    // The wait may have outlived the session: whoever comes next finds them running, and starts them anew.
+    if (!session.valid()) {
+      this.drop('the session of this node is lost');
+      return;
+    }
+    const nowMs = clock.now();
+    for (const { index, record, limitMs, kind } of turn.starts) {
+      const inputs = outputsFor(shape, this.plan.records, index);
+      const effect = kind === 'undo' ? 'undo' : 'work';
+      if (effect === 'undo' && record.output) inputs.set(index, record.output);
+      const order = {
+        plan: this.plan.id,
+        index,
+        attempt: record.attempt,
+        token,
+        idempotencyKey: effectKey(this.plan.id, index, effect),
+        kind: effect,
+        work: workOf(shape, this.plan.records, index),
+        inputs,
+        limitMs,
+      } as const;
+      this.#attempts.set(
+        index,
+        attempts.start(order, nowMs, (attempt, result) => this.#arrived(attempt, result)),
+      );
+    }
+  }
+
+  #arrived(attempt: RunningAttempt, result: StepResult): void {
+    if (this.#gone) return;
+    this.#results.push({ attempt, result, elapsedMs: this.#parts.clock.now() - attempt.startedMs });
+    if (!this.#busy) this.#wakeSoon();
+  }
+
+  #wakeSoon(): void {
+    const working = this.#attempts.size - this.#results.length;
+    if (working <= MANY) {
+      this.#parts.onWake(this);
+      return;
+    }
+    this.#cancelGather ??= this.#parts.clock.after(GATHER_MS, () => {
+      this.#cancelGather = null;
+      this.#parts.onWake(this);
+    });
+  }
+
+  /** With nothing to write. */
+  #rest(shape: PlanShape, turn: Turn, session: Session): void {
+    this.#stopWhatShould(turn);
+    this.#wakeIn(turn.wakeInMs);
+    if (turn.hungry && this.#attempts.size === 0 && this.#othersCould(shape)) this.#release(session);
+  }
+
+  /** Something of it could be started by a node that has the agents for it. */
+  #othersCould(shape: PlanShape): boolean {
+    const { node, attempts, book, clock, moment } = this.#parts;
+    const name = this.plan.name(this.chunk);
+    const input = {
+      plan: this.plan,
+      shape,
+      chunk: this.#known(),
+      self: node,
+      slots: 1,
+      room: () => 1,
+      holders: (key: string) => book.holders.count(key, name),
+      nowMs: clock.now(),
+      moment,
+    };
+    const here = neededOwner(outlookOf(input, agent => attempts.has(agent)));
+    return here === null && neededOwner(outlookOf(input)) !== null;
+  }
+
+  #release(session: Session): void {
+    const { writes, log } = this.#parts;
+    const done = this.#begun([]);
+    writes
+      .commit(writes.release(this.plan, this.chunk, session), 'steps')
+      .catch((error: unknown) => {
+        log.warn('a chunk could not be released', { plan: this.plan.id, chunk: this.chunk, error });
+      })
+      .finally(() => {
+        done();
+        if (this.#owns()) this.#wakeIn(FAILED_AGAIN_MS);
+        else this.drop('this node has no agent for what is left of it');
+      });
+  }
+
+  #stopWhatShould({ stops }: Turn): void {
+    for (const { index, reason } of stops) this.#attempts.get(index)?.stop(reason);
+  }
+
+  #forget(results: readonly Arrived[]): void {
+    for (const { attempt } of results)
+      if (this.#attempts.get(attempt.index) === attempt) this.#attempts.delete(attempt.index);
+  }
+
+  /** Whether the chunk, as this node last saw it, is this session's under the token it was claimed with. */
+  #owns(): boolean {
+    const { node } = this.#parts;
+    const owner = this.#known().entry.value.owner;
+    return (
+      owner?.node === node && owner.incarnation === this.#incarnation && this.#tokenNow() === this.#token
+    );
+  }
+
+  #session(): Session | null {
+    const session = this.#parts.session();
+    return session?.incarnation === this.#incarnation ? session : null;
+  }
+
+  #tokenNow(): Token | null {
+    return chunkToken(this.#known().entry);
+  }
+
+  #known(): KnownChunk {
+    const known = this.plan.chunks[this.chunk];
+    if (known === undefined) throw new Error(`chunk ${this.chunk} of plan ${this.plan.id} is not known here`);
+    return known;
+  }
+
+  #wakeIn(inMs: number | null): void {
+    this.#cancelWake?.();
+    this.#cancelWake = inMs === null ? null : this.#parts.clock.after(inMs, () => this.#parts.onWake(this));
+  }
+}

@@ -1,0 +1,172 @@
+import type { NodeName } from '../../model/ids.ts';
+import { EPOCH } from '../../model/records.ts';
+import type { Blobs } from '../../ports/blobs.ts';
+import type { Clock } from '../../ports/clock.ts';
+import type { Log } from '../../ports/log.ts';
+import type { Plans } from '../../ports/plans.ts';
+import type { Random } from '../../ports/random.ts';
+import type { StepAgents } from '../../ports/step-agents.ts';
+import type { Store } from '../../ports/store.ts';
+import { hasEnded } from '../../workflow/step-machine.ts';
+import type { Ledger } from '../ledger.ts';
+import { Loop } from '../loop.ts';
+import type { SessionKeeper } from '../session-keeper.ts';
+import type { World } from '../world.ts';
+import { Attempts } from './attempts.ts';
+import { ChunkWrites } from './chunk-writes.ts';
+import { Keeping } from './keeping.ts';
+import { Overdue } from './overdue.ts';
+import { PlanBook } from './plan-book.ts';
+import { planFigures, type PlanFigures } from './plan-figures.ts';
+import { notePlan } from './plan-notes.ts';
+import { PlanService } from './plan-service.ts';
+import { moment, PlanWork } from './plan-work.ts';
+import { Schedules } from './schedules.ts';
+import { Submit } from './submit.ts';
+
+const OVERDUE_EVERY_MS = 1_000;
+const KEEPING_EVERY_MS = 60_000;
+const SCHEDULES_EVERY_MS = 60_000;
+
+export interface PlanEngineOptions {
+  node: NodeName;
+  world: World;
+  store: Store;
+  keeper: SessionKeeper;
+  ledger: Ledger;
+  /** null = this node works at no plan, and still answers for all. */
+  agents: StepAgents | null;
+  blobs: Blobs | null;
+  clock: Clock;
+  random: Random;
+  log: Log;
+  /** The name of this node's candidate key, while it is elected supervisor. */
+  elected: () => string | null;
+}
+
+/** All that a node does about plans: serves them, works at its part, and while elected looks after the rest. */
+export class PlanEngine {
+  readonly plans: Plans;
+  readonly #options: PlanEngineOptions;
+  readonly #book: PlanBook;
+  readonly #attempts: Attempts;
+  readonly #work: PlanWork;
+  readonly #loops: Record<'overdue' | 'keeping' | 'schedules', Loop>;
+  readonly #counted = { claims: 0, writes: 0, refused: 0, ended: 0 };
+  readonly #unlisten: () => void;
+  #incarnation: string | null = null;
+
+  constructor(options: PlanEngineOptions) {
+    const { node, world, store, keeper, ledger, blobs, clock, random, log, elected } = options;
+    this.#options = options;
+    const agents = options.agents ?? noAgents;
+    const session = (): ReturnType<SessionKeeper['current']> => keeper.current();
+    const book = (this.#book = new PlanBook({ world, store, clock, log }));
+    const attempts = (this.#attempts = new Attempts({ node, agents, blobs, clock }));
+    const writes = new ChunkWrites({
+      node,
+      store,
+      book,
+      clock,
+      random,
+      epoch: () => world.cluster.get(EPOCH),
+      onCommitted: kind => {
+        if (kind === 'claim') this.#counted.claims += 1;
+        else this.#counted.writes += 1;
+      },
+    });
+    this.#work = new PlanWork({
+      node,
+      world,
+      book,
+      writes,
+      attempts,
+      session,
+      clock,
+      random,
+      log,
+      onTurned: (plan, turn) => {
+        this.#counted.refused += turn.refused.length;
+        this.#counted.ended += turn.records.filter(({ state }) => hasEnded(state)).length;
+        notePlan(ledger, node, plan, turn);
+      },
+    });
+    const shared = { node, store, book, clock, log, ledger, session, elected, moment: moment(clock, random) };
+    const submit = new Submit({ ...shared, work: this.#work, writes, attempts, agents, blobs, random });
+    const schedules = new Schedules({
+      ...shared,
+      schedules: world.schedules,
+      submit,
+      cancel: (plan, by) => this.plans.cancel(plan, by).catch(() => null),
+    });
+    this.plans = new PlanService({
+      ...shared,
+      submit,
+      schedules,
+      blobs,
+      revision: () => world.revision(),
+    });
+    const overdue = new Overdue({ ...shared, world, random });
+    const keeping = new Keeping({ ...shared, world, blobs });
+    const loop = (name: string, everyMs: number, round: (signal: AbortSignal) => Promise<number | null>) =>
+      new Loop({ name, clock, log, everyMs, round });
+    this.#loops = {
+      overdue: loop('overdue steps', OVERDUE_EVERY_MS, async () => {
+        await overdue.look();
+        return null;
+      }),
+      keeping: loop('plan keeping', KEEPING_EVERY_MS, async signal => {
+        await keeping.round(signal);
+        return null;
+      }),
+      schedules: loop('schedules', SCHEDULES_EVERY_MS, signal =>
+        elected() === null ? Promise.resolve(1000) : schedules.fire(signal),
+      ),
+    };
+    this.#unlisten = world.onChange(['schedules'], () => this.#loops.schedules.wake());
+  }
+
+  start(): void {
+    this.sessionChanged();
+    if (this.#options.agents !== null) this.#work.start();
+    for (const loop of Object.values(this.#loops)) loop.start();
+  }
+
+  /** What runs is told to stop; it is tried again by the next agent of this node, or by another node. */
+  async stop(): Promise<void> {
+    this.#unlisten();
+    for (const loop of Object.values(this.#loops)) await loop.stop();
+    this.#work.stop('the agent is stopping');
+    this.#book.close();
+  }
+
+  /** Those that decide, to be watched for being stuck. */
+  loops(): Record<string, Loop> {
+    return this.#loops;
+  }
+
+  sessionChanged(): void {
+    const incarnation = this.#options.keeper.current()?.incarnation ?? null;
+    if (incarnation !== null && incarnation === this.#incarnation) return;
+    this.#work.dropAll('the session of this node is lost');
+    if (this.#incarnation !== null) this.#book.reset();
+    this.#incarnation = incarnation;
+    this.#work.lookAtAll();
+  }
+
+  /** As the supervisor asks: what is late of it is ended. Why not; null = it is done. */
+  endLateStep({ plan, index }: { plan: string; index: number }): string | null {
+    return this.#work.lookAt(plan, index);
+  }
+
+  figures(): PlanFigures {
+    return planFigures(this.#book, this.#attempts, this.#work.owned, this.#counted);
+  }
+}
+
+const noAgents: StepAgents = {
+  find: () => null,
+  names: () => [],
+  room: () => 0,
+  onChange: () => () => undefined,
+};

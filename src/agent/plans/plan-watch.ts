@@ -1,0 +1,101 @@
+import type { PlanEvent } from '../../model/plan-views.ts';
+import type { KnownPlan } from './known-plan.ts';
+import type { PlanBook } from './plan-book.ts';
+import { planView, stepView } from './plan-views.ts';
+
+/**
+ * What changes in one plan. Only what changed is remembered until it is asked for, never how often: however slowly somebody reads,
+ * it takes no more room than the plan has steps.
+ */
+export class PlanWatch {
+  readonly #book: PlanBook;
+  readonly #plan: KnownPlan;
+  readonly #steps = new Set<number>();
+  readonly #seen: KnownPlan['records'];
+  readonly #stop: () => void;
+  #plans = true;
+  #wake: (() => void) | null = null;
+  #closed = false;
+
+  /** `after` = only what was written later than that revision, as far as it can be told; null = all of it first. */
+  constructor(book: PlanBook, plan: KnownPlan, after: bigint | null) {
+    this.#book = book;
+    this.#plan = plan;
+    this.#seen = plan.records.slice();
+    for (const chunk of plan.chunks) {
+      if (chunk === undefined || (after !== null && chunk.entry.revision <= after)) continue;
+      const { first, count, steps } = chunk.entry.value;
+      if (after === null) for (let index = first; index < first + count; index++) this.#steps.add(index);
+      else for (const { index } of steps) this.#steps.add(index);
+    }
+    this.#stop = book.onTouched(changed => {
+      if (changed.id === plan.id) this.#look();
+    });
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#stop();
+    this.#wake?.();
+  }
+
+  async *events(): AsyncGenerator<PlanEvent> {
+    try {
+      for (;;) {
+        const plan = this.#plan;
+        // Of an ended plan the steps come before its end.
+        const ended = plan.settled;
+        for (const index of [...this.#steps]) {
+          this.#steps.delete(index);
+          await this.#book.read(plan);
+          if (this.#over()) return;
+          const revision = plan.chunks[plan.chunkOf(index)]?.entry.revision ?? 0n;
+          yield { kind: 'step', revision: String(revision), step: stepView(plan, index) };
+        }
+        if (this.#plans) {
+          this.#plans = false;
+          const view = planView(plan, plan.entry.revision);
+          yield { kind: 'plan', revision: String(plan.newest), plan: view };
+        }
+        if (this.#over() || (ended && this.#steps.size === 0)) return;
+        if (this.#steps.size === 0 && !this.#planChanged()) await this.#changed();
+      }
+    } finally {
+      this.close();
+    }
+  }
+
+  /** Read afresh: it may have while somebody took what it gave. */
+  #planChanged(): boolean {
+    return this.#plans;
+  }
+
+  #over(): boolean {
+    return this.#closed;
+  }
+
+  #changed(): Promise<void> {
+    return new Promise(resolve => {
+      this.#wake = () => {
+        this.#wake = null;
+        resolve();
+      };
+      if (this.#closed) resolve();
+    });
+  }
+
+  #look(): void {
+    const { records } = this.#plan;
+    if (this.#book.get(this.#plan.id) !== this.#plan) {
+      this.close();
+      return;
+    }
+    for (let index = 0; index < records.length; index++) {
+      if (records[index] === this.#seen[index]) continue;
+      this.#seen[index] = records[index];
+      this.#steps.add(index);
+    }
+    this.#plans = true;
+    this.#wake?.();
+  }
+}

@@ -1,0 +1,306 @@
+import type { NodeName } from '../../model/ids.ts';
+import type { Clock } from '../../ports/clock.ts';
+import type { Random } from '../../ports/random.ts';
+import type { Session } from '../../ports/store.ts';
+import { dueChunks, inClaimOrder, type FreeChunk } from '../../workflow/claim-order.ts';
+import type { Moment } from '../../workflow/history.ts';
+import { neededOwner } from '../../workflow/next-moves.ts';
+import { hasEnded } from '../../workflow/step-machine.ts';
+import type { World } from '../world.ts';
+import { ChunkWork, type ChunkWorkParts } from './chunk-work.ts';
+import type { KnownChunk, KnownPlan } from './known-plan.ts';
+import { outlookOf, type Turn } from './turn.ts';
+
+/** A node that is not a chunk's first choice leaves it to those before it for so long each. */
+const STAGGER_MS = 100;
+/** Not to be tried at once again when a claim could not be written. */
+const HOLD_OFF_MS = 200;
+/** What agents that need no time have done is there after so many turns of the promise queue. */
+const HOPS = 8;
+
+export interface PlanWorkOptions extends Omit<ChunkWorkParts, 'moment' | 'onWake' | 'onGone' | 'onTurned'> {
+  world: Pick<World, 'sessions' | 'nodes'>;
+  random: Random;
+  onTurned: (plan: KnownPlan, turn: Turn) => void;
+}
+
+interface Candidate extends FreeChunk {
+  known: KnownPlan;
+}
+
+/**
+ * The part of all plans that this node works at: looks after the chunks it owns and claims those that need an owner, the most
+ * urgent first, as far as there is room. Level-triggered: what changed only says where to look again.
+ */
+export class PlanWork {
+  readonly #options: PlanWorkOptions;
+  readonly #parts: ChunkWorkParts;
+  readonly #works = new Map<string, ChunkWork>();
+  readonly #woken = new Set<ChunkWork>();
+  /** Chunks that somebody else owns, or nobody, to be looked at. */
+  readonly #consider = new Map<string, { plan: KnownPlan; chunk: number }>();
+  readonly #free = new Map<string, Candidate>();
+  /** By others that live, with work left. */
+  readonly #ownedByOthers = new Set<string>();
+  readonly #expected = new Set<string>();
+  readonly #unlisten: (() => void)[] = [];
+  #takers: NodeName[] | null = null;
+  #soon = false;
+  #stopped = true;
+  #cancelWake: (() => void) | null = null;
+
+  constructor(options: PlanWorkOptions) {
+    this.#options = options;
+    this.#parts = {
+      ...options,
+      moment: moment(options.clock, options.random),
+      onWake: work => this.#wake(work),
+      onGone: work => this.#gone(work),
+      onTurned: (plan, _chunk, turn) => options.onTurned(plan, turn),
+    };
+  }
+
+  start(): void {
+    const { book, world, attempts } = this.#options;
+    this.#stopped = false;
+    this.#unlisten.push(
+      book.onTouched((plan, touched) => {
+        const chunks = touched === 'all' ? plan.chunks.keys() : touched;
+        for (const chunk of chunks) this.#touch(plan, chunk);
+        this.#roundSoon();
+      }),
+      world.sessions.onChange(() => this.lookAtAll()),
+      attempts.onRoom(() => this.#feed()),
+    );
+    this.lookAtAll();
+  }
+
+  /** What runs is told to stop, and nobody listens to it any more: the next agent of this node, or another, starts it anew. */
+  stop(reason: string): void {
+    this.#stopped = true;
+    for (const unlisten of this.#unlisten.splice(0)) unlisten();
+    this.#cancelWake?.();
+    this.dropAll(reason);
+  }
+
+  /** After a loss of the session: nothing is this node's any more. */
+  dropAll(reason: string): void {
+    for (const work of [...this.#works.values()]) work.drop(reason);
+  }
+
+  lookAtAll(): void {
+    this.#takers = null;
+    for (const plan of this.#options.book.open()) {
+      for (const chunk of plan.chunks.keys()) this.#touch(plan, chunk);
+    }
+    this.#roundSoon();
+  }
+
+  /** Chunks that this node owns. */
+  get owned(): number {
+    return this.#works.size;
+  }
+
+  /** Whether a plan that is just being submitted may be begun here at once: nothing is waiting that came before it. */
+  mayBeginAt(slots: number): boolean {
+    const { node, attempts, session } = this.#options;
+    if (this.#stopped || this.#free.size > 0 || attempts.running > slots || session() === null) return false;
+    return this.#nodes().includes(node);
+  }
+
+  /** A chunk that is being written with its plan as this node's own may be heard of before that is known. Returns how to end it. */
+  expect(name: string): () => void {
+    this.#expected.add(name);
+    return () => {
+      this.#expected.delete(name);
+      const plan = this.#options.book.get(name.slice(0, name.indexOf('/')));
+      if (plan === undefined || this.#works.has(name)) return;
+      this.#consider.set(name, { plan, chunk: 0 });
+      this.#roundSoon();
+    };
+  }
+
+  /** Takes up a chunk that was written with its plan as this node's own. */
+  adopt(plan: KnownPlan, chunk: number, turn: Turn, session: Session): void {
+    if (this.#stopped || this.#works.has(plan.name(chunk))) return;
+    const work = new ChunkWork(this.#parts, plan, chunk, session);
+    this.#works.set(plan.name(chunk), work);
+    work.begin(turn, session);
+  }
+
+  /** A supervisor asks: whatever is late is ended by the next turn. Why not; null = it is done. */
+  lookAt(plan: string, index: number): string | null {
+    const known = this.#options.book.get(plan);
+    const work = known && this.#works.get(known.name(known.chunkOf(index)));
+    if (work === undefined) return `${this.#options.node} does not own that step`;
+    this.#wake(work);
+    return null;
+  }
+
+  #touch(plan: KnownPlan, chunk: number): void {
+    const name = plan.name(chunk);
+    const work = this.#works.get(name);
+    if (work !== undefined) this.#woken.add(work);
+    else this.#consider.set(name, { plan, chunk });
+  }
+
+  #wake(work: ChunkWork): void {
+    this.#woken.add(work);
+    this.#roundSoon();
+  }
+
+  /** Those that could not start all they wanted. */
+  #feed(): void {
+    for (const work of this.#works.values()) if (work.hungry) this.#woken.add(work);
+    for (const plan of this.#options.book.open()) {
+      for (const chunk of plan.chunks.keys())
+        if (!this.#works.has(plan.name(chunk))) this.#consider.set(plan.name(chunk), { plan, chunk });
+    }
+    this.#roundSoon();
+  }
+
+  #gone(work: ChunkWork): void {
+    const { plan, chunk } = work;
+    const name = plan.name(chunk);
+    if (this.#works.get(name) === work) this.#works.delete(name);
+    this.#woken.delete(work);
+    if (this.#stopped) return;
+    const known = plan.chunks[chunk];
+    if (known) known.notBeforeMs = this.#options.clock.now() + (work.failed ? HOLD_OFF_MS : 0);
+    this.#consider.set(name, { plan, chunk });
+    this.#roundSoon();
+  }
+
+  #roundSoon(): void {
+    if (this.#soon || this.#stopped) return;
+    this.#soon = true;
+    void this.#afterHops();
+  }
+
+  async #afterHops(): Promise<void> {
+    for (let hop = 0; hop < HOPS; hop++) await Promise.resolve();
+    this.#soon = false;
+    if (!this.#stopped) this.#round();
+  }
+
+  #round(): void {
+    const { session, attempts, clock } = this.#options;
+    const current = session();
+    if (current === null) return;
+    const nowMs = clock.now();
+    for (const [name, { plan, chunk }] of this.#consider) this.#look(name, plan, chunk, current, nowMs);
+    this.#consider.clear();
+    const woken = [...this.#woken];
+    this.#woken.clear();
+    if (woken.length === 0 && this.#free.size === 0) return;
+    const claims = this.#due(nowMs);
+    const jobs = [
+      ...woken.map(work => ({ ...placeOf(work.plan, work.chunk), work, claim: null })),
+      ...claims.map(claim => ({ ...placeOf(claim.known, claim.chunk), work: null, claim })),
+    ];
+    for (const { work, claim } of jobs.length > 1 ? inClaimOrder(jobs) : jobs) {
+      if (work !== null) work.turn(attempts.slots);
+      else if (attempts.slots > 0 || claim.takeOver) this.#claim(claim, current);
+    }
+  }
+
+  #claim({ known: plan, chunk }: Candidate, session: Session): void {
+    const name = plan.name(chunk);
+    const work = new ChunkWork(this.#parts, plan, chunk, session);
+    this.#free.delete(name);
+    this.#works.set(name, work);
+    work.turn(this.#options.attempts.slots);
+  }
+
+  #due(nowMs: number): Candidate[] {
+    if (this.#free.size === 0) return [];
+    const { node, attempts, clock } = this.#options;
+    const { now, wakeInMs } = dueChunks({
+      free: [...this.#free.values()],
+      self: node,
+      nodes: this.#nodes(),
+      ownedHere: this.#works.size,
+      ownedByAll: this.#works.size + this.#ownedByOthers.size,
+      slots: attempts.slots,
+      nowMs,
+      staggerMs: STAGGER_MS,
+    });
+    this.#cancelWake?.();
+    this.#cancelWake = wakeInMs === null ? null : clock.after(wakeInMs, () => this.#roundSoon());
+    return now;
+  }
+
+  /** Whether a chunk that is not this node's is free and needs an owner that can do what this node can. */
+  #look(name: string, plan: KnownPlan, chunk: number, session: Session, nowMs: number): void {
+    const { book, node, world } = this.#options;
+    this.#free.delete(name);
+    this.#ownedByOthers.delete(name);
+    const known = plan.chunks[chunk];
+    const { shape } = plan;
+    if (this.#works.has(name) || this.#expected.has(name)) return;
+    if (book.get(plan.id) !== plan || plan.settled || !plan.whole) return;
+    if (known === undefined || shape === null) return;
+    const { owner } = known.entry.value;
+    // Its work is not known here: it was an earlier process's, or the reply to a claim was lost.
+    const ours = owner?.node === node && owner.incarnation === session.incarnation;
+    const lives = owner !== null && world.sessions.get(`${owner.node}/${owner.incarnation}`) !== undefined;
+    if (lives && !ours) {
+      known.freeSinceMs = null;
+      if (hasWork(known)) this.#ownedByOthers.add(name);
+      return;
+    }
+    known.freeSinceMs ??= nowMs;
+    const needed = this.#needed(plan, chunk, known, nowMs);
+    if (needed === null) return;
+    const staggered = ours ? nowMs - STAGGER_MS * 2 * this.#nodes().length : known.freeSinceMs;
+    this.#free.set(name, {
+      ...placeOf(plan, chunk),
+      plan: plan.id,
+      freeSinceMs: Math.max(staggered, known.notBeforeMs),
+      takeOver: needed === 'take over',
+      known: plan,
+    });
+  }
+
+  #needed(plan: KnownPlan, chunk: number, known: KnownChunk, nowMs: number): ReturnType<typeof neededOwner> {
+    const { attempts, book, node } = this.#options;
+    const { shape } = plan;
+    if (shape === null) return null;
+    const name = plan.name(chunk);
+    const outlook = outlookOf(
+      {
+        plan,
+        shape,
+        chunk: known,
+        self: node,
+        slots: 1,
+        room: agent => attempts.room(agent),
+        holders: key => book.holders.count(key, name),
+        nowMs,
+        moment: this.#parts.moment,
+      },
+      agent => attempts.room(agent) > 0,
+    );
+    return neededOwner(outlook);
+  }
+
+  /** Those that take chunks. */
+  #nodes(): NodeName[] {
+    this.#takers ??= [...this.#options.world.nodes().values()]
+      .filter(({ value }) => !value.draining && value.roles.includes('apps'))
+      .map(({ value }) => value.node);
+    return this.#takers;
+  }
+}
+
+export function moment(clock: Clock, random: Random): Moment {
+  return { random: () => random.float(), timestamp: inMs => clock.timestamp(inMs) };
+}
+
+function placeOf(plan: KnownPlan, chunk: number): Pick<FreeChunk, 'priority' | 'createRevision' | 'chunk'> {
+  return { priority: plan.priority, createRevision: plan.entry.createRevision, chunk };
+}
+
+function hasWork({ entry: { value } }: KnownChunk): boolean {
+  return value.steps.length < value.count || value.steps.some(({ state }) => !hasEnded(state));
+}

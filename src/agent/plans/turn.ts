@@ -1,0 +1,218 @@
+import type { InstantMs, NodeName, Token } from '../../model/ids.ts';
+import type { StepRecord, StepResult, StepWork } from '../../model/plan.ts';
+import { acceptResult, runOf } from '../../workflow/attempts.ts';
+import type { Moment } from '../../workflow/history.ts';
+import type { Move, Outlook } from '../../workflow/moves.ts';
+import { nextMoves } from '../../workflow/next-moves.ts';
+import { afterOwnerLost } from '../../workflow/owner-lost.ts';
+import { stepSpec, type PlanShape } from '../../workflow/shape.ts';
+import { hasEnded } from '../../workflow/step-machine.ts';
+import type { RunningAttempt } from './attempts.ts';
+import type { KnownChunk, KnownPlan } from './known-plan.ts';
+
+/** Guards that one transaction compares: a step with yet another key waits for the next. */
+const KEYS_AT_ONCE = 40;
+
+export interface Arrived {
+  attempt: RunningAttempt;
+  result: StepResult;
+  /** From when it was started to when it arrived. */
+  elapsedMs: number;
+}
+
+export interface TurnInput {
+  plan: KnownPlan;
+  shape: PlanShape;
+  chunk: KnownChunk;
+  self: NodeName;
+  /** Under which results count; null = the chunk is being claimed. */
+  token: Token | null;
+  /** Those that are known to run, by index. */
+  attempts: ReadonlyMap<number, RunningAttempt>;
+  results: readonly Arrived[];
+  slots: number;
+  /** How many more of an agent's attempts this node may start. */
+  room: (agent: string) => number;
+  holders: (key: string) => number;
+  nowMs: InstantMs;
+  moment: Moment;
+}
+
+export interface Turn {
+  /** What changed, to be written; in one transaction, before anything is started. */
+  records: StepRecord[];
+  starts: Extract<Move, { kind: 'start' | 'undo' }>[];
+  /** Indexes of attempts that are over, whatever they still say. */
+  over: number[];
+  stops: { index: number; reason: string }[];
+  refused: { index: number; reason: string }[];
+  /** Concurrency keys under which something is started. */
+  keys: string[];
+  expire: boolean;
+  settle: Extract<Move, { kind: 'settle' }>['state'] | null;
+  /** Steps at the end of their attempts whose last owner went with one of them. */
+  poisoned: StepRecord[];
+  /** Something more could be started if there were room. */
+  hungry: boolean;
+  wakeInMs: number | null;
+}
+
+/**
+ * All that the owner of a chunk does at once, or whoever claims it: takes in what has arrived, gives up what runs and nobody
+ * here knows of, and decides what comes next.
+ */
+export function takeTurn(input: TurnInput): Turn {
+  const { plan, shape, chunk, token, nowMs, moment } = input;
+  const { first, count, owner } = chunk.entry.value;
+  const records = plan.records.slice();
+  const changed = new Map<number, StepRecord>();
+  const refused: Turn['refused'] = [];
+  const change = (record: StepRecord): void => {
+    records[record.index] = record;
+    changed.set(record.index, record);
+  };
+  for (const { attempt, result, elapsedMs } of input.results) {
+    const { index } = attempt;
+    const step = stepSpec(shape, index);
+    const answer = acceptResult(step, records[index], token, attempt, result, elapsedMs, moment);
+    if (answer.accepted) change(answer.record);
+    else refused.push({ index, reason: answer.reason });
+  }
+  const lost = chunk.entry.value.steps.filter(
+    record => records[record.index] === record && runOf(record) !== null && !isKnown(input.attempts, record),
+  );
+  const since = (index: number): InstantMs | undefined => chunk.since.get(index)?.sinceMs;
+  const former = owner?.node ?? runOf(lost[0] ?? noRecord)?.lockedBy ?? 'its owner';
+  const afterLoss = afterOwnerLost(shape, lost, former, since, nowMs, moment);
+  afterLoss.forEach(change);
+  const room = roomLeft(input);
+  const { cancel } = plan.entry.value;
+  const next = nextMoves({
+    shape,
+    records,
+    chunk: { first, count },
+    self: input.self,
+    cancel,
+    settled: plan.settled,
+    nowMs,
+    planSinceMs: plan.planSinceMs,
+    cancelSinceMs: plan.cancelSinceMs ?? nowMs,
+    sinceMs: index =>
+      changed.has(index) ? undefined : (input.attempts.get(index)?.startedMs ?? since(index)),
+    slots: input.slots,
+    mayStart: index => room.take(workOf(shape, records, index).agent),
+    holders: input.holders,
+    moment,
+  });
+  const turn: Turn = {
+    records: [],
+    starts: [],
+    over: [],
+    stops: [],
+    refused,
+    keys: [],
+    expire: false,
+    settle: null,
+    poisoned: afterLoss.filter(
+      record => record.state === 'TIMED_OUT' || record.state === 'COMPENSATION_FAILED',
+    ),
+    hungry: room.refused,
+    wakeInMs: next.wakeInMs,
+  };
+  const keys = new Set<string>();
+  for (const move of next.moves) {
+    if (move.kind === 'start' && move.concurrencyKey !== null) {
+      if (keys.size >= KEYS_AT_ONCE && !keys.has(move.concurrencyKey)) {
+        turn.hungry = true;
+        continue;
+      }
+      keys.add(move.concurrencyKey);
+    }
+    if ('record' in move) changed.set(move.index, move.record);
+    apply(move, turn);
+  }
+  turn.keys = [...keys];
+  turn.records = [...changed.values()];
+  if (turn.starts.length >= input.slots) turn.hungry = true;
+  return turn;
+}
+
+/** What this node sees when it asks whether a chunk needs an owner that can do this much. */
+export function outlookOf(
+  input: Omit<TurnInput, 'token' | 'attempts' | 'results'>,
+  mayStart?: (agent: string) => boolean,
+): Outlook {
+  const { plan, shape, chunk, nowMs } = input;
+  const { first, count } = chunk.entry.value;
+  return {
+    shape,
+    records: plan.records,
+    chunk: { first, count },
+    self: input.self,
+    cancel: plan.entry.value.cancel,
+    settled: plan.settled,
+    nowMs,
+    planSinceMs: plan.planSinceMs,
+    cancelSinceMs: plan.cancelSinceMs ?? nowMs,
+    sinceMs: index => chunk.since.get(index)?.sinceMs,
+    slots: input.slots,
+    ...(mayStart ? { mayStart: index => mayStart(workOf(shape, plan.records, index).agent) } : {}),
+    holders: input.holders,
+    moment: input.moment,
+  };
+}
+
+function apply(move: Move, turn: Turn): void {
+  switch (move.kind) {
+    case 'start':
+    case 'undo':
+      turn.starts.push(move);
+      break;
+    case 'time-out':
+      turn.over.push(move.index);
+      break;
+    case 'stop':
+      turn.stops.push({ index: move.index, reason: move.reason });
+      break;
+    case 'note':
+      break;
+    case 'expire':
+      turn.expire = true;
+      break;
+    case 'settle':
+      turn.settle = move.state;
+      break;
+  }
+}
+
+const noRecord: StepRecord = { index: 0, attempt: 0, state: 'PENDING' };
+
+function isKnown(attempts: TurnInput['attempts'], { index, attempt }: StepRecord): boolean {
+  return attempts.get(index)?.attempt === attempt;
+}
+
+/** What is to be done next of a step: its own work, or undoing it. */
+export function workOf(
+  shape: PlanShape,
+  records: readonly (StepRecord | undefined)[],
+  index: number,
+): StepWork {
+  const step = stepSpec(shape, index);
+  return hasEnded(records[index]?.state ?? 'PENDING') ? (step.compensate ?? step) : step;
+}
+
+function roomLeft({ room }: TurnInput): { take: (agent: string) => boolean; readonly refused: boolean } {
+  const left = new Map<string, number>();
+  let refused = false;
+  return {
+    take: agent => {
+      const before = left.get(agent) ?? room(agent);
+      if (before <= 0) refused = true;
+      left.set(agent, before - 1);
+      return before > 0;
+    },
+    get refused() {
+      return refused;
+    },
+  };
+}
