@@ -442,6 +442,7 @@ export class Agent {
       world.onChange(['sessions', 'owners', 'refusals', 'assessments'], () => claims.wakeWithin(GATHER_MS)),
       world.onChange(['owners'], () => holdings.noticeTaken(subject => world.owners.get(subject))),
       world.onChange(['apps', 'owners', 'promises', 'sessions'], () => instances.wakeSoon()),
+      world.onChange(['assessments'], () => instances.judged()),
       world.onChange(['promises', 'sessions'], () => assessments.wakeWithin(JUDGE_MS)),
       world.onChange(['apps', 'owners', 'promises', 'sessions'], () => leftovers.wakeWithin(GATHER_MS)),
       world.onChange(['apps'], () => promises.wake()),

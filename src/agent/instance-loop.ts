@@ -100,6 +100,10 @@ export class InstanceLoop {
       units: () => this.units(),
       undecided: unit => this.#undecided(unit),
       runs: instance => this.runs(instance),
+      wasReady: (instance, version) => {
+        const history = this.#histories.get(instance);
+        return history?.version === version && history.everReady;
+      },
       statuses: () => this.#statuses ?? [],
       leaves: instance => options.refusals.leaves(instance),
       whyNotNow: stopTimeoutSeconds => this.#exclusive.whyNotNow(stopTimeoutSeconds),
@@ -134,6 +138,11 @@ export class InstanceLoop {
 
   wake(): void {
     this.#loop.wake();
+  }
+
+  /** For how promises are judged: it concerns only what waits for another app. */
+  judged(): void {
+    if (this.#targets.waitsForOthers) this.wakeSoon();
   }
 
   /** For what the cluster says: much of it comes at once, and a start under way goes first. */

@@ -11,8 +11,9 @@ import type {
 import { surplusCopies, type SurplusCopy } from '../ownership/overlap.ts';
 import { standing } from '../ownership/standing.ts';
 import { mayReplace } from '../reconcile/rollout.ts';
+import { unmetDependencies } from './dependencies.ts';
 import type { Holding, Holdings } from './holdings.ts';
-import { runningElsewhere, unmetDependencies, wantedOrWhyNot, type WantedInstance } from './wanted.ts';
+import { runningElsewhere, wantedOrWhyNot, type WantedInstance } from './wanted.ts';
 import type { World } from './world.ts';
 
 const DEFAULT_GRACE_SECONDS = 10;
@@ -29,6 +30,8 @@ export interface TargetsOptions {
   undecided: (unit: Unit) => boolean;
   /** Whether something of an instance lives here, or is about to. */
   runs: (instance: InstanceId) => boolean;
+  /** Whether a copy of an instance has ever been ready here at that version. */
+  wasReady: (instance: InstanceId, version: string) => boolean;
   /** What this node said of its instances last. */
   statuses: () => readonly InstanceStatus[];
   /** Why an exclusive instance of this node is to go elsewhere; null = it stays. */
@@ -44,9 +47,15 @@ export class Targets {
   readonly #options: TargetsOptions;
   /** Why instances were given up, by the name of their promise. */
   readonly #reasons = new Map<string, string>();
+  #waits = false;
 
   constructor(options: TargetsOptions) {
     this.#options = options;
+  }
+
+  /** Whether anything here waited for another app when it was last looked at. */
+  get waitsForOthers(): boolean {
+    return this.#waits;
   }
 
   /** Why promises of this node are taken back, by their names. */
@@ -106,6 +115,7 @@ export class Targets {
   } {
     const { holdings, world } = this.#options;
     const running = this.#runningAnywhere();
+    this.#waits = false;
     const desired: DesiredInstance[] = [];
     const unwanted: UnwantedInstance[] = [];
     for (const holding of holdings.held().values()) {
@@ -211,11 +221,17 @@ export class Targets {
   }
 
   /** Why a copy that this node should run may not be started yet; null = it may. */
-  #waitingFor(holding: Holding, { process, spec }: WantedInstance, owned: boolean): string | null {
+  #waitingFor(holding: Holding, { process, spec, record }: WantedInstance, owned: boolean): string | null {
     const { world } = this.#options;
-    // From memory nothing is known of the others; when it ran last, what it depends on was there.
-    const unmet = world.synced() ? unmetDependencies(world, spec.dependsOn) : [];
-    if (unmet.length > 0) return `waits for ${unmet.join(', ')} to be ready`;
+    // From memory nothing is known of the others; when it ran last, what it depends on was there. What has been ready
+    // once is started again whatever became of that: a break is not handed on.
+    const mayWait =
+      world.synced() && !this.#options.wasReady(holding.instance, versionOf(record, process.type));
+    const unmet = mayWait ? unmetDependencies(world, spec.dependsOn) : [];
+    if (unmet.length > 0) {
+      this.#waits = true;
+      return `waits for ${unmet.map(({ app, why }) => `${app}: ${why}`).join('; ')}`;
+    }
     if (!owned && this.#ownedByAnother(holding.instance)) return 'another node has taken it';
     return process.exclusive ? this.#mayNotRunYet(holding, process.stopTimeoutSeconds) : null;
   }

@@ -141,15 +141,6 @@ export function runningElsewhere(world: World): RunningElsewhere[] {
   });
 }
 
-/** The apps among `names` of which no instance is ready, in the eyes of those who run them. */
-export function unmetDependencies(world: World, names: readonly string[]): string[] {
-  const ready = new Set<string>();
-  for (const { value } of world.promises.all()) {
-    if (value.promise.body.kind === 'running' && value.promise.body.ready) ready.add(value.promise.body.app);
-  }
-  return names.filter(name => !ready.has(name));
-}
-
 /** Peers that promise to hold an artifact, and where they can be asked for it. */
 export function holdersOf(
   world: World,

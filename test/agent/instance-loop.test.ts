@@ -254,12 +254,53 @@ test('an app waits for those it depends on, and says so', async t => {
   const { cluster, state, trouble, starts } = await oneNode();
   await cluster.apply(webApp(1, { dependsOn: ['auth'] }));
   await cluster.until(() => state() === 'pending' && trouble() !== '');
-  t.is(trouble(), 'waits for auth to be ready');
+  t.is(trouble(), 'waits for auth: there is no such app');
   await cluster.advance(20_000);
   t.is(starts(), 0);
   await cluster.run(webApp(1, { app: 'auth', hostnames: [] }));
   await cluster.until(() => state() === 'running');
   t.is(starts(), 2);
+});
+
+test('what an app depends on has to be found ready by an observer, its own word is not enough', async t => {
+  const cluster = new SimCluster(['node-1', 'node-2']);
+  cluster.behaviour = launch => (launch.instance.startsWith('auth/') ? { readyAfterMs: 1000 } : {});
+  await cluster.start();
+  // Neither reaches what the other runs.
+  cluster.node('node-1').deafTo.add('node-2');
+  cluster.node('node-2').deafTo.add('node-1');
+  await cluster.apply(webApp(1, { app: 'auth', hostnames: [] }));
+  await cluster.apply(webApp(1, { dependsOn: ['auth'] }));
+  const runs = () => cluster.copies(INSTANCE).length;
+  const told = () => {
+    const owner = cluster.owner(INSTANCE)?.node;
+    return owner === undefined ? '' : (cluster.said(owner, INSTANCE)?.trouble ?? '');
+  };
+  await cluster.until(() => cluster.settled('auth') && /no observer has found kept/.test(told()));
+  await cluster.advance(20_000);
+  t.is(runs(), 0);
+  const { lines } = cluster.node('node-1').agent.admin.explain(INSTANCE);
+  t.true(lines.some(line => /^waits for auth: no observer has found kept node-\d\/running:auth/.test(line)));
+  cluster.node('node-1').deafTo.clear();
+  cluster.node('node-2').deafTo.clear();
+  await cluster.until(() => cluster.settled('blog'));
+  t.is(runs(), 1);
+});
+
+test('a break is not handed on: what has been ready is started again whatever became of what it depends on', async t => {
+  const { cluster, node, state } = await oneNode();
+  await cluster.run(webApp(1, { app: 'auth', hostnames: [] }));
+  await cluster.run(webApp(1, { dependsOn: ['auth'] }));
+  await cluster.whileTimePasses(node.agent.admin.scale('auth', { web: 0 }));
+  await cluster.until(() => cluster.copies('auth/web/0').length === 0);
+  t.is(state(), 'running');
+  const before = cluster.copies(INSTANCE)[0]!.unit;
+  node.driver.exit(before.unit, { signal: 'SIGKILL' });
+  await cluster.until(() => cluster.copies(INSTANCE)[0]?.unit.pid === before.pid! + 1);
+  await cluster.until(() => state() === 'running');
+  await cluster.apply(webApp(1, { dependsOn: ['auth'], env: { A: { kind: 'literal', value: '1' } } }));
+  await cluster.advance(20_000);
+  t.is(cluster.copies(INSTANCE)[0]?.unit.release, 1, 'a new release waits, and the one before goes on');
 });
 
 test('adopted copies run on; they are told as adopted, not as started', async t => {
