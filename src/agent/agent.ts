@@ -1,7 +1,7 @@
 import type { AppSpec } from '../model/app-spec.ts';
 import type { NodeConfig } from '../model/node-config.ts';
 import { EPOCH, type Capacity, type SessionRecord } from '../model/records.ts';
-import type { Digest, InstanceId } from '../model/ids.ts';
+import type { AppName, Digest, InstanceId } from '../model/ids.ts';
 import type { Admin } from '../ports/admin.ts';
 import type { Artifacts } from '../ports/artifacts.ts';
 import type { Blobs } from '../ports/blobs.ts';
@@ -25,6 +25,7 @@ import { heldDownMs } from '../ownership/hold-down.ts';
 import { reservation } from '../placement/reservation.ts';
 import { overcommitted } from '../promise/conflicts.ts';
 import { Absences } from './absences.ts';
+import { ReleasePlaces } from './app-places.ts';
 import { adminService, type AdminServiceOptions } from './admin-service.ts';
 import { assessLoop } from './assess-loop.ts';
 import { Beats } from './beats.ts';
@@ -90,6 +91,8 @@ export interface AgentParts {
   /** What does the work of plans' steps, and where what is too large for the store lies; absent = this node works at no plan. */
   stepAgents?: StepAgents;
   blobs?: Blobs;
+  /** Whom an app's commands run as, given the directories that are its own; absent = as the agent's own user. */
+  userOf?: (app: AppName, own: string[], release: number) => Promise<string>;
   prober: Prober;
   artifacts: AdminServiceOptions['artifacts'];
   peers: Peers;
@@ -118,6 +121,8 @@ export class Agent {
   readonly admin: Admin;
   readonly names: NamedAgents;
   readonly plans: Plans;
+  /** For commands of apps. */
+  readonly places: ReleasePlaces;
   readonly #parts: AgentParts;
   readonly #world: World;
   readonly #absences: Absences;
@@ -203,6 +208,14 @@ export class Agent {
     }));
     this.plans = planEngine.plans;
     const supplies = new Supplies({ node, world, artifacts, clock });
+    const places = (this.places = new ReleasePlaces({
+      node,
+      user: parts.user,
+      world,
+      artifacts,
+      supplies,
+      ...(parts.userOf ? { userOf: parts.userOf } : {}),
+    }));
     const starter = new Starter({
       node,
       bindAddress: config.peer.host,
@@ -371,7 +384,7 @@ export class Agent {
       },
     });
     const deployments = this.#deployments;
-    const collect = collectLoop({ world, store, artifacts, instances, deployments, clock, log });
+    const collect = collectLoop({ world, store, artifacts, instances, deployments, places, clock, log });
     const copies = copiesLoop({
       node,
       world,

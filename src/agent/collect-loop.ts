@@ -2,6 +2,7 @@ import type { Artifacts } from '../ports/artifacts.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Store } from '../ports/store.ts';
+import type { ReleasePlaces } from './app-places.ts';
 import type { Deployments } from './deployments.ts';
 import type { InstanceLoop } from './instance-loop.ts';
 import { parseInstanceId } from '../model/ids.ts';
@@ -18,13 +19,14 @@ export interface CollectLoopOptions {
   artifacts: Artifacts;
   instances: InstanceLoop;
   deployments: Deployments;
+  places: ReleasePlaces;
   clock: Clock;
   log: Log;
 }
 
 /** Removes artifacts and unpacked releases that nothing here needs any more. */
 export function collectLoop(options: CollectLoopOptions): Loop {
-  const { world, store, artifacts, instances, deployments, clock, log } = options;
+  const { world, store, artifacts, instances, deployments, places, clock, log } = options;
   return new Loop({
     name: 'collect',
     clock,
@@ -49,6 +51,7 @@ export function collectLoop(options: CollectLoopOptions): Loop {
           .units()
           .map(({ instance, release }) => ({ app: parseInstanceId(instance).app, release })),
         ...deployments.deploying().map(({ app, release }) => ({ app, release })),
+        ...places.inUse(),
       ];
       const { removed } = await artifacts.collect({ digests, releases });
       if (removed > 0) log.info('removed what nothing needs any more', { removed });

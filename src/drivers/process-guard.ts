@@ -12,10 +12,10 @@ export interface ProcessGuard extends Guard {
 }
 
 /** Not looked up in the app's own PATH. */
-const UNSHARE = '/usr/bin/unshare';
+export const UNSHARE = '/usr/bin/unshare';
 /** `-p`: nothing in the app's environment changes what the guard does. */
 const BASH = ['/bin/bash', '-p', '-c'];
-const NAMESPACE = ['--pid', '--fork', '--kill-child=SIGKILL', '--mount-proc'];
+export const NAMESPACE = ['--pid', '--fork', '--kill-child=SIGKILL', '--mount-proc'];
 const WHY_NOT_MS = 5000;
 
 /**

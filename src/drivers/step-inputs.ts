@@ -70,7 +70,7 @@ export async function filledIn(
 }
 
 /** A step's output as bytes: text as it is, anything else as JSON. @throws ArtifactError */
-async function bytesOf(output: StepOutput, blobs: Blobs, signal: AbortSignal): Promise<Uint8Array> {
+export async function bytesOf(output: StepOutput, blobs: Blobs, signal: AbortSignal): Promise<Uint8Array> {
   if ('digest' in output) return blobs.get(output.digest, signal);
   return Buffer.from(textOf(output.value));
 }

@@ -1,6 +1,7 @@
 import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
+import type { AppName } from '../model/ids.ts';
 import type { Clock } from '../ports/clock.ts';
 import { DriverError, type Driver, type DriverUnit, type Launch } from '../ports/driver.ts';
 import type { Log } from '../ports/log.ts';
@@ -29,6 +30,8 @@ export interface SystemdDriverOptions {
 
 export interface SystemdDriver extends Driver {
   readonly guard: SystemdGuard;
+  /** Whom the app runs as here; what is root's in its own directories is given to it. @throws ToolError */
+  userOf(app: AppName, own: string[], release: number): Promise<string>;
   /** Which limits this node can hold an instance to: what it must not take otherwise. */
   limitsEnforceable(): Promise<Enforceable>;
 }
@@ -127,6 +130,12 @@ export function systemdDriver(options: SystemdDriverOptions): SystemdDriver {
       output.read(instance, { ...wanted, signal: AbortSignal.any([wanted.signal, closing.signal]) }),
 
     limitsEnforceable,
+
+    async userOf(app, own, release) {
+      const user = await users.ensure(`${app}/step/0`);
+      await users.give(user, own, release);
+      return user.name;
+    },
 
     async close() {
       closing.abort();

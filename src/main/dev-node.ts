@@ -156,6 +156,7 @@ export class DevNode {
       cluster,
       'state-dir': stateDir,
       roles: ['apps'],
+      plans: { commands: 'all' },
       etcd: { endpoints: [etcd] },
       admin: { listen: `127.0.0.1:${apiPort}` },
       peer: { listen: `127.0.0.1:${apiPort + PEER_PORT_ABOVE}` },

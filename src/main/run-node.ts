@@ -17,15 +17,11 @@ import { enrolment, type EnrolmentOptions } from '../authority/enrolment.ts';
 import type { RunOptions } from '../cli/daemon.ts';
 import { CliFailure, EXIT } from '../cli/failure.ts';
 import { drivers } from '../drivers/combined-driver.ts';
-import { httpPool } from '../drivers/http-exchange.ts';
 import { networkProber } from '../drivers/network-prober.ts';
 import { leftByOther } from '../drivers/other-driver.ts';
 import { processDriver, type ProcessDriver } from '../drivers/process-driver.ts';
 import { rememberingExits } from '../drivers/remembered-exits.ts';
 import { staticDriver } from '../drivers/static-driver.ts';
-import { stepAgents } from '../drivers/step-agents.ts';
-import { httpAgent } from '../drivers/step-http.ts';
-import { noopAgent } from '../drivers/step-noop.ts';
 import { systemdDriver, type SystemdDriver } from '../drivers/systemd-driver.ts';
 import type { AppSpec } from '../model/app-spec.ts';
 import type { NodeConfig } from '../model/node-config.ts';
@@ -53,6 +49,7 @@ import { nodeConfiguration } from './node-configuration.ts';
 import { nodeDoctor } from './node-doctor.ts';
 import { etcdOf } from './node-etcd.ts';
 import { nodeMetrics } from './node-metrics.ts';
+import { nodeStepAgents } from './node-step-agents.ts';
 import { planMetrics } from './plan-metrics.ts';
 import { VERSION } from './version.ts';
 
@@ -138,9 +135,16 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
       }),
     );
     closers.push(() => peer.close());
-    const pool = httpPool();
-    closers.push(() => pool.close());
-    const steps = stepAgents([noopAgent({ clock, blobs }), httpAgent({ pool, blobs, clock })], { blobs });
+    const guardMissing = await ownCommands.guard.unable();
+    const steps = await nodeStepAgents({
+      config,
+      namespaces: guardMissing === null,
+      enter: (app, ending) => agent.places.enter(app, ending),
+      blobs,
+      clock,
+      log,
+    });
+    closers.push(() => steps.close());
     const withProxy = config.roles.includes('proxy');
     const proxy = withProxy
       ? haproxy({
@@ -174,9 +178,12 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
       commands: {
         driver: rememberingExits(ownCommands, join(commandsDirectory(stateDir), 'exits')),
         guard: ownCommands.guard,
-        guardMissing: await ownCommands.guard.unable(),
+        guardMissing,
       },
-      stepAgents: meteredStepAgents(steps, metrics, clock),
+      stepAgents: meteredStepAgents(steps.roster, metrics, clock),
+      ...('userOf' in processes
+        ? { userOf: (app, own, release) => processes.userOf(app, own, release) }
+        : {}),
       blobs,
       prober: meteredProber(networkProber({ clock }), metrics),
       artifacts,

@@ -99,6 +99,7 @@ function complete(given: NodeManifest, facts: NodeFacts): NodeConfig {
     peer: { ...requiredAddress(given.peer?.listen ?? '127.0.0.1:7400'), tls: given.peer?.tls ?? null },
     ...(given.authority === undefined ? {} : { authority: given.authority }),
     driver: given.driver ?? 'process',
+    plans: { commands: given.plans?.commands ?? 'apps' },
     proxy: {
       ...requiredAddress(given.proxy?.listen ?? '0.0.0.0:8080'),
       backends: given.proxy?.backends ?? 64,

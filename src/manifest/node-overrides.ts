@@ -85,6 +85,7 @@ const variables: Record<string, { path: Path; read: Reader }> = {
   ADMIN_TOKENS: { path: ['admin', 'tokens'], read: list },
   PEER: { path: ['peer', 'listen'], read: text },
   DRIVER: { path: ['driver'], read: text },
+  PLANS_COMMANDS: { path: ['plans', 'commands'], read: text },
   PROXY_PORT: { path: ['proxy', 'listen'], read: proxyPort },
   PROXY_BACKENDS: { path: ['proxy', 'backends'], read: number },
   PROXY_SLOTS: { path: ['proxy', 'slots'], read: number },

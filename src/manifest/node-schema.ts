@@ -83,6 +83,10 @@ export const nodeManifest = z
       .optional()
       .describe('the directory of cluster init, on a node that enrols others'),
     driver: z.enum(['process', 'systemd']).optional(),
+    plans: z
+      .strictObject({ commands: z.enum(['none', 'apps', 'all']).optional() })
+      .optional()
+      .describe('commands: which ones steps may run here'),
     proxy: z
       .strictObject({
         listen: listen.optional(),

@@ -18,6 +18,8 @@ export interface NodeConfig {
   /** Where the cluster's authority lies, on a node that enrols others. Absolute. */
   authority?: string;
   driver: 'process' | 'systemd';
+  /** Which commands steps of plans may run here: none, those of apps, or all. */
+  plans: { commands: 'none' | 'apps' | 'all' };
   proxy: ProxyConfig;
   /** What apps may reserve of this node; null = what the host has. */
   capacity: { memoryBytes: number | null; cpu: number | null };

@@ -1,4 +1,5 @@
-import type { NodeName, Token } from '../model/ids.ts';
+import type { Limits } from '../model/app-spec.ts';
+import type { AppName, NodeName, Token } from '../model/ids.ts';
 import type { PlanProblem, StepOutput, StepResult, StepWork } from '../model/plan.ts';
 
 /**
@@ -66,4 +67,21 @@ export interface StepAgentOffer {
   /** It has more room than it had. */
   changed(): void;
   withdraw(): void;
+}
+
+/** Where commands of an app run: a cron line, a migration. */
+export interface AppPlaces {
+  /** The app's current release, brought to this node. @throws Error when there is none, or it can't be had now */
+  enter(app: AppName, signal: AbortSignal): Promise<AppPlace>;
+}
+
+export interface AppPlace {
+  /** Absolute: the unpacked release, which stays until it is left. */
+  directory: string;
+  /** As for the app's hooks. */
+  env: Record<string, string>;
+  /** Whom the app runs as; null = the agent's own user. */
+  user: string | null;
+  limits: Limits;
+  leave(): void;
 }

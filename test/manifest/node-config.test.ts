@@ -40,6 +40,7 @@ test('nothing said anywhere gives a node of its own on loopback', t => {
       },
       peer: { host: '127.0.0.1', port: 7400, tls: null },
       driver: 'process',
+      plans: { commands: 'apps' },
       proxy: { host: '0.0.0.0', port: 8080, backends: 64, slots: 16 },
       capacity: { memoryBytes: null, cpu: null },
       portRange: [20_000, 29_999],
@@ -75,6 +76,7 @@ peer:
   listen: 10.0.0.5:7400
   tls: {ca: /pki/ca.pem, cert: /pki/p.pem, key: /pki/p.key}
 driver: systemd
+plans: {commands: none}
 proxy: {listen: 0.0.0.0:80, backends: 10, slots: 4}
 limits: {memory: 2G, cpu: 1.5}
 port-range: 4000-4999
@@ -109,6 +111,7 @@ log-level: debug
       tls: { ca: '/pki/ca.pem', cert: '/pki/p.pem', key: '/pki/p.key' },
     },
     driver: 'systemd',
+    plans: { commands: 'none' },
     proxy: { host: '0.0.0.0', port: 80, backends: 10, slots: 4 },
     capacity: { memoryBytes: 2 * 1024 ** 3, cpu: 1.5 },
     portRange: [4000, 4999],

@@ -3,6 +3,7 @@ import { exclusiveMutants } from './exclusive.ts';
 import { nameMutants } from './names.ts';
 import { mutants, type Mutant } from './ownership.ts';
 import { simulatedMutants } from './simulated.ts';
+import { stepMutants } from './steps.ts';
 
 export const allMutants: Mutant[] = [
   ...mutants,
@@ -10,6 +11,7 @@ export const allMutants: Mutant[] = [
   ...exclusiveMutants,
   ...nameMutants,
   ...simulatedMutants,
+  ...stepMutants,
 ];
 
 /** How often the code has the text that a mutant takes out: it has to be once. */

@@ -228,6 +228,7 @@ export class SimNode {
       admin: { host: this.address, port: 7300, tls: null, socket: null, tokens: [] },
       peer: { host: this.address, port: 7400, tls: null },
       driver: 'process',
+      plans: { commands: 'apps' },
       proxy: { host: this.address, port: 8080, backends: 8, slots: 8 },
       capacity: { memoryBytes: null, cpu: null },
       portRange: [4000, 4999],

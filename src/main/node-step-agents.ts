@@ -1,0 +1,44 @@
+import { mkdir, rm } from 'node:fs/promises';
+import { userInfo } from 'node:os';
+import { join } from 'node:path';
+import { httpPool } from '../drivers/http-exchange.ts';
+import { stepAgents } from '../drivers/step-agents.ts';
+import { commandAgent } from '../drivers/step-command.ts';
+import { httpAgent } from '../drivers/step-http.ts';
+import { noopAgent } from '../drivers/step-noop.ts';
+import { stepProcesses } from '../drivers/step-processes.ts';
+import type { NodeConfig } from '../model/node-config.ts';
+import type { Blobs } from '../ports/blobs.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Log } from '../ports/log.ts';
+import type { AppPlaces, StepAgent, StepAgentRoster } from '../ports/step-agents.ts';
+
+/**
+ * What this node does steps of plans by. Another kind of its own is added here. Commands that an agent before this one left are
+ * dead when it resolves.
+ */
+export async function nodeStepAgents(parts: {
+  config: NodeConfig;
+  /** Whether PID namespaces can be had. */
+  namespaces: boolean;
+  enter: AppPlaces['enter'];
+  blobs: Blobs;
+  clock: Clock;
+  log: Log;
+}): Promise<{ roster: StepAgentRoster; close(): Promise<void> }> {
+  const { config, namespaces, enter, blobs, clock, log } = parts;
+  const { stateDir, plans } = config;
+  const directory = join(stateDir, 'steps');
+  const processes = stepProcesses({ stateDir, namespaces, clock, log });
+  await processes.clear();
+  await rm(directory, { recursive: true, force: true });
+  await mkdir(directory, { recursive: true, mode: 0o711 });
+  const pool = httpPool();
+  const own: StepAgent[] = [noopAgent({ clock, blobs }), httpAgent({ pool, blobs, clock })];
+  if (plans.commands !== 'none') {
+    const { commands } = plans;
+    const user = userInfo().username;
+    own.push(commandAgent({ commands, directory, user, processes, apps: { enter }, blobs, clock }));
+  }
+  return { roster: stepAgents(own, { blobs }), close: () => pool.close() };
+}
