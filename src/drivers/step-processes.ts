@@ -79,8 +79,8 @@ const SHELL = ['/bin/sh', '-c', '/bin/sh -c "$1"; exit $?', 'hop3'];
  * be had, and in control groups where those can. Everything of it is killed with it.
  */
 export function stepProcesses(options: {
-  /** Of the agent: names the control groups. */
-  stateDir: string;
+  /** Of nobody else in the node: control groups are named after it, and what is in them is killed by `clear`. */
+  directory: string;
   /** Whether PID namespaces can be had. */
   namespaces: boolean;
   clock: Clock;
@@ -88,7 +88,7 @@ export function stepProcesses(options: {
 }): StepProcesses {
   const { clock, log, namespaces } = options;
   const groups = cgroups();
-  const prefix = `${groupPrefix(options.stateDir)}step-`;
+  const prefix = groupPrefix(options.directory);
   const asRoot = process.getuid?.() === 0;
   const never = new AbortController().signal;
 

@@ -29,7 +29,7 @@ export async function nodeStepAgents(parts: {
   const { config, namespaces, enter, blobs, clock, log } = parts;
   const { stateDir, plans } = config;
   const directory = join(stateDir, 'steps');
-  const processes = stepProcesses({ stateDir, namespaces, clock, log });
+  const processes = stepProcesses({ directory, namespaces, clock, log });
   await processes.clear();
   await rm(directory, { recursive: true, force: true });
   await mkdir(directory, { recursive: true, mode: 0o711 });

@@ -5,7 +5,12 @@ import { FakeLog } from '../support/fake-log.ts';
 /** An agent with one command, to be killed: STATE-DIR NAMESPACES COMMAND. */
 const [stateDir = '', namespaces, command = ''] = process.argv.slice(2);
 const clock = systemClock();
-const processes = stepProcesses({ stateDir, namespaces: namespaces === 'true', clock, log: new FakeLog() });
+const processes = stepProcesses({
+  directory: stateDir,
+  namespaces: namespaces === 'true',
+  clock,
+  log: new FakeLog(),
+});
 await processes.run(
   {
     name: 'lone',

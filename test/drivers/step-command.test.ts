@@ -5,9 +5,11 @@ import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import { cgroups, enterGroups, groupMembers, removeGroups } from '../../src/drivers/cgroups.ts';
 import { processGuard } from '../../src/drivers/process-guard.ts';
 import { commandAgent } from '../../src/drivers/step-command.ts';
 import { stepProcesses } from '../../src/drivers/step-processes.ts';
+import { groupPrefix } from '../../src/drivers/unit-limits.ts';
 import type { StepOutput, StepResult } from '../../src/model/plan.ts';
 import { systemClock } from '../../src/platform/clock.ts';
 import type { AppPlaces, StepTask } from '../../src/ports/step-agents.ts';
@@ -30,7 +32,7 @@ async function world(
   const directory = join(stateDir, 'steps');
   const log = new FakeLog();
   const namespaces = parts.namespaces ?? able === null;
-  const processes = stepProcesses({ stateDir, namespaces, clock, log });
+  const processes = stepProcesses({ directory, namespaces, clock, log });
   const blobs = new FakeBlobs(clock);
   await mkdir(directory);
   const nobody: AppPlaces = { enter: app => Promise.reject(new Error(`there is no app "${app}"`)) };
@@ -71,6 +73,8 @@ async function lives(word: string): Promise<boolean> {
   }
   return false;
 }
+
+const noLimits = { memoryBytes: null, cpu: null, processes: null };
 
 let words = 0;
 /** Seconds to sleep that nobody else sleeps: how a process is found again. */
@@ -289,4 +293,33 @@ test('what makes no sense is told before, all of it', async t => {
       'resource',
     ].concat(asRoot ? [] : ['arguments.memory', 'arguments.cpu']),
   );
+});
+
+test('what an agent before left in control groups is ended, and only that', async t => {
+  const { processes, directory, stateDir } = await world(t);
+  if (!processes.enforceable.processes) {
+    await t.notThrowsAsync(processes.clear());
+    return;
+  }
+  const [seconds, others] = [uniqueSeconds(), uniqueSeconds()];
+  const groups = cgroups();
+  const left = groups.prepare(`${groupPrefix(directory)}left`, { ...noLimits, processes: 10 });
+  const other = groups.prepare(`${groupPrefix(stateDir)}step-app.web.0`, { ...noLimits, processes: 10 });
+  const started = [
+    [seconds, left],
+    [others, other],
+  ] as const;
+  for (const [word, directories] of started) {
+    const child = spawn('sleep', [word], { detached: true, stdio: 'ignore' });
+    t.teardown(() => child.kill('SIGKILL'));
+    enterGroups(directories, child.pid ?? 0);
+  }
+  t.teardown(() => until('its group can go', () => (removeGroups(other), !existsSync(other[0] ?? ''))));
+  t.teardown(() => {
+    for (const pid of groupMembers(other)) process.kill(pid, 'SIGKILL');
+  });
+  await processes.clear();
+  t.false(await lives(seconds));
+  t.true(await lives(others));
+  t.false(existsSync(left[0] ?? ''));
 });

@@ -64,9 +64,9 @@ export const stepMutants: Mutant[] = [
   },
   {
     ...processes,
-    name: 'steps: only the shell is killed, not what it started',
-    search: 'livingMembers(pid).map(member => member.pid)',
-    replace: 'livingMembers(pid).map(member => member.pid).filter(member => member === pid)',
+    name: 'steps: the death of a command is not waited for',
+    search: 'await untilGone(ending, { clock, log, closing: never });',
+    replace: 'void [untilGone, ending, never];',
   },
   {
     ...processes,
