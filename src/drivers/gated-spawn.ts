@@ -9,6 +9,8 @@ export interface Gated {
   pid: number;
   /** Called once, with what ended it. */
   onExit(listener: (code: number | null, signal: string | null) => void): void;
+  /** Called once instead, when it is not known any more what will end it. */
+  onOrphaned(listener: () => void): void;
   /** Lets the command run. */
   open(): void;
 }
@@ -57,6 +59,7 @@ export function spawnGated(
     return {
       pid: child.pid,
       onExit: listener => child.once('exit', listener),
+      onOrphaned: () => undefined,
       // What holds the other end may live as long as the unit, and would keep this process from ending.
       open: () => void gate.end('go\n', () => gate.destroy()),
     };
@@ -67,7 +70,7 @@ export function spawnGated(
   }
 }
 
-function cannotStart(launch: Launch, error: NodeJS.ErrnoException): DriverError {
+export function cannotStart(launch: Launch, error: NodeJS.ErrnoException): DriverError {
   return new DriverError(`can't start ${launch.unit}: ${error.message}`, {
     retryable: PASSING.has(error.code ?? ''),
     cause: error,

@@ -13,6 +13,7 @@ import { readOutput } from './output-reading.ts';
 import { processUnits, type ProcessRecord, type ProcessUnit } from './process-units.ts';
 import { bootId, readStat, sendSignal } from './proc.ts';
 import { processGuard, type ProcessGuard } from './process-guard.ts';
+import { canSpawn, spawner } from './spawner.ts';
 import { tokenFiles } from './token-files.ts';
 import { groupPrefix, limitGroups, removeLeftGroups } from './unit-limits.ts';
 import { unitRecords } from './unit-records.ts';
@@ -50,6 +51,7 @@ export function processDriver(options: ProcessDriverOptions): ProcessDriver {
   const closing = new AbortController();
   const asRoot = process.getuid?.() === 0 && options.user === undefined;
   const guard = processGuard({ stateDir, bootId: thisBoot, asRoot });
+  const spawns = canSpawn() ? spawner() : null;
   const tokens = tokenFiles(join(stateDir, 'tokens', 'process'));
   const units = processUnits({
     records: unitRecords<ProcessRecord>(join(stateDir, 'units', 'process'), log),
@@ -78,9 +80,7 @@ export function processDriver(options: ProcessDriverOptions): ProcessDriver {
       const files = outputFilesFor(outputDirectory(logs, launch.instance), launch.unit, clock.timestamp());
       let gated: Gated;
       try {
-        // Nothing is awaited between asking and running unless it fails: no moment is wasted.
-        const spawned = spawnGated(fenced(launch), commandOf(launch), files, options.user);
-        gated = spawned instanceof Promise ? await spawned : spawned;
+        gated = await brought(fenced(launch), files);
       } catch (error) {
         removeGroups(directories);
         tokens.remove(launch.unit);
@@ -96,6 +96,7 @@ export function processDriver(options: ProcessDriverOptions): ProcessDriver {
         gated.onExit(() => removeGroups(directories));
         tokens.remove(launch.unit);
         sendSignal(gated.pid, 'SIGKILL');
+        gated.open();
         throw new DriverError(`can't start ${launch.unit}: ${(error as Error).message}`, {
           retryable: true,
           cause: error,
@@ -148,6 +149,7 @@ export function processDriver(options: ProcessDriverOptions): ProcessDriver {
     async close() {
       closing.abort();
       await units.settled();
+      spawns?.close();
     },
   };
 
@@ -170,8 +172,16 @@ export function processDriver(options: ProcessDriverOptions): ProcessDriver {
     }
   }
 
-  function commandOf({ guarded, process: { command } }: Launch): [file: string, ...args: string[]] {
-    return guarded === true ? guard.command(command) : gatedCommand(command);
+  /** To its gate. What is guarded gets there in this very turn, in which it was seen that the guard is armed. */
+  function brought(launch: Launch, files: OutputFiles): Gated | Promise<Gated> {
+    const {
+      guarded,
+      process: { command },
+    } = launch;
+    if (guarded === true) return spawnGated(launch, guard.command(command), files, options.user);
+    return spawns === null
+      ? spawnGated(launch, gatedCommand(command), files, options.user)
+      : spawns.spawn(launch, files, options.user);
   }
 
   function fenced(launch: Launch): Launch {

@@ -76,6 +76,7 @@ export function processUnits(options: {
   const { records, clock, log, closing } = options;
   const units = new Map<string, Tracked>();
   const exitListeners = new Set<() => void>();
+  let watching = false;
 
   for (const record of records.load()) adopt(record);
   watchAdopted();
@@ -91,6 +92,10 @@ export function processUnits(options: {
       records.save(record);
       const unit = track(record, { adopted: false, seenAlive: true });
       gated.onExit((code, signal) => noteExit(unit, code, signal));
+      gated.onOrphaned(() => {
+        unit.adopted = true;
+        watchAdopted();
+      });
       return unit;
     },
 
@@ -151,8 +156,15 @@ export function processUnits(options: {
 
   /** One timer for all of them, and none when there are none. */
   function watchAdopted(): void {
-    if (![...units.values()].some(({ adopted, record }) => adopted && record.exit === null)) return;
+    if (
+      closing.aborted ||
+      watching ||
+      ![...units.values()].some(({ adopted, record }) => adopted && record.exit === null)
+    )
+      return;
+    watching = true;
     const cancel = clock.after(ADOPTED_POLL_MS, () => {
+      watching = false;
       closing.removeEventListener('abort', cancel);
       try {
         for (const unit of units.values()) hasEnded(unit);

@@ -97,7 +97,7 @@ for (const round of [1, 2, 3, 4]) {
   test(`killed at any moment, an agent leaves no command running that the next one does not know (${round})`, async t => {
     const stateDir = temporaryDirectory(t);
     const marker = join(stateDir, 'ran-');
-    const { agent, said } = loneAgent(t, stateDir, 1000, `: > ${marker}@; exec sleep 300`);
+    const { agent, said } = loneAgent(t, stateDir, 30, `: > ${marker}@; exec sleep 300`);
     await until('some were started', () => said.length >= round * 3);
     await killed(agent);
     const driver = processDriverIn(t, stateDir);

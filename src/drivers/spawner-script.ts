@@ -1,0 +1,85 @@
+/**
+ * What starts processes for the agent (perl, with requests on descriptor 0 and replies on 1): it is small, and a copy of it is
+ * made in a fraction of a millisecond, where a copy of the agent takes several, and as long again for the pages it writes next.
+ *
+ * A request is its length in four bytes and fields that end in NUL: `start ID DIRECTORY OUT ERR UID GID COUNT COMMAND… ENV…`
+ * or `open PID`. A reply is a line: `pid ID PID`, `failed ID CODE` or `exit PID CODE SIGNAL`. What was started waits until it is
+ * opened. When the agent ends, this ends, and what still waits leaves instead of running. Nothing is waited for before it
+ * is opened, so that its pid is its own for as long as the agent writes it down.
+ *
+ * SIGCHLD is blocked but for the wait in `select`, and handled there and then, so that none is missed.
+ */
+export const SPAWNER_SCRIPT = `
+use strict;
+$0 = 'hop3-spawner';
+use POSIX qw(:signal_h :sys_wait_h);
+my ($input, %gates, %living) = ('');
+pipe(my $woken, my $wake) or die;
+my $chld = POSIX::SigSet->new(SIGCHLD);
+my $noting = POSIX::SigAction->new(sub { syswrite $wake, '.' }, POSIX::SigSet->new, SA_NOCLDSTOP);
+$noting->safe(0);
+sigprocmask(SIG_BLOCK, $chld);
+sigaction(SIGCHLD, $noting);
+sub say_so { syswrite STDOUT, "@_\\n" }
+sub start {
+  my ($id, $directory, $out, $err, $uid, $gid, $count, @rest) = @_;
+  my @command = splice @rest, 0, $count;
+  pipe(my $gate, my $opener) or return say_so('failed', $id, $!+0);
+  my $pid = fork;
+  return say_so('failed', $id, $!+0) unless defined $pid;
+  if ($pid) {
+    close $gate;
+    $gates{$pid} = $opener;
+    return say_so('pid', $id, $pid);
+  }
+  # Whoever holds another's opener keeps it waiting when this program is gone.
+  close $_ for $opener, values %gates;
+  POSIX::setsid();
+  open STDIN, '<', '/dev/null' and open STDOUT, '>>', $out and open STDERR, '>>', $err or POSIX::_exit(125);
+  if ($uid ne '') {
+    $) = "$gid $gid";
+    POSIX::setgid($gid) and POSIX::setuid($uid) or POSIX::_exit(125);
+  }
+  %ENV = map { split /=/, $_, 2 } @rest;
+  $SIG{CHLD} = 'DEFAULT';
+  sigprocmask(SIG_UNBLOCK, $chld);
+  sysread $gate, my $go, 1 or POSIX::_exit(125);
+  chdir $directory and exec { $command[0] } @command;
+  syswrite STDERR, "hop3: can't run $command[0] in $directory: $!\n";
+  POSIX::_exit(126);
+}
+sub opened {
+  my ($pid) = @_;
+  my $opener = delete $gates{$pid} or return;
+  local $SIG{PIPE} = 'IGNORE';
+  syswrite $opener, '.';
+  $living{$pid} = 1;
+  reap();
+}
+sub reap {
+  for my $pid (keys %living) {
+    next if waitpid($pid, WNOHANG) != $pid;
+    delete $living{$pid};
+    say_so('exit', $pid, WIFEXITED($?) ? WEXITSTATUS($?) : '-', WIFSIGNALED($?) ? WTERMSIG($?) : '-');
+  }
+}
+for (;;) {
+  my $ready = '';
+  vec($ready, $_, 1) = 1 for 0, fileno $woken;
+  sigprocmask(SIG_UNBLOCK, $chld);
+  my $found = select $ready, undef, undef, undef;
+  sigprocmask(SIG_BLOCK, $chld);
+  next if $found <= 0;
+  if (vec $ready, fileno $woken, 1) {
+    sysread $woken, my $dots, 4096;
+    reap();
+  }
+  next unless vec $ready, 0, 1;
+  sysread STDIN, $input, 65536, length $input or exit;
+  while (length $input >= 4 and length $input >= 4 + unpack 'N', $input) {
+    my ($what, @fields) = split /\\0/, substr(substr($input, 0, 4 + unpack('N', $input), ''), 4), -1;
+    pop @fields;
+    $what eq 'open' ? opened(@fields) : start(@fields);
+  }
+}
+`;
