@@ -8,11 +8,11 @@ import type { Log } from '../ports/log.ts';
 import type { Entry, Store } from '../ports/store.ts';
 import { evidenceAgainst, leftover, saidAsBefore } from './evidence.ts';
 import type { Crowd } from './crowd.ts';
-import type { Holdings, Taking } from './holdings.ts';
+import type { Claim, Holdings, Taking } from './holdings.ts';
 import { Loop } from './loop.ts';
 import type { Refusals } from './refusals.ts';
 import type { SessionKeeper } from './session-keeper.ts';
-import { placementInputs, wantedOrWhyNot, type HeldDown } from './wanted.ts';
+import { placementInputs, wantedOrWhyNot, type HeldDown, type WantedInstance } from './wanted.ts';
 import type { World } from './world.ts';
 
 /**
@@ -75,7 +75,7 @@ export function claimLoop(options: ClaimLoopOptions): Loop {
         clock.now(),
         STAGGER_MS,
       );
-      await Promise.all(now.map(ranking => claim(options, ranking)));
+      await claimAll(options, now);
       await finishRemovals(options);
       const wakes = [
         wakeInMs,
@@ -169,17 +169,27 @@ function headStartMs(
   return leftover(world, owner, wanted) === 'asked' ? VERDICT_MS : COMES_BACK_MS;
 }
 
-async function claim(options: ClaimLoopOptions, ranking: Ranking): Promise<void> {
-  const { world, keeper, holdings, refusals, node } = options;
+async function claimAll(options: ClaimLoopOptions, rankings: Ranking[]): Promise<void> {
+  const { world, keeper, holdings, refusals, crowd, node } = options;
   const session = keeper.current();
-  if (!session || holdings.held().has(ranking.subject)) return;
-  const wanted = wantedOrWhyNot(world, ranking.instance);
-  if ('notWanted' in wanted) return;
-  const refusal = refusals.why(wanted, session);
-  if (refusal !== null) {
-    await refusals.tell(wanted, session, refusal);
-    return;
+  if (!session) return;
+  const refused: Promise<unknown>[] = [];
+  const claims: Claim[] = [];
+  for (const ranking of rankings) {
+    const wanted = wantedOrWhyNot(world, ranking.instance);
+    if (holdings.held().has(ranking.subject) || 'notWanted' in wanted) continue;
+    const refusal = refusals.why(wanted, session);
+    if (refusal === null) claims.push(claimOn(options, ranking, wanted));
+    else refused.push(refusals.tell(wanted, session, refusal));
   }
+  const [taken] = await Promise.all([holdings.acquireAll(claims, session), ...refused]);
+  for (const { subject, known } of claims) {
+    const fromAnother = known?.value.released === null && known.value.node !== node;
+    if (fromAnother && taken.has(subject)) crowd.noteTakeover();
+  }
+}
+
+function claimOn({ world, node }: ClaimLoopOptions, ranking: Ranking, { process }: WantedInstance): Claim {
   const place = ranking.candidates.findIndex(candidate => candidate.node === node);
   const candidate = ranking.candidates[place];
   const reason = candidate
@@ -187,15 +197,14 @@ async function claim(options: ClaimLoopOptions, ranking: Ranking): Promise<void>
     : 'ranked';
   const known = world.owners.get(ranking.subject);
   const owned = known?.value.released === null ? known : null;
-  const { exclusive } = wanted.process;
+  const { exclusive } = process;
   const taking: Taking = { exclusive };
   if (owned && !exclusive) {
     if (world.sessionLives(owned))
       taking.evidence = evidenceAgainst(world, owned.value.node, ranking.instance);
     else if (owned.value.node !== node) taking.compares = saidAsBefore(world, owned, ranking.instance);
   }
-  const taken = await holdings.acquire(ranking.subject, session, known, reason, taking);
-  if (taken && owned && owned.value.node !== node) options.crowd.noteTakeover();
+  return { subject: ranking.subject, known, reason, taking };
 }
 
 /** Remembers since when each subject has been free, as this node saw it. */

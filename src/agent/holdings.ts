@@ -12,7 +12,7 @@ import {
   type Write,
 } from '../ports/store.ts';
 import type { Ledger } from './ledger.ts';
-import { commitOwner, type Owner } from './owner-key.ts';
+import { commitOwners, type Owner } from './owner-key.ts';
 
 export interface Holding {
   subject: Subject;
@@ -34,6 +34,25 @@ export interface Taking {
   compares?: Compare[];
   exclusive?: boolean;
 }
+
+/** A wish to take one subject: its owner key as last read, and why. */
+export interface Claim {
+  subject: Subject;
+  known: Entry<'owners'> | undefined;
+  reason: string;
+  taking: Taking;
+}
+
+/** A claim as it goes to the store. */
+interface Draft {
+  subject: Subject;
+  record: OwnerRecord;
+  compares: Compare[];
+  reason: string;
+}
+
+/** What the store takes in one transaction. */
+const COMPARES_PER_TRANSACTION = 128;
 
 /**
  * What this node owns, as its own transactions told it; the mirror is never the authority. Holdings of a lost session
@@ -150,18 +169,36 @@ export class Holdings {
     if (this.#former.delete(subject)) this.#changed();
   }
 
-  /**
-   * Ownership rule 1: one transaction over the owner key as last read, the own session key on its own lease, and the
-   * former owner's session key absent or, by rule 12, the evidence against it still standing. False = somebody was
-   * faster, or the world has moved on. @throws StoreError
-   */
+  /** As `acquireAll`, of one. False = somebody was faster, or the world has moved on. @throws StoreError */
   async acquire(
     subject: Subject,
     session: Session,
     known: Entry<'owners'> | undefined,
     reason: string,
-    { evidence = null, compares: further = [], exclusive = false }: Taking = {},
+    taking: Taking = {},
   ): Promise<boolean> {
+    return (await this.acquireAll([{ subject, known, reason, taking }], session)).has(subject);
+  }
+
+  /**
+   * Ownership rule 1: a transaction over each owner key as last read, the own session key on its own lease, and the
+   * former owner's session key absent or, by rule 12, the evidence against it still standing. Claims share transactions; one
+   * that is refused says nothing of each of its claims, so they are tried one by one. Gives what was taken. @throws StoreError
+   */
+  async acquireAll(claims: readonly Claim[], session: Session): Promise<Set<Subject>> {
+    const drafts = claims.map(claim => this.#draft(claim, session));
+    const taken = await Promise.all(
+      batches(drafts).map(async batch => {
+        const owners = await this.#take(batch, session);
+        if (owners.length > 0 || batch.length === 1) return owners;
+        return (await Promise.all(batch.map(draft => this.#take([draft], session)))).flat();
+      }),
+    );
+    return new Set(taken.flat());
+  }
+
+  #draft({ subject, known, reason, taking }: Claim, session: Session): Draft {
+    const { evidence = null, compares: further = [], exclusive = false } = taking;
     const previous = known?.value ?? null;
     const epoch = this.#epoch();
     const operation = this.#random.hex(8);
@@ -200,23 +237,30 @@ export class Holdings {
     } else if (previous !== null && previous.released === null) {
       compares.push({ kind: 'sessions', name: `${previous.node}/${previous.incarnation}`, is: 'absent' });
     }
-    if (!session.valid()) return false;
-    const taken = await commitOwner(this.#store, subject, record, compares);
+    return { subject, record, compares, reason };
+  }
+
+  async #take(drafts: readonly Draft[], session: Session): Promise<Subject[]> {
+    if (!session.valid()) return [];
+    const compares = drafts.flatMap(draft => draft.compares);
+    const taken = await commitOwners(this.#store, drafts, compares);
     // The wait may have outlived the session; what was written then is taken over by whoever comes next.
-    if (taken === null || !session.valid()) return false;
-    this.#hold(taken, session.incarnation);
-    this.#ledger.note({
-      kind: 'subject-acquired',
-      subject,
-      message: `${this.#node} took ${subject}: ${reason}`,
-      details: {
-        fencingToken: tokenOf(taken),
-        incarnation: session.incarnation,
-        mayStillRun: record.mayStillRun,
-      },
-    });
-    this.#changed();
-    return true;
+    if (taken === null || !session.valid()) return [];
+    for (const owner of taken) {
+      this.#hold(owner, session.incarnation);
+      this.#ledger.note({
+        kind: 'subject-acquired',
+        subject: owner.name,
+        message: `${this.#node} took ${owner.name}: ${drafts.find(({ subject }) => subject === owner.name)?.reason ?? ''}`,
+        details: {
+          fencingToken: tokenOf(owner),
+          incarnation: session.incarnation,
+          mayStillRun: owner.value.mayStillRun,
+        },
+      });
+    }
+    if (taken.length > 0) this.#changed();
+    return taken.map(({ name }) => name);
   }
 
   /**
@@ -299,6 +343,21 @@ export class Holdings {
   #changed(): void {
     for (const listener of this.#listeners) listener();
   }
+}
+
+/** As many as fit, in the order given. */
+function batches(drafts: readonly Draft[]): Draft[][] {
+  const full: Draft[][] = [];
+  let room = 0;
+  for (const draft of drafts) {
+    room -= draft.compares.length;
+    if (room < 0) {
+      full.push([]);
+      room = COMPARES_PER_TRANSACTION - draft.compares.length;
+    }
+    full.at(-1)?.push(draft);
+  }
+  return full;
 }
 
 function isOf(owner: OwnerRecord, node: NodeName, incarnation: string): boolean {

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { Holdings } from '../../src/agent/holdings.ts';
+import { Holdings, type Claim } from '../../src/agent/holdings.ts';
 import { Ledger } from '../../src/agent/ledger.ts';
 import type { OwnerRecord } from '../../src/model/records.ts';
 import type { Entry, Session } from '../../src/ports/store.ts';
@@ -94,6 +94,67 @@ for (const { title, lose } of [
     t.is(owner(), undefined);
   });
 }
+
+const claimOn = (subject: string, known?: Entry<'owners'>): Claim => ({
+  subject,
+  known,
+  reason: 'to be tried',
+  taking: {},
+});
+
+test('rule 1: many are taken at once, in as few transactions as hold them', async t => {
+  const { member, etcd } = world();
+  const one = await member('node-1');
+  const subjects = Array.from({ length: 50 }, (_, index) => `instance/blog/web/${index}`);
+  const before = etcd.revision;
+  const taken = await one.holdings.acquireAll(
+    subjects.map(subject => claimOn(subject)),
+    one.session,
+  );
+  t.deepEqual([...taken].toSorted(), subjects.toSorted());
+  t.is(etcd.revision - before, 2n);
+  const tokens = [...one.holdings.held().values()].map(({ subject, token }) => `${subject} ${token}`);
+  const { entries } = await one.store.list('owners');
+  t.deepEqual(
+    tokens.toSorted(),
+    entries.map(({ name, revision }) => `${name} ${revision}`),
+  );
+});
+
+for (const { title, others } of [
+  { title: 'the first', others: ['instance/blog/web/1', 'instance/blog/web/2'] },
+  { title: 'the last', others: ['instance/a/web/0', 'instance/b/web/0'] },
+]) {
+  test(`rule 1: where one of many has another owner, ${title} of them, only that one is not taken`, async t => {
+    const { member, owner } = world();
+    const [one, two] = [await member('node-1'), await member('node-2')];
+    await two.take();
+    const subjects = [SUBJECT, ...others].toSorted();
+    const taken = await one.holdings.acquireAll(
+      subjects.map(subject => claimOn(subject)),
+      one.session,
+    );
+    t.deepEqual([...taken].toSorted(), others);
+    t.is(owner()?.node, 'node-2');
+    t.deepEqual([...one.holdings.held().keys()].toSorted(), others);
+  });
+}
+
+test('many claims whose reply was lost are recognised, each by its operation', async t => {
+  const { clock, member } = world();
+  const one = await member('node-1');
+  one.store.setLink('replies-lost');
+  const others = ['instance/blog/web/1', 'instance/blog/web/2'];
+  const taking = one.holdings.acquireAll(
+    others.map(subject => claimOn(subject)),
+    one.session,
+  );
+  await clock.advance(1990);
+  one.store.setLink('up');
+  await clock.advance(10);
+  t.deepEqual([...(await taking)].toSorted(), others);
+  t.deepEqual([...one.holdings.held().keys()].toSorted(), others);
+});
 
 test('rule 1: what was released, and taken by another since, cannot be taken as if it were free', async t => {
   const { member, owner } = world();

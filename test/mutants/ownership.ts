@@ -57,6 +57,18 @@ export const mutants: Mutant[] = [
   },
   {
     ...holdings,
+    name: 'rule 1: claims that share a transaction compare for the first of them only',
+    search: 'const compares = drafts.flatMap(draft => draft.compares);',
+    replace: 'const compares = drafts.slice(0, 1).flatMap(draft => draft.compares);',
+  },
+  {
+    ...holdings,
+    name: 'rule 1: a claim is refused for what became of another',
+    search: 'if (owners.length > 0 || batch.length === 1) return owners;',
+    replace: 'return owners;',
+  },
+  {
+    ...holdings,
     name: 'rule 1: a claim that nobody answered for is never discovered',
     search: 'if (!isOf(value, this.#node, session.incarnation) || this.#held.has(name)) continue;',
     replace: 'continue;',
@@ -90,14 +102,14 @@ export const mutants: Mutant[] = [
   {
     ...holdings,
     name: 'rule 4: claims are sent after the deadline',
-    search: 'if (!session.valid()) return false;\n',
+    search: 'if (!session.valid()) return [];\n',
     replace: '',
   },
   {
     ...holdings,
     name: 'rule 4: what comes back after the deadline is held',
-    search: 'if (taken === null || !session.valid()) return false;',
-    replace: 'if (taken === null) return false;',
+    search: 'if (taken === null || !session.valid()) return [];',
+    replace: 'if (taken === null) return [];',
   },
   {
     name: 'rule 4: a stale copy of the world will do',
