@@ -6,7 +6,7 @@ import type { Prober } from '../ports/prober.ts';
 
 /** A starting copy is asked often at first, then less: a fast start is seen at once, a slow one is not pestered. */
 const FIRST_MS = 15;
-const GROWTH = 1.2;
+const GROWTH = 1.3;
 const SLOWEST_MS = 500;
 
 export interface Watched {

@@ -22,7 +22,7 @@ export class Loop {
   #woken = false;
   #wakeUp: (() => void) | null = null;
   /** When what can wait is looked at, if nothing else makes a round begin before. */
-  #gathering: { atMs: InstantMs; cancel: () => void } | null = null;
+  #gathering: { atMs: InstantMs; delayMs: number; cancel: () => void } | null = null;
   #running: Promise<void> | null = null;
   #roundSinceMs: number | null = null;
 
@@ -42,10 +42,12 @@ export class Loop {
   /** For what can wait to be looked at together with what comes right after it: a round begins within so long. */
   wakeWithin(delayMs: number): void {
     const { clock } = this.#options;
+    // Most wakes come when a round is about to begin: those cost nothing, not even a look at the clock.
+    if (this.#stop.signal.aborted || this.#woken || (this.#gathering?.delayMs ?? Infinity) <= delayMs) return;
     const atMs = clock.now() + delayMs;
-    if (this.#stop.signal.aborted || (this.#gathering !== null && this.#gathering.atMs <= atMs)) return;
+    if (this.#gathering !== null && this.#gathering.atMs <= atMs) return;
     this.#gathered();
-    this.#gathering = { atMs, cancel: clock.after(delayMs, () => this.wake()) };
+    this.#gathering = { atMs, delayMs, cancel: clock.after(delayMs, () => this.wake()) };
   }
 
   /** How long the round under way has taken so far; 0 between rounds. */
