@@ -1,7 +1,7 @@
 /**
  * `npm run bench`: prints a table and writes JSON lines. Times of different machines don't compare: read the ratios
  * to the floor, which is measured in the same run. Nothing here passes or fails. `--quick` takes fewer samples,
- * `--only takeover` just the takeover times.
+ * `--only takeover` just the takeover times, `--only starts` how long crash restarts and ten instances take.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -22,8 +22,8 @@ import { takeovers, takeoverTable } from './takeover.ts';
 const ROOT = join(import.meta.dirname, '../..');
 const APP = join(ROOT, 'test/fixtures/app');
 const quick = process.argv.includes('--quick');
-/** `--only takeover` */
-const onlyTakeover = process.argv.includes('takeover');
+const only = process.argv.includes('--only') ? process.argv[process.argv.indexOf('--only') + 1] : null;
+const ENDPOINTS_EVERY_MS = 40;
 const times = (count: number): number[] =>
   Array.from({ length: quick ? Math.ceil(count / 5) : count }, (_, n) => n);
 
@@ -60,12 +60,15 @@ async function row(
 }
 
 const oneSpawn = await row('floor: spawn to first answer', 'ms', await series(15, () => spawnMs(1)));
-if (onlyTakeover) {
+if (only === 'takeover') {
   process.stdout.write(`${await takeover()}\nJSON lines: ${file}\n`);
   process.exit();
 }
 const tenSpawns = await row('floor: ten spawns at once', 'ms', await series(5, () => spawnMs(10)));
-const fiftySpawns = await row('floor: fifty spawns at once', 'ms', await series(2, () => spawnMs(50)));
+const fiftySpawns =
+  only === 'starts'
+    ? null
+    : await row('floor: fifty spawns at once', 'ms', await series(2, () => spawnMs(50)));
 
 await withCluster({ nodes: 1, leaseTtlSeconds: 10 }, async cluster => {
   await row(
@@ -106,6 +109,7 @@ await withCluster({ nodes: 1, leaseTtlSeconds: 10 }, async cluster => {
 });
 
 await withCluster({ nodes: 1, leaseTtlSeconds: 10 }, async cluster => {
+  if (only === 'starts') return;
   const seconds = quick ? 2 : 5;
   await row(
     'named agent: answers of its owner over HTTP',
@@ -132,6 +136,7 @@ await withCluster({ nodes: 3, leaseTtlSeconds: 10 }, async cluster => {
     [10, tenSpawns],
     [50, fiftySpawns],
   ] as const) {
+    if (floor === null) continue;
     const samples: number[] = [];
     const writes: number[] = [];
     for (const turn of times(count === 10 ? 5 : 2)) {
@@ -160,6 +165,7 @@ await withCluster({ nodes: 3, leaseTtlSeconds: 10 }, async cluster => {
       'claim, promises, assessments, events',
     );
   }
+  if (only === 'starts') return;
   await settled(cluster);
   const beforeRest = await revision(cluster);
   const restSeconds = quick ? 20 : 60;
@@ -180,6 +186,10 @@ await withCluster({ nodes: 3, leaseTtlSeconds: 10 }, async cluster => {
   );
 });
 
+if (only === 'starts') {
+  process.stdout.write(`${table()}\n\nJSON lines: ${file}\n`);
+  process.exit();
+}
 for (const ttl of [3, 10]) {
   await withCluster({ nodes: 3, leaseTtlSeconds: ttl }, async cluster => {
     await cluster.apply('bench', { scale: { web: 3 } });
@@ -279,10 +289,10 @@ async function applyMs(cluster: TestCluster, app: string, count: number): Promis
   for await (const progress of cluster.api.apply({ specs: [spec], ifGeneration: null })) {
     if (progress.kind === 'failed') throw new Error(progress.message);
   }
+  // As soon as they are known, the ports are asked as those of the floor are. The agent is not asked more often than needed.
   const endpoints = await until(`${count} endpoints are known`, async () => {
-    const found = (await cluster.instances(app)).flatMap(({ endpoint, ready }) =>
-      endpoint && ready ? [endpoint] : [],
-    );
+    await sleep(ENDPOINTS_EVERY_MS);
+    const found = (await cluster.instances(app)).flatMap(({ endpoint }) => endpoint ?? []);
     return found.length === count ? found : null;
   });
   await Promise.all(endpoints.map(({ port }) => answers(port)));
@@ -373,9 +383,15 @@ async function revision(cluster: TestCluster): Promise<number> {
   return status[0]!.Status.header.revision;
 }
 
-async function pssMebibytes(pid: number): Promise<number> {
-  const text = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8');
-  return Number(/^Pss:\s+(\d+) kB/m.exec(text)?.[1]) / 1024;
+/** Of the agent, and of the program that starts its processes. */
+async function pssMebibytes(agent: number): Promise<number> {
+  const children = (await readFile(`/proc/${agent}/task/${agent}/children`, 'utf8')).trim().split(' ');
+  const names = await Promise.all(children.map(pid => readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')));
+  const spawners = children.filter((_, index) => names[index]?.trim() === 'hop3-spawner');
+  const texts = await Promise.all(
+    [String(agent), ...spawners].map(pid => readFile(`/proc/${pid}/smaps_rollup`, 'utf8')),
+  );
+  return texts.reduce((sum, text) => sum + Number(/^Pss:\s+(\d+) kB/m.exec(text)?.[1]) / 1024, 0);
 }
 
 async function nodeProcesses(): Promise<number> {
