@@ -1,6 +1,9 @@
 import { writeFileSync } from 'node:fs';
 import { jsonSchema } from '../src/manifest/app-manifest.ts';
+import { planJsonSchema } from '../src/manifest/plan-manifest.ts';
 
-/** `node --import=tsx test/schema.ts` writes the JSON Schema that ships for editors. */
-const file = new URL('../manifests/app.schema.json', import.meta.url);
-writeFileSync(file, `${JSON.stringify(jsonSchema(), null, 2)}\n`);
+/** `node --import=tsx test/schema.ts` writes the JSON Schemas that ship for editors. */
+for (const [name, schema] of Object.entries({ app: jsonSchema(), plan: planJsonSchema() })) {
+  const file = new URL(`../manifests/${name}.schema.json`, import.meta.url);
+  writeFileSync(file, `${JSON.stringify(schema, null, 2)}\n`);
+}

@@ -22,7 +22,10 @@ const work = {
   timeout: seconds.optional(),
   retry: z
     .strictObject({
-      max_attempts: z.number().default(3),
+      max_attempts: z
+        .number()
+        .optional()
+        .meta({ description: 'In all; 3 unless given, 10 of a compensation.' }),
       initial: seconds.default(1),
       multiplier: z.number().default(2),
       max: seconds.default(60),
@@ -106,7 +109,7 @@ function workOf(task: z.output<typeof workBody>, at: string, problems: PlanProbl
     ...(timeout !== undefined && { timeoutSeconds: timeout }),
     ...(retry && {
       retry: {
-        attempts: retry.max_attempts,
+        attempts: retry.max_attempts ?? (at.endsWith('compensate') ? 10 : 3),
         firstWaitSeconds: retry.initial,
         factor: retry.multiplier,
         longestWaitSeconds: retry.max,
@@ -139,12 +142,15 @@ function payloadOf(
 
 /** `steps[3].dependsOn[0]` is `tasks[3].depends_on[0]` here. */
 export function publishedField(field: string): string {
-  return field
+  // The name of an argument may hold anything.
+  const [, head = field, argument] = /^(.*?\barguments)\.(.+)$/s.exec(field) ?? [];
+  const path = head
     .replace(/payload\.mimeType$/, 'mimeType')
     .replace(/concurrency\.(key|limit)$/, 'concurrency_$1')
     .split('.')
     .map(part => part.replace(/^\w+/, name => published[name] ?? name))
     .join('.');
+  return argument === undefined ? path : `${path}.${argument}`;
 }
 
 const published: Record<string, string> = {

@@ -91,15 +91,17 @@ const payload = z
       'Given to the step exactly as it is, whatever its length; or bytes that the agents have already.',
   }) satisfies z.ZodType<StepPayload>;
 
-const retry = z
-  .strictObject({
-    attempts: z.number().default(3),
-    firstWaitSeconds: z.number().default(1),
-    factor: z.number().default(2),
-    longestWaitSeconds: z.number().default(60),
-    jitter: z.number().default(0.2),
-  })
-  .meta({ id: 'StepRetry' });
+/** What is not said is as without any. */
+const retryFields = {
+  firstWaitSeconds: z.number().default(1),
+  factor: z.number().default(2),
+  longestWaitSeconds: z.number().default(60),
+  jitter: z.number().default(0.2),
+};
+const retry = z.strictObject({ attempts: z.number().default(3), ...retryFields }).meta({ id: 'StepRetry' });
+const undoRetry = z
+  .strictObject({ attempts: z.number().default(10), ...retryFields })
+  .meta({ id: 'StepUndoRetry' });
 
 const work = {
   agent: z.string().meta({ description: '`http`, `command`, `noop`, or the name of a remote agent.' }),
@@ -107,13 +109,13 @@ const work = {
   arguments: z.record(z.string(), z.string()).optional(),
   payload: payload.optional(),
   timeoutSeconds: z.number().optional().meta({ description: 'For one attempt; 60 unless given.' }),
-  retry: retry.optional(),
 };
 
-const workBody = z.strictObject(work).meta({ id: 'StepWork' });
+const workBody = z.strictObject({ ...work, retry: undoRetry.optional() }).meta({ id: 'StepUndoing' });
 const stepBody = z
   .strictObject({
     ...work,
+    retry: retry.optional(),
     name: z.string().optional(),
     dependsOn: z.array(z.number()).optional().meta({ description: 'Indexes of the steps that come before.' }),
     condition: z.enum(['all-succeeded', 'any-succeeded', 'all-done', 'any-failed']).optional(),

@@ -78,7 +78,8 @@ function kindFindings(data: unknown): Finding[] {
   const finding = (message: string, hint: string | null): Finding[] => {
     return [{ path: ['kind'], part: 'value', message, hint }];
   };
-  if (kind === 'Plan') return finding('plans are submitted with `batch submit`, not yet available', null);
+  if (kind === 'Plan')
+    return finding('is a plan, which is no app', 'hop3-agent batch submit FILE submits it');
   const close = typeof kind === 'string' ? nearest(kind, ['App', 'Plan']) : null;
   const hint = close === null ? 'App or Plan' : `did you mean "${close}"?`;
   return finding(`${shown(kind)} is not a kind of document`, hint);

@@ -3,7 +3,8 @@ import type { Problem } from '../model/problem.ts';
 import { checkTogether, type LocatedSpec } from './check-together.ts';
 import type { ProcessSettings } from './processes.ts';
 import { nothingBeside, readAppTree } from './read-app-tree.ts';
-import { whole } from './size.ts';
+import { type PlanChecks, type ReadPlan, readPlanTree } from './read-plan-tree.ts';
+import { largestWithPlans, whole } from './size.ts';
 import { listAt, valueAt, type Path, type Tree } from './tree.ts';
 import { readYaml } from './yaml-tree.ts';
 
@@ -16,8 +17,13 @@ export interface ReadApp {
   webSettings: ProcessSettings;
 }
 
+export interface LocatedPlan extends ReadPlan {
+  file: string;
+  line: number;
+}
+
 /**
- * Reads a YAML manifest of one or more documents. `apps` are the documents without a problem of their own; `problems`
+ * Reads a YAML manifest of one or more apps. `apps` are the documents without a problem of their own; `problems`
  * are all there are, in every document and between them. Never throws.
  */
 export function readManifest(file: string, text: string): { apps: ReadApp[]; problems: Problem[] } {
@@ -25,15 +31,20 @@ export function readManifest(file: string, text: string): { apps: ReadApp[]; pro
   return { apps: apps.map(({ spec, line, webSettings }) => ({ spec, line, webSettings })), problems };
 }
 
-/** The same for several files, also checked against each other. */
-export function readManifests(files: readonly { file: string; text: string }[]): {
+/** The same for several files, also checked against each other; with `checks` they may hold plans. */
+export function readManifests(
+  files: readonly { file: string; text: string }[],
+  checks: PlanChecks | null = null,
+): {
   apps: (ReadApp & { file: string })[];
+  plans: LocatedPlan[];
   problems: Problem[];
 } {
-  const read = files.map(({ file, text }) => readDocuments(file, text));
+  const read = files.map(({ file, text }) => readDocuments(file, text, checks));
   const documents = read.flatMap(one => one.documents);
   return {
     apps: documents.flatMap(({ app, file }) => (app === null ? [] : [{ ...app, file }])),
+    plans: read.flatMap(one => one.plans),
     problems: [...read.flatMap(one => one.problems), ...checkTogether(documents)],
   };
 }
@@ -43,21 +54,32 @@ interface ReadDocument extends LocatedSpec {
   app: ReadApp | null;
 }
 
-function readDocuments(file: string, text: string): { documents: ReadDocument[]; problems: Problem[] } {
-  const { trees, problems } = readYaml(file, text);
+function readDocuments(
+  file: string,
+  text: string,
+  checks: PlanChecks | null,
+): { documents: ReadDocument[]; plans: LocatedPlan[]; problems: Problem[] } {
+  const { trees, problems } = readYaml(file, text, checks === null ? undefined : largestWithPlans);
   if (trees.length === 0 && problems.length === 0) {
     const problem = whole(file, 'is empty', 'an app needs at least metadata: {id: NAME}');
-    return { documents: [], problems: [problem] };
+    return { documents: [], plans: [], problems: [problem] };
   }
+  const plans: LocatedPlan[] = [];
   const documents = trees.flatMap((tree): ReadDocument[] => {
     const { line } = tree.start;
+    if (checks !== null && valueAt(tree.data, ['kind']) === 'Plan') {
+      const read = readPlanTree(file, tree, checks);
+      problems.push(...read.problems);
+      if (read.plan !== null) plans.push({ ...read.plan, file, line });
+      return [];
+    }
     const read = readAppTree(file, tree, nothingBeside);
     problems.push(...read.problems);
     const app = read.spec === null ? null : { spec: read.spec, line, webSettings: read.webSettings };
     const spec = app?.spec ?? partOf(tree);
     return spec === null ? [] : [{ app, spec, file, line, placeOf: path => tree.placeOf(path, 'value') }];
   });
-  return { documents, problems };
+  return { documents, plans, problems };
 }
 
 function partOf({ data }: Tree): LocatedSpec['spec'] | null {

@@ -26,8 +26,12 @@ const mostAliases = 1000;
  * Every non-empty document of a YAML text, and every problem with the text itself. A document with a problem of its
  * own is left out, the others are read all the same. Never throws.
  */
-export function readYaml(file: string, text: string): { trees: Tree[]; problems: Problem[] } {
-  const large = tooLarge(file, text);
+export function readYaml(
+  file: string,
+  text: string,
+  largestBytes?: number,
+): { trees: Tree[]; problems: Problem[] } {
+  const large = tooLarge(file, text, largestBytes);
   if (large.length > 0) return { trees: [], problems: large };
   const lines = new LineCounter();
   const tokens = [...new Parser(lines.addNewLine).parse(text)];

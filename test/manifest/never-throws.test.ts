@@ -3,7 +3,9 @@ import fc from 'fast-check';
 import { readEnvFile } from '../../src/manifest/env-file.ts';
 import { readProcfile } from '../../src/manifest/procfile.ts';
 import { readAppDirectory } from '../../src/manifest/read-app-directory.ts';
-import { readManifest } from '../../src/manifest/read-manifest.ts';
+import { readManifest, readManifests } from '../../src/manifest/read-manifest.ts';
+import { checkSubmission } from '../../src/workflow/check-submission.ts';
+import { checkCron } from '../../src/workflow/cron.ts';
 
 /** Text out of what the formats are made of gets further into a reader than random characters do. */
 const pieces = fc
@@ -31,6 +33,10 @@ const pieces = fc
         'admin',
         'test',
         'kind',
+        'Plan',
+        'steps',
+        'depends-on',
+        'schedule',
         '__proto__',
         'constructor',
       ),
@@ -92,6 +98,7 @@ const pieces = fc
   .map(parts => parts.join(''));
 const anyText = fc.oneof(pieces, fc.string({ unit: 'binary', maxLength: 200 }));
 
+const checks = { plan: checkSubmission, schedule: checkCron };
 const isSound = (problems: { line: number; column: number; message: string }[]) =>
   problems.every(({ line, column, message }) => line >= 0 && column >= 0 && message !== '');
 
@@ -100,6 +107,13 @@ test('no text makes a reader throw: it gives specs, or problems with places', t 
     fc.property(anyText, text => {
       const { apps, problems } = readManifest('any.yaml', text);
       return isSound(problems) && (apps.length > 0 || problems.length > 0);
+    }),
+    { numRuns: 2000 },
+  );
+  fc.assert(
+    fc.property(fc.constantFrom('', 'kind: Plan\n', 'kind: Plan\nsteps:\n  - '), anyText, (head, text) => {
+      const { apps, plans, problems } = readManifests([{ file: 'any.yaml', text: head + text }], checks);
+      return isSound(problems) && apps.length + plans.length + problems.length > 0;
     }),
     { numRuns: 2000 },
   );

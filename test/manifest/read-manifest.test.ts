@@ -72,7 +72,7 @@ const wrong: [string, string, string[]][] = [
   [
     'a plan',
     'kind: Plan\nsteps: []\n',
-    ['app.yaml:1:7: kind: plans are submitted with `batch submit`, not yet available'],
+    ['app.yaml:1:7: kind: is a plan, which is no app (hop3-agent batch submit FILE submits it)'],
   ],
   [
     'another kind',

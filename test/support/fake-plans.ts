@@ -52,6 +52,8 @@ export class FakePlans implements Plans {
   readonly agents = new Set(['http', 'command', 'noop']);
   readonly forgotten: string[] = [];
   readonly submissions: PlanSubmission[] = [];
+  /** Called when somebody who watches has been told how it is. */
+  whenWatched: (id: string) => void = () => undefined;
   /** Watches that have begun and not ended. */
   open = 0;
   private readonly plans = new Map<string, FakePlan>();
@@ -221,6 +223,7 @@ export class FakePlans implements Plans {
         yield { kind: 'plan', revision, plan: this.view(plan) };
         for (const step of this.stepViews(plan)) yield { kind: 'step', revision, step };
       }
+      this.whenWatched(id);
       while (!signal.aborted) {
         for (const event of plan.log.slice(seen)) {
           seen++;
