@@ -25,8 +25,15 @@ const mayImport = {
   authority: ['model/', 'ports/'],
   agent: ['model/', 'ports/', ...pureRooms.map(room => `${room}/`)],
   api: ['model/', 'ports/', 'manifest/'],
-  // The command line packs a directory before it uploads it: the one thing it shares with the agent's artifacts.
-  cli: ['model/', 'manifest/', 'api/client\\.ts$', 'api/wire\\.ts$', 'artifacts/pack\\.ts$'],
+  // The command line packs a directory before it uploads it, and checks a plan before it submits it: what it shares with the agent.
+  cli: [
+    'model/',
+    'manifest/',
+    'api/client\\.ts$',
+    'api/wire\\.ts$',
+    'artifacts/pack\\.ts$',
+    'workflow/(check-submission|cron)\\.ts$',
+  ],
 };
 
 const hides = {

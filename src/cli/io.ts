@@ -30,7 +30,7 @@ export interface CliIo {
 }
 
 interface Sink {
-  write(text: string): void;
+  write(text: string | Uint8Array): void;
   /** Columns of the terminal; absent when it is none. */
   columns?: number | undefined;
   /** Rows of the terminal; absent when it is none. */

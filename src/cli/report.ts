@@ -67,7 +67,7 @@ const exitOfStatus: Record<number, ExitCode> = {
 
 const hintOfStatus: Record<number, string> = {
   401: 'HOP3_AGENT_TOKEN or --token gives the token that the agent wants',
-  404: 'hop3-agent status lists the apps, hop3-agent nodes the nodes',
+  404: 'hop3-agent status lists the apps, hop3-agent nodes the nodes, hop3-agent batch list the plans',
   503: 'hop3-agent doctor says what the agent is missing',
 };
 

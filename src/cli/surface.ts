@@ -9,7 +9,7 @@ export interface CommandDefinition {
   /** One word, or two: a group (`commandGroups`) and what is below it. */
   name: string;
   /** Grouped under this heading in `--help`. */
-  group: 'Daemons' | 'The life of an app' | 'Seeing' | 'Acting' | 'The cluster' | 'Help';
+  group: 'Daemons' | 'The life of an app' | 'Plans' | 'Seeing' | 'Acting' | 'The cluster' | 'Help';
   summary: string;
   arguments: ArgumentDefinition[];
   options: OptionDefinition[];
@@ -51,7 +51,16 @@ export type ValueKind =
 
 /** What a shell offers in that place. */
 export type Completes =
-  'apps' | 'targets' | 'nodes' | 'promises' | 'agents' | 'files' | 'directories' | string[];
+  | 'apps'
+  | 'targets'
+  | 'nodes'
+  | 'promises'
+  | 'agents'
+  | 'plans'
+  | 'schedules'
+  | 'files'
+  | 'directories'
+  | string[];
 
 const text: ValueKind = { kind: 'text' };
 const pairs: ValueKind = { kind: 'pairs' };
@@ -82,6 +91,25 @@ const manifestFiles: ArgumentDefinition = {
   about: 'manifests (YAML or hop3.toml); - is stdin',
   completes: 'files',
 };
+const planArgument: ArgumentDefinition = {
+  syntax: '<plan>',
+  about: 'its id, as batch list shows it',
+  completes: 'plans',
+};
+const scheduleArgument: ArgumentDefinition = {
+  syntax: '<schedule>',
+  about: 'its name',
+  completes: 'schedules',
+};
+const untilEnded: OptionDefinition[] = [
+  { flags: '--wait', about: 'until it has ended, telling how it goes' },
+  {
+    flags: '--timeout <seconds>',
+    about: 'with --wait: how long at most (default: as long as it takes)',
+    value: seconds(0, 7 * 86_400),
+  },
+];
+const WAITING = `With --wait the exit code is 0 only if the plan has completed, else 1. Ctrl-C ends the waiting, and not the plan.`;
 
 /** For every command, before or after its name. */
 export const globalOptions: OptionDefinition[] = [
@@ -97,6 +125,8 @@ export const globalOptions: OptionDefinition[] = [
 
 /** First words of commands of two, and what all of them are about. */
 export const commandGroups: Record<string, { group: CommandDefinition['group']; summary: string }> = {
+  batch: { group: 'Plans', summary: 'plans: batches and graphs of steps, done once' },
+  schedule: { group: 'Plans', summary: 'plans that are made again and again' },
   cluster: { group: 'The cluster', summary: 'certificates, and who may join' },
 };
 
@@ -254,13 +284,14 @@ export const commandDefinitions: CommandDefinition[] = [
   {
     name: 'apply',
     group: 'The life of an app',
-    summary: 'make the cluster run what manifests say',
+    summary: 'make the cluster run what manifests say, apps and plans',
     arguments: [manifestFiles],
     options: [{ flags: '--wait', about: 'until every instance is ready, or one has failed' }, timeout],
     examples: [
       ['apply manifests/*.yaml', 'build and hand over to the nodes'],
       ['apply app.yaml --wait --timeout 60', 'exit 8 unless it is up within a minute'],
       ['apply - < app.yaml', 'from stdin'],
+      ['apply plans/nightly.yaml', 'makes the schedule of a plan; without one it is submitted'],
     ],
     load: async () => (await import('./commands/apply.ts')).apply,
   },
@@ -294,6 +325,151 @@ export const commandDefinitions: CommandDefinition[] = [
     options: [{ flags: '--yes', about: 'do not ask' }],
     examples: [['remove blog --yes', 'without asking']],
     load: async () => (await import('./commands/remove.ts')).remove,
+  },
+  {
+    name: 'batch submit',
+    group: 'Plans',
+    summary: 'submit the plan in a file, and print its id',
+    arguments: [{ syntax: '<file>', about: 'a manifest of kind: Plan; - is stdin', completes: 'files' }],
+    options: [
+      ...untilEnded,
+      {
+        flags: '--idempotency-key <key>',
+        about: 'under one key a plan is made once, however often it is submitted',
+        value: text,
+      },
+    ],
+    notes: `${WAITING}
+A schedule in the file is left alone: the plan is done once, now. hop3-agent apply FILE makes the schedule.`,
+    examples: [
+      ['batch submit report.yaml --wait', 'each change in a line, exit 1 if it fails'],
+      ['batch submit import.yaml --idempotency-key import-2026-03-01', 'safe to repeat when nobody answered'],
+    ],
+    load: async () => (await import('./commands/batch-submit.ts')).batchSubmit,
+  },
+  {
+    name: 'batch list',
+    group: 'Plans',
+    summary: 'show the plans, the newest first',
+    arguments: [],
+    options: [
+      {
+        flags: '--state <states>',
+        about: 'only those in these states, with commas between them',
+        value: text,
+        completes: ['running', 'failed', 'completed', 'pending', 'cancelled', 'compensated'],
+      },
+      {
+        flags: '--origin <origin>',
+        about: 'only those from there, as in rest or "schedule nightly"',
+        value: text,
+      },
+      { flags: '--title <text>', about: 'only those with this in their title', value: text },
+      { flags: '--lines <count>', about: 'at most so many', value: count(1, 1000), fallback: 50 },
+    ],
+    examples: [['batch list --state pending,running', 'what has not ended']],
+    load: async () => (await import('./commands/batch-list.ts')).batchList,
+  },
+  {
+    name: 'batch status',
+    group: 'Plans',
+    summary: 'show how far a plan is',
+    arguments: [planArgument],
+    options: [
+      { flags: '--steps', about: 'with all its steps, not only those that went wrong' },
+      { flags: '--watch', about: 'and each change, until it has ended' },
+    ],
+    notes: `With --watch the exit code is 0 only if the plan has completed, else 1. Ctrl-C ends the watching, and not the plan.`,
+    examples: [
+      ['batch status PLAN --steps', 'which step is where, and what failed'],
+      ['batch status PLAN --watch --json', 'each change as one object a line'],
+    ],
+    load: async () => (await import('./commands/batch-status.ts')).batchStatus,
+  },
+  {
+    name: 'batch cancel',
+    group: 'Plans',
+    summary: 'ask a plan to end: nothing more starts, and what runs is told to stop',
+    arguments: [planArgument],
+    options: untilEnded,
+    examples: [['batch cancel PLAN --wait', 'until nothing of it runs']],
+    load: async () => (await import('./commands/batch-cancel.ts')).batchCancel,
+  },
+  {
+    name: 'batch retry',
+    group: 'Plans',
+    summary: 'do what failed again, and what was skipped after it',
+    arguments: [planArgument, { syntax: '[step...]', about: 'only these: numbers, or names' }],
+    options: untilEnded,
+    notes: WAITING,
+    examples: [
+      ['batch retry PLAN --wait', 'every step that failed'],
+      ['batch retry PLAN deliver 7', 'only these two'],
+    ],
+    load: async () => (await import('./commands/batch-retry.ts')).batchRetry,
+  },
+  {
+    name: 'batch output',
+    group: 'Plans',
+    summary: 'print what a step gave',
+    arguments: [planArgument, { syntax: '<step>', about: 'its number, or its name' }],
+    options: [],
+    examples: [['batch output PLAN report > report.pdf', 'byte for byte']],
+    load: async () => (await import('./commands/batch-output.ts')).batchOutput,
+  },
+  {
+    name: 'batch remove',
+    group: 'Plans',
+    summary: 'forget plans that have ended',
+    arguments: [{ syntax: '<plan...>', about: 'their ids', completes: 'plans' }],
+    options: [],
+    examples: [['batch remove PLAN', 'its steps, outputs and key are gone']],
+    load: async () => (await import('./commands/batch-remove.ts')).batchRemove,
+  },
+  {
+    name: 'schedule list',
+    group: 'Plans',
+    summary: 'show the schedules, and when they fire next',
+    arguments: [],
+    options: [],
+    examples: [['schedule list', 'also those of apps with cron lines']],
+    load: async () => (await import('./commands/schedules.ts')).scheduleList,
+  },
+  {
+    name: 'schedule show',
+    group: 'Plans',
+    summary: 'show one schedule, and what became of its last firing',
+    arguments: [scheduleArgument],
+    options: [],
+    examples: [['schedule show nightly', 'its plan, its rules, and what runs of it']],
+    load: async () => (await import('./commands/schedules.ts')).scheduleShow,
+  },
+  {
+    name: 'schedule pause',
+    group: 'Plans',
+    summary: 'let a schedule fire no more; plans that it has made go on',
+    arguments: [scheduleArgument],
+    options: [],
+    examples: [['schedule pause nightly', 'until schedule resume nightly']],
+    load: async () => (await import('./commands/schedules.ts')).schedulePause,
+  },
+  {
+    name: 'schedule resume',
+    group: 'Plans',
+    summary: 'let a paused schedule fire again, from now on',
+    arguments: [scheduleArgument],
+    options: [],
+    examples: [['schedule resume nightly', 'what it missed is not made up for']],
+    load: async () => (await import('./commands/schedules.ts')).scheduleResume,
+  },
+  {
+    name: 'schedule remove',
+    group: 'Plans',
+    summary: 'forget a schedule; plans that it has made go on',
+    arguments: [scheduleArgument],
+    options: [],
+    examples: [['schedule remove nightly', 'hop3-agent apply FILE makes it again']],
+    load: async () => (await import('./commands/schedules.ts')).scheduleRemove,
   },
   {
     name: 'status',

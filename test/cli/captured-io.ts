@@ -22,7 +22,7 @@ export interface Circumstances {
   daemon?: Partial<DaemonCommands>;
 }
 
-/** Runs one command line as `main.ts` would, and keeps what it wrote. Waiting takes next to no time, and moves the clock. */
+/** Runs one command line as `main.ts` would, and keeps what it wrote. Waiting takes next to no time (a long one longer than a short one), and moves the clock. */
 export async function ran(argv: string[], circumstances: Circumstances = {}): Promise<Ran> {
   const written = { stdout: '', stderr: '' };
   let passedMs = 0;
@@ -30,11 +30,11 @@ export async function ran(argv: string[], circumstances: Circumstances = {}): Pr
     version: '0.0.0-test',
     stdout: {
       write: text => {
-        written.stdout += text;
+        written.stdout += textOf(text);
         circumstances.onStdout?.(written.stdout);
       },
     },
-    stderr: { write: text => void (written.stderr += text) },
+    stderr: { write: text => void (written.stderr += textOf(text)) },
     stdin: stdinOf(circumstances.stdin ?? ''),
     isTty: circumstances.isTty ?? false,
     canAsk: circumstances.canAsk ?? false,
@@ -50,7 +50,7 @@ export async function ran(argv: string[], circumstances: Circumstances = {}): Pr
     sleep: (durationMs, signal) => {
       signal.throwIfAborted();
       passedMs += durationMs;
-      return new Promise(resolve => setTimeout(resolve, Math.min(durationMs, 5)));
+      return new Promise(resolve => setTimeout(resolve, Math.min(durationMs, 5 + durationMs / 1000)));
     },
     daemon: {
       run: circumstances.daemon?.run ?? (() => Promise.reject(new Error('no daemon here'))),
@@ -94,6 +94,10 @@ export function recordingDaemon(): { asked: (RunOptions | DevOptions)[]; daemon:
     etcdDefects: () => Promise.resolve([]),
   };
   return { asked, daemon };
+}
+
+function textOf(written: string | Uint8Array): string {
+  return typeof written === 'string' ? written : Buffer.from(written).toString('utf8');
 }
 
 async function* stdinOf(text: string): AsyncGenerator<string> {

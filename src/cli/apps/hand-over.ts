@@ -4,11 +4,14 @@ import type { ApplyResult } from '../../model/views.ts';
 import type { CommandContext } from '../context.ts';
 import { CliFailure, EXIT } from '../failure.ts';
 import { processesText } from '../commands/process-words.ts';
+import { requireGood, waitForPlan } from '../plans/follow-plan.ts';
+import type { HandedIn } from '../plans/hand-in.ts';
+import { countsText, scheduleText, wordOf } from '../plans/plan-words.ts';
 import { waitUntilReady } from '../wait-ready.ts';
 import { countText } from '../words.ts';
 import type { LoadedApps } from './load-apps.ts';
 
-type Applied = Extract<ApplyResult, { kind: 'applied' }>;
+export type Applied = Extract<ApplyResult, { kind: 'applied' }>;
 
 /**
  * Gives the specs to the cluster and tells how it goes. @throws CliFailure when they are refused (with the problems),
@@ -57,30 +60,51 @@ function refused(problems: readonly Problem[], sources: ReadonlyMap<string, stri
 
 const changeWords = { create: 'created', update: 'updated', none: 'unchanged', remove: 'removed' } as const;
 
-/** What was applied; with `waitSeconds`, once all of it is ready. */
+/**
+ * What was applied, and what of plans was handed in beside; with `waitSeconds`, once all apps are ready and all plans have ended.
+ * @throws CliFailure when an app does not become ready, or a plan ends badly
+ */
 export async function tellApplied(
   context: CommandContext,
   applied: Applied,
   waitSeconds: number | null,
+  handed: HandedIn = { plans: [], schedules: [] },
 ): Promise<void> {
-  const { api, io, out } = context;
+  const { out } = context;
+  const apps = waitSeconds === null ? changesText(applied) : await readyText(context, applied, waitSeconds);
+  const plans =
+    waitSeconds === null
+      ? handed.plans
+      : await Promise.all(handed.plans.map(({ plan }) => waitForPlan(context, plan, waitSeconds)));
+  const { schedules } = handed;
+  const lines = [
+    ...schedules.map(schedule => scheduleText(schedule)),
+    ...plans.map(plan => `${plan.plan}: ${out.state(wordOf(plan.state))}, ${countsText(plan.counts)}`),
+  ];
+  const answer = {
+    ...applied,
+    ...(plans.length > 0 && { plans }),
+    ...(schedules.length > 0 && { schedules }),
+  };
+  out.answer(answer, () => apps + lines.map(line => `${line}\n`).join(''));
+  if (waitSeconds !== null) for (const plan of plans) await requireGood(context, plan);
+}
+
+function changesText(applied: Applied): string {
+  return applied.apps
+    .map(({ app, change, release }) => `${app}: ${changeWords[change]}, release ${release}\n`)
+    .join('');
+}
+
+async function readyText(context: CommandContext, applied: Applied, waitSeconds: number): Promise<string> {
+  const { api, io } = context;
   const client = await api();
-  if (waitSeconds === null) {
-    out.answer(applied, () =>
-      applied.apps
-        .map(({ app, change, release }) => `${app}: ${changeWords[change]}, release ${release}\n`)
-        .join(''),
-    );
-    return;
-  }
   await waitUntilReady(context, applied.apps, waitSeconds);
   const apps = await Promise.all(applied.apps.map(({ app }) => client.app(app, io.signal)));
-  out.answer(applied, () =>
-    apps
-      .map(app => {
-        const where = app.hostnames.length > 0 ? `, at ${app.hostnames.join(', ')}` : '';
-        return `${app.app}: ready, release ${app.release}, ${processesText(app)}${where}\n`;
-      })
-      .join(''),
-  );
+  return apps
+    .map(app => {
+      const where = app.hostnames.length > 0 ? `, at ${app.hostnames.join(', ')}` : '';
+      return `${app.app}: ready, release ${app.release}, ${processesText(app)}${where}\n`;
+    })
+    .join('');
 }

@@ -4,12 +4,15 @@ import { readAppFiles, sourceFacts } from '../../artifacts/pack.ts';
 import { checkTogether } from '../../manifest/check-together.ts';
 import { completedLater, completeProcesses } from '../../manifest/complete-processes.ts';
 import { appFilePaths, appFiles, readAppDirectory } from '../../manifest/read-app-directory.ts';
-import { readManifests } from '../../manifest/read-manifest.ts';
+import { type LocatedPlan, readManifests } from '../../manifest/read-manifest.ts';
 import { runnable } from '../../manifest/runnable.ts';
 import type { AppSpec, WebSettings } from '../../model/app-spec.ts';
 import type { Problem } from '../../model/problem.ts';
+import { checkSubmission } from '../../workflow/check-submission.ts';
+import { checkCron } from '../../workflow/cron.ts';
 import type { CommandContext } from '../context.ts';
 import { CliFailure, EXIT } from '../failure.ts';
+import { withPayloads } from '../plans/payload-files.ts';
 import { countText } from '../words.ts';
 
 export interface LoadedApp {
@@ -23,6 +26,8 @@ export interface LoadedApp {
 
 export interface LoadedApps {
   apps: LoadedApp[];
+  /** With their payloads, also those that are in files. */
+  plans: LocatedPlan[];
   problems: Problem[];
   /** Why an app whose files are right cannot be run here. */
   refusals: Problem[];
@@ -36,7 +41,7 @@ interface ReadApp extends LoadedApp {
 }
 
 /**
- * Reads all that was named on the command line: YAML manifests, `-` for stdin, directories and their hop3.toml; each
+ * Reads all that was named on the command line: YAML manifests of apps and plans, `-` for stdin, directories and their hop3.toml; each
  * checked by itself and all together. `change` has the last word on each spec, once its processes are known.
  * @throws Error when a file can't be read
  */
@@ -49,7 +54,10 @@ export async function loadApps(
   const manifests = read.filter(one => one.kind === 'manifest');
   const directories = read.filter(one => one.kind === 'directory');
   const sources = new Map(manifests.map(({ file, text }) => [file, text]));
-  const fromManifests = readManifests(manifests);
+  const fromManifests = readManifests(manifests, { plan: checkSubmission, schedule: checkCron });
+  const plans = await Promise.all(
+    fromManifests.plans.map(plan => withPayloads(plan, folderOf(context, plan.file))),
+  );
   const fromDirectories = directories.map(({ path, shown, files: texts }) => {
     for (const [name, text] of Object.entries(texts)) sources.set(join(shown, name), text);
     return { path, ...loadDirectory(path, shown, texts) };
@@ -66,8 +74,10 @@ export async function loadApps(
   });
   return {
     apps: completed.map(({ app }) => app),
+    plans: plans.map(({ plan }) => plan),
     problems: inReadingOrder([
       ...fromManifests.problems,
+      ...plans.flatMap(({ problems }) => problems),
       ...fromDirectories.flatMap(one => one.problems),
       // Manifests are checked against each other, with exact places, where they are read.
       ...(directories.length > 0 ? checkTogether(located) : []),

@@ -1,14 +1,18 @@
-import { handOver, tellApplied } from '../apps/hand-over.ts';
+import { type Applied, handOver, tellApplied } from '../apps/hand-over.ts';
 import { loadApps, requireSound } from '../apps/load-apps.ts';
 import { uploadSources } from '../apps/upload-sources.ts';
 import type { CommandContext } from '../context.ts';
 import { EXIT } from '../failure.ts';
 import type { Invocation } from '../invocation.ts';
+import { handIn } from '../plans/hand-in.ts';
 
 export async function apply(context: CommandContext, call: Invocation): Promise<number> {
   const loaded = await loadApps(context, call.argumentsFrom(0));
   const specs = await uploadSources(context, requireSound(loaded));
-  const applied = await handOver(context, specs, loaded);
-  await tellApplied(context, applied, call.flag('wait') ? (call.number('timeout') ?? 300) : null);
+  const nothing: Applied = { kind: 'applied', apps: [] };
+  const onlyPlans = specs.length === 0 && loaded.plans.length > 0;
+  const applied = onlyPlans ? nothing : await handOver(context, specs, loaded);
+  const handed = await handIn(context, loaded.plans, loaded.sources);
+  await tellApplied(context, applied, call.flag('wait') ? (call.number('timeout') ?? 300) : null, handed);
   return EXIT.ok;
 }

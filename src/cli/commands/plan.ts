@@ -4,22 +4,44 @@ import type { CommandContext } from '../context.ts';
 import { CliFailure, EXIT } from '../failure.ts';
 import type { Invocation } from '../invocation.ts';
 import type { Output } from '../output.ts';
+import type { LocatedPlan } from '../../manifest/read-manifest.ts';
 import type { AppPlan } from '../../model/views.ts';
+import { placedIn } from '../plans/hand-in.ts';
+import { planText } from '../plans/plan-words.ts';
 import { countText } from '../words.ts';
 
 export async function plan(context: CommandContext, call: Invocation): Promise<number> {
   const { api, io, out } = context;
   const loaded = await loadApps(context, call.argumentsFrom(0));
   const specs = await digestSources(context, requireSound(loaded));
-  const { plans, problems } = await (await api()).plan({ specs, ifGeneration: null }, io.signal);
+  const client = await api();
+  const { plans, problems } =
+    specs.length === 0 && loaded.plans.length > 0
+      ? { plans: [], problems: [] }
+      : await client.plan({ specs, ifGeneration: null }, io.signal);
+  for (const plan of loaded.plans) {
+    const found = await client.checkPlan(plan.spec, io.signal);
+    problems.push(...found.map(problem => placedIn(plan, problem)));
+  }
   if (problems.length > 0) {
     throw new CliFailure(EXIT.failed, `this would be refused: ${countText(problems.length, 'problem')}`, {
       problems,
       sources: loaded.sources,
     });
   }
-  out.answer({ plans, problems }, () => plans.map(one => planText(one, out)).join(''));
+  const batches = loaded.plans.map(({ spec, schedule, idempotencyKey }) => ({
+    spec,
+    schedule,
+    idempotencyKey,
+  }));
+  const answer = { plans, problems, ...(batches.length > 0 && { batches }) };
+  out.answer(answer, () => plans.map(one => changeText(one, out)).join('') + batches.map(batchText).join(''));
   return EXIT.ok;
+}
+
+function batchText({ spec, schedule }: Pick<LocatedPlan, 'spec' | 'schedule'>): string {
+  if (schedule === null) return `${planText(spec)}: is submitted\n`;
+  return `${planText(spec)}: is made by the schedule "${schedule.name}", ${schedule.schedule.expression}\n`;
 }
 
 const impactWords: Record<AppPlan['impact'], string> = {
@@ -29,7 +51,7 @@ const impactWords: Record<AppPlan['impact'], string> = {
   rebuild: 'it is built anew, and instances are replaced one after the other',
 };
 
-function planText({ app, change, impact, differences }: AppPlan, out: Output): string {
+function changeText({ app, change, impact, differences }: AppPlan, out: Output): string {
   const head = `${out.paint.bold(app)}: ${change === 'none' ? 'no change' : `${change}, ${impactWords[impact]}`}\n`;
   const lines = differences.map(({ field, from, to, impact: own }) => {
     const before = from === null ? '' : out.paint.red(`- ${from}`);

@@ -3,7 +3,7 @@ import { apiTarget, commandContext } from '../context.ts';
 import type { CliIo } from '../io.ts';
 import { Output } from '../output.ts';
 
-type Live = 'apps' | 'targets' | 'nodes' | 'promises' | 'agents';
+type Live = 'apps' | 'targets' | 'nodes' | 'promises' | 'agents' | 'plans' | 'schedules';
 
 const PATIENCE_MS = 1500;
 
@@ -39,6 +39,14 @@ const wordsOf: Record<Live, WordsOf> = {
   agents: async (api, signal) => {
     const { items } = await api.agents(signal);
     return items.map(agent => ({ value: agent.name, about: agent.state }));
+  },
+  plans: async (api, signal) => {
+    const { items } = await api.plans({}, signal);
+    return items.map(plan => ({ value: plan.plan, about: plan.title ?? plan.state }));
+  },
+  schedules: async (api, signal) => {
+    const { items } = await api.schedules(signal);
+    return items.map(schedule => ({ value: schedule.name, about: schedule.schedule.expression }));
   },
   targets: async (api, signal) => {
     const { items } = await api.instances({}, signal);
