@@ -234,7 +234,7 @@ export const planList = z
   .meta({ id: 'PlanList' });
 export const stepList = listing('StepList', stepView);
 
-/** The whole state of one thing, as of a revision. */
+/** The whole state of one thing; a watch may go on after its revision. */
 export const planEvent = z
   .discriminatedUnion('kind', [
     z.object({ kind: z.literal('plan'), revision, plan: planView }),

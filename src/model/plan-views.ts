@@ -73,7 +73,10 @@ export interface SubmittedPlan {
   created: boolean;
 }
 
-/** The whole state of one thing, as of a revision. */
+/**
+ * The whole state of one thing. Whoever has heard of it may go on after `revision`, whatever came before and whichever node is asked
+ * then: all up to it has been told. 0 = not yet the whole, begin again.
+ */
 export type PlanEvent =
   { kind: 'plan'; revision: string; plan: PlanView } | { kind: 'step'; revision: string; step: StepView };
 

@@ -34,8 +34,8 @@ export interface Plans {
   /** Takes an ended plan out of the store. Of one that has not ended: `conflict`. */
   forget(id: string): Promise<void>;
   /**
-   * Every change of the plan and its steps from after that revision; null = first all of it as it is. Each event holds the whole
-   * state of one thing, so that hearing one twice does no harm. Ends after the plan has; a retry by hand is not waited for.
+   * Every change of the plan and its steps from after that revision; null = first all of it as it is, the plan last. Each event
+   * holds the whole state of one thing, so that hearing one twice does no harm. Ends after the plan has; a retry by hand is not waited for.
    */
   watch(id: string, after: string | null, signal: AbortSignal): AsyncIterable<PlanEvent>;
 

@@ -292,7 +292,12 @@ for (const [name, holds] of defects) {
 const refused: [what: string, body: object, status: number, fields: string[]][] = [
   ['no tasks', { tasks: [] }, 422, ['tasks']],
   ['no driver', { tasks: [{ mime_type: json }] }, 422, ['tasks[0].driver']],
-  ['a driver that nobody has', { tasks: [{ ...noop, driver: 'ftp' }] }, 422, ['tasks[0].driver']],
+  [
+    'a resource that its driver can make nothing of',
+    { tasks: [{ driver: 'http' }] },
+    422,
+    ['tasks[0].resource_url'],
+  ],
   ['a misspelt field', { tasks: [{ ...noop, mimetype: json }] }, 422, ['tasks[0]']],
   ['a payload of no type', { tasks: [{ driver: 'noop', payload: 1 }] }, 422, ['tasks[0].mime_type']],
   [

@@ -126,7 +126,7 @@ test('a payload file that is no text is refused', async t => {
 
 test('what only the cluster knows to be wrong is shown in the file all the same', async t => {
   const { run, write } = await withPlans(t);
-  const text = chain.replace('agent: http', 'agent: ftp');
+  const text = chain.replace('https://example.com', 'example');
   write('plan.yaml', text);
   write('nightly.yaml', `${text}schedule: {name: nightly, cron: "@daily"}\n`);
   const lines = [
@@ -137,8 +137,8 @@ test('what only the cluster knows to be wrong is shown in the file all the same'
   for (const line of lines) {
     const { exitCode, stderr } = await run(line);
     t.is(exitCode, 1, line.join(' '));
-    t.regex(stderr, /\.yaml:4:26: error: steps\[0\]\.agent: there is no agent "ftp"/, line.join(' '));
-    t.regex(stderr, /\n {2} {2}- \{name: fetch, agent: ftp/, line.join(' '));
+    t.regex(stderr, /\.yaml:4:42: error: steps\[0\]\.resource: "example" is not an address/, line.join(' '));
+    t.regex(stderr, /\n {2} {2}- \{name: fetch, agent: http/, line.join(' '));
   }
 });
 
@@ -231,7 +231,7 @@ test('status --watch --json tells each change as one object a line', async t => 
   const result = await run(['batch', 'status', 'plan-1', '--watch', '--json']);
   t.is(result.exitCode, 0);
   const events = itemsOf<PlanEvent>(result);
-  t.is(events[0]!.kind, 'plan');
+  t.is(events[0]!.kind, 'step');
   t.like(events.at(-1), { kind: 'plan', plan: { state: 'COMPLETED' } });
 });
 

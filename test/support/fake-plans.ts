@@ -40,7 +40,7 @@ interface FakePlan {
   settled: SettledState | null;
   cancel: PlanCancel | null;
   changedAt: string;
-  log: PlanEvent[];
+  log: { revision: number; event: PlanEvent }[];
 }
 
 /**
@@ -48,8 +48,6 @@ interface FakePlan {
  * its moves, `finish` gives an agent's answer and lets it move on. Time stands still, so that waits are over when `begin` is called.
  */
 export class FakePlans implements Plans {
-  /** Agents that steps may name. */
-  readonly agents = new Set(['http', 'command', 'noop']);
   readonly forgotten: string[] = [];
   readonly submissions: PlanSubmission[] = [];
   /** Called when somebody who watches has been told how it is. */
@@ -104,12 +102,12 @@ export class FakePlans implements Plans {
   }
 
   check(spec: PlanSpec): PlanProblem[] {
-    const unknown = spec.steps.flatMap(({ agent }, index): PlanProblem[] =>
-      this.agents.has(agent)
-        ? []
-        : [{ field: `steps[${index}].agent`, message: `there is no agent "${agent}"`, hint: null }],
+    const byAgents = spec.steps.flatMap(({ agent, resource }, index): PlanProblem[] =>
+      agent === 'http' && !URL.canParse(resource)
+        ? [{ field: `steps[${index}].resource`, message: `"${resource}" is not an address`, hint: null }]
+        : [],
     );
-    return [...checkSubmission(spec), ...unknown];
+    return [...checkSubmission(spec), ...byAgents];
   }
 
   async submit(submission: PlanSubmission): Promise<SubmittedPlan> {
@@ -215,19 +213,19 @@ export class FakePlans implements Plans {
   async *watch(id: string, after: string | null, signal: AbortSignal): AsyncGenerator<PlanEvent> {
     this.failIfTold('watch');
     const plan = this.known(id);
-    const revision = String(this.revision);
     let seen = after === null ? plan.log.length : 0;
     this.open++;
     try {
       if (after === null) {
+        const revision = String(this.revision);
+        for (const step of this.stepViews(plan)) yield { kind: 'step', revision: '0', step };
         yield { kind: 'plan', revision, plan: this.view(plan) };
-        for (const step of this.stepViews(plan)) yield { kind: 'step', revision, step };
       }
       this.whenWatched(id);
       while (!signal.aborted) {
-        for (const event of plan.log.slice(seen)) {
+        for (const { revision, event } of plan.log.slice(seen)) {
           seen++;
-          if (after === null || BigInt(event.revision) > BigInt(after)) yield event;
+          if (after === null || revision > Number(after)) yield event;
         }
         if (plan.settled !== null && seen === plan.log.length) return;
         await this.change(signal);
@@ -280,16 +278,19 @@ export class FakePlans implements Plans {
 
   private write(plan: FakePlan, record: StepRecord): void {
     plan.records[record.index] = record;
-    plan.log.push({
-      kind: 'step',
-      revision: String(this.revision + 1),
+    // Only with what else is in the transaction, the plan last, has all of it been told.
+    const event = {
+      kind: 'step' as const,
+      revision: String(this.revision),
       step: this.stepView(plan, record.index),
-    });
+    };
+    plan.log.push({ revision: this.revision + 1, event });
   }
 
   private changed(plan: FakePlan): void {
     this.revision++;
-    plan.log.push({ kind: 'plan', revision: String(this.revision), plan: this.view(plan) });
+    const event = { kind: 'plan' as const, revision: String(this.revision), plan: this.view(plan) };
+    plan.log.push({ revision: this.revision, event });
     for (const wake of this.listeners) wake();
   }
 

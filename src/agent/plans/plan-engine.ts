@@ -105,6 +105,7 @@ export class PlanEngine {
       schedules,
       blobs,
       revision: () => world.revision(),
+      caughtUp: () => world.steps.revision,
     });
     const overdue = new Overdue({ ...shared, world, random });
     const keeping = new Keeping({ ...shared, world, blobs });

@@ -28,6 +28,8 @@ export interface PlanServiceOptions {
   clock: Clock;
   moment: Moment;
   revision: () => bigint;
+  /** Up to which this node's copy of the steps holds everything. */
+  caughtUp: () => bigint;
 }
 
 /** Serves plans from this node's book of them; what it changes, it changes in the store. */
@@ -121,7 +123,7 @@ export class PlanService implements Plans {
 
   async *#watch(id: string, after: bigint | null, signal: AbortSignal): AsyncGenerator<PlanEvent> {
     const plan = await this.#known(id);
-    const watch = new PlanWatch(this.#options.book, plan, after);
+    const watch = new PlanWatch(this.#options.book, plan, after, this.#options.caughtUp);
     const close = (): void => watch.close();
     signal.addEventListener('abort', close, { once: true });
     if (signal.aborted) close();

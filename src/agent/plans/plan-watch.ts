@@ -13,14 +13,23 @@ export class PlanWatch {
   readonly #steps = new Set<number>();
   readonly #seen: KnownPlan['records'];
   readonly #stop: () => void;
+  readonly #caughtUp: () => bigint;
+  /** Of the steps all that was written up to this revision has been told. */
+  #told: bigint;
   #plans = true;
   #wake: (() => void) | null = null;
   #closed = false;
 
-  /** `after` = only what was written later than that revision, as far as it can be told; null = all of it first. */
-  constructor(book: PlanBook, plan: KnownPlan, after: bigint | null) {
+  /**
+   * `after` = only those steps that were written later than that revision, as far as it can be told; null = all of them first; the
+   * plan in any case. `caughtUp` = up to which revision this node's copy of the steps holds everything: of its own writes it
+   * knows sooner.
+   */
+  constructor(book: PlanBook, plan: KnownPlan, after: bigint | null, caughtUp: () => bigint) {
     this.#book = book;
     this.#plan = plan;
+    this.#caughtUp = caughtUp;
+    this.#told = after ?? 0n;
     this.#seen = plan.records.slice();
     for (const chunk of plan.chunks) {
       if (chunk === undefined || (after !== null && chunk.entry.revision <= after)) continue;
@@ -45,17 +54,18 @@ export class PlanWatch {
         const plan = this.#plan;
         // Of an ended plan the steps come before its end.
         const ended = plan.settled;
+        const upTo = this.#caughtUp();
         for (const index of [...this.#steps]) {
           this.#steps.delete(index);
           await this.#book.read(plan);
           if (this.#over()) return;
-          const revision = plan.chunks[plan.chunkOf(index)]?.entry.revision ?? 0n;
-          yield { kind: 'step', revision: String(revision), step: stepView(plan, index) };
+          yield { kind: 'step', revision: String(this.#told), step: stepView(plan, index) };
         }
+        if (upTo > this.#told) this.#told = upTo;
         if (this.#plans) {
           this.#plans = false;
           const view = planView(plan, plan.entry.revision);
-          yield { kind: 'plan', revision: String(plan.newest), plan: view };
+          yield { kind: 'plan', revision: String(this.#told), plan: view };
         }
         if (this.#over() || (ended && this.#steps.size === 0)) return;
         if (this.#steps.size === 0 && !this.#planChanged()) await this.#changed();

@@ -13,7 +13,8 @@ import {
   type Store,
   type Write,
 } from '../../ports/store.ts';
-import { checkPlan, planLimits } from '../../workflow/check-plan.ts';
+import { planLimits } from '../../workflow/check-plan.ts';
+import { checkSubmission } from '../../workflow/check-submission.ts';
 import type { Moment } from '../../workflow/history.ts';
 import { newPlan, sameAs, type NewPlan } from '../../workflow/submission.ts';
 import type { Attempts } from './attempts.ts';
@@ -76,7 +77,7 @@ export class Submit {
 
   /** Everything wrong with it, in the eyes of the agents of steps that are here, too. */
   check(spec: PlanSpec): PlanProblem[] {
-    const problems = checkPlan(mapWork(spec, asIfApart));
+    const problems = checkSubmission(spec);
     for (const [index, step] of spec.steps.entries()) {
       problems.push(...this.#checkAgent(step, `steps[${index}]`));
       if (step.compensate) problems.push(...this.#checkAgent(step.compensate, `steps[${index}].compensate`));
@@ -383,14 +384,4 @@ function isLong({ payload }: StepWork): boolean {
     (payload.text.length > planLimits.inlinePayloadBytes ||
       encoder.encode(payload.text).length > planLimits.inlinePayloadBytes)
   );
-}
-
-const ANY_DIGEST = `sha256:${'0'.repeat(64)}`;
-
-/** As it would be kept. */
-function asIfApart(work: StepWork): StepWork {
-  const { payload } = work;
-  if (payload === undefined || !('text' in payload) || !isLong(work)) return work;
-  const { mimeType, text } = payload;
-  return { ...work, payload: { mimeType, digest: ANY_DIGEST, bytes: encoder.encode(text).length } };
 }

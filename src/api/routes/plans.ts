@@ -35,14 +35,10 @@ const json = (description: string, schema: z.ZodType): AnswerSchemas[number] => 
   content: { 'application/json': schema },
 });
 
-/** An event, and the revision up to which nothing is missing once it was heard; null = none yet. */
-interface PlacedEvent {
-  complete: string | null;
-  event: PlanEvent;
-}
-const eventFormat = serverSentEvents<PlacedEvent>({
-  id: ({ complete }) => complete,
-  data: ({ event }) => event,
+/** Without an id a stream that is cut begins again. */
+const eventFormat = serverSentEvents<PlanEvent>({
+  id: ({ revision }) => (revision === '0' ? null : revision),
+  data: event => event,
 });
 
 /** Batches and graphs of steps. Bodies may hold what `planBytes` permits; a payload is taken whole or refused. */
@@ -215,23 +211,10 @@ export function planRoutes(plans: Plans): Route[] {
       handle: ({ params: { plan }, header, signal }) => {
         const last = lastEventId(header('last-event-id'));
         const after = last === null ? null : String(last.revision);
-        return streamed(placed(plans.watch(plan, after, signal)), eventFormat, 'drop');
+        return streamed(plans.watch(plan, after, signal), eventFormat, 'drop');
       },
     }),
   ];
-}
-
-/**
- * One transaction changes several things: only when something of a later revision comes has everything of a revision been
- * told, and only then may a stream that is cut go on after it.
- */
-async function* placed(events: AsyncIterable<PlanEvent>): AsyncGenerator<PlacedEvent> {
-  let complete: string | null = null;
-  let current: string | null = null;
-  for await (const event of events) {
-    if (event.revision !== current) [complete, current] = [current, event.revision];
-    yield { complete, event };
-  }
 }
 
 /**

@@ -1,0 +1,49 @@
+import test from 'ava';
+import type { PlanEvent } from '../../../src/model/plan-views.ts';
+import { completed, PlanCluster } from '../../support/plan-cluster.ts';
+
+async function heardOf(cluster: PlanCluster, place: number, plan: string, after: string | null) {
+  const heard: PlanEvent[] = [];
+  const { plans } = cluster.node(place).engine;
+  for await (const event of plans.watch(plan, after, new AbortController().signal)) heard.push(event);
+  return heard;
+}
+
+/** The last that was said of each thing. */
+function lastOf(events: PlanEvent[]): Map<string, string> {
+  return new Map(
+    events.map(event =>
+      event.kind === 'plan' ? ['plan', event.plan.state] : [`${event.step.index}`, event.step.state],
+    ),
+  );
+}
+
+test('a watch that is cut after any event goes on at any node, and misses nothing', async t => {
+  let turn = 0;
+  const cluster = await PlanCluster.start(3, () => ({ afterMs: 10 + 7 * (turn++ % 13), result: completed }));
+  const plan = await cluster.submit(200);
+  const watching = heardOf(cluster, 1, plan, null);
+  await cluster.ended(plan);
+  const all = await cluster.whileTimePasses(watching);
+  const end = lastOf(all);
+  t.is(end.size, 201);
+  t.deepEqual([...new Set(end.values())], ['COMPLETED']);
+  const revisions = all.map(({ revision }) => BigInt(revision));
+  t.true(revisions.every((revision, place) => place === 0 || revision >= (revisions[place - 1] ?? 0n)));
+  // Not told whole before its first word of the plan.
+  t.is(
+    all.findIndex(({ revision }) => revision !== '0'),
+    all.findIndex(({ kind }) => kind === 'plan'),
+  );
+  let shortest = Infinity;
+  for (let cut = 1; cut < all.length; cut += 3) {
+    const revision = all[cut - 1]?.revision ?? '0';
+    const rest = await cluster.whileTimePasses(
+      heardOf(cluster, cut % 3, plan, revision === '0' ? null : revision),
+    );
+    t.deepEqual(lastOf([...all.slice(0, cut), ...rest]), end, `cut after ${cut}`);
+    shortest = Math.min(shortest, rest.length);
+  }
+  // It goes on, and does not begin again.
+  t.true(shortest < 100, String(shortest));
+});
