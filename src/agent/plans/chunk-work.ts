@@ -83,7 +83,8 @@ export class ChunkWork {
       this.drop('somebody else has it now');
       return;
     }
-    const results = this.#results;
+    // A copy: what arrives while this is written is for the next turn.
+    const results = [...this.#results];
     const turn = this.#take(shape, results, slots);
     this.hungry = turn.hungry;
     const nothing = turn.records.length === 0 && !turn.expire && turn.settle === null;
