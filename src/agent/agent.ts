@@ -54,6 +54,7 @@ import { Refusals } from './refusals.ts';
 import { requestLoop } from './request-loop.ts';
 import { SessionKeeper } from './session-keeper.ts';
 import { Shortcomings } from './shortcomings.ts';
+import { StaleTokens, type StaleUse } from './stale-tokens.ts';
 import { Starter } from './starter.ts';
 import { Supplies } from './supplies.ts';
 import { Supervisor } from './supervise-loop.ts';
@@ -102,6 +103,8 @@ export interface AgentParts {
   proxy: Proxy | null;
   doctor: () => Promise<Doctor['checks']>;
   metrics: () => Promise<string>;
+  /** Called each time this agent refused something because of a stale token. */
+  onStaleToken: (use: StaleUse) => void;
   /** Called when the admin API asked this node to leave, after it has, with what went wrong or null. */
   onLeft: (failure: unknown) => void;
 }
@@ -171,12 +174,14 @@ export class Agent {
       settlingMs: () => this.#longestTtlMs(),
       record: () => this.#sessionRecord(),
     }));
+    const stale = new StaleTokens({ node, ledger, count: parts.onStaleToken });
     const holdings = (this.#holdings = new Holdings({
       node,
       store,
       clock,
       random,
       ledger,
+      stale,
       epoch: () => world.cluster.get(EPOCH),
     }));
     const names = (this.names = new NamedAgents({
@@ -186,6 +191,7 @@ export class Agent {
       state,
       keeper,
       ledger,
+      stale,
       clock,
       random,
       log,
@@ -420,7 +426,7 @@ export class Agent {
       clock,
       log,
     });
-    const proxyLoop = parts.proxy ? [new ProxyLoop({ world, proxy: parts.proxy, clock, log })] : [];
+    const proxyLoop = parts.proxy ? [new ProxyLoop({ world, proxy: parts.proxy, stale, clock, log })] : [];
     this.#others = [
       claims,
       promises,

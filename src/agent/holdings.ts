@@ -13,6 +13,7 @@ import {
 } from '../ports/store.ts';
 import type { Ledger } from './ledger.ts';
 import { commitOwners, type Owner } from './owner-key.ts';
+import type { StaleTokens } from './stale-tokens.ts';
 
 export interface Holding {
   subject: Subject;
@@ -65,6 +66,7 @@ export class Holdings {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #ledger: Ledger;
+  readonly #stale: StaleTokens | undefined;
   readonly #held = new Map<Subject, Holding>();
   readonly #former = new Map<Subject, Holding>();
   readonly #listeners = new Set<() => void>();
@@ -75,6 +77,7 @@ export class Holdings {
     clock: Clock;
     random: Random;
     ledger: Ledger;
+    stale?: StaleTokens;
     /** As this node knows it; absent = there has never been one. */
     epoch?: () => Entry<'cluster'> | undefined;
   }) {
@@ -84,6 +87,7 @@ export class Holdings {
     this.#clock = options.clock;
     this.#random = options.random;
     this.#ledger = options.ledger;
+    this.#stale = options.stale;
   }
 
   held(): ReadonlyMap<Subject, Holding> {
@@ -303,6 +307,8 @@ export class Holdings {
   ): Promise<boolean> {
     const entry = await this.#store.get('owners', subject);
     const own = entry?.value.node === this.#node && entry.value.released === null && tokenOf(entry) === token;
+    if (entry && tokenOf(entry) !== token)
+      this.#stale?.refused({ use: 'release', subject, by: this.#node, token });
     if (!entry || !own) return false;
     const result = await this.#store.commit(
       [{ kind: 'owners', name: subject, revision: entry.revision }],

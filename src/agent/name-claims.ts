@@ -1,12 +1,19 @@
 import type { InstantMs, NodeName, Timestamp, Token } from '../model/ids.ts';
 import { marginMs } from '../model/deadline.ts';
-import { isCommand, type AgentName, type AgentView, type NameAnswer } from '../model/named-agents.ts';
+import {
+  isCommand,
+  subjectOfAgent,
+  type AgentName,
+  type AgentView,
+  type NameAnswer,
+} from '../model/named-agents.ts';
 import { lineFor, placeInLine } from '../ownership/queue.ts';
 import { AdminError } from '../ports/admin.ts';
 import type { Clock } from '../ports/clock.ts';
 import { Claim } from './name-claim.ts';
 import { agentView, factsOf, ownView } from './named-agents-views.ts';
 import type { SessionKeeper } from './session-keeper.ts';
+import type { StaleTokens, StaleUse } from './stale-tokens.ts';
 import type { World } from './world.ts';
 
 export interface NameClaimsOptions {
@@ -14,6 +21,7 @@ export interface NameClaimsOptions {
   world: World;
   keeper: SessionKeeper;
   clock: Clock;
+  stale: StaleTokens;
 }
 
 /** What this node knows of requests for names: a claim for each name and holder, and which claims have their names. */
@@ -111,22 +119,24 @@ export class NameClaims {
     return new AdminError('conflict', claim.reason, { agent: claim.name, owner, holder, token, since });
   }
 
+  refused(use: StaleUse, name: AgentName, holder: string, token: Token): void {
+    this.#options.stale.refused({ use, subject: subjectOfAgent(name), by: holder, token });
+  }
+
+  /** To who believes to have a name. */
+  lostIt(use: StaleUse, name: AgentName, holder: string, token: Token | null): AdminError {
+    if (token !== null) this.refused(use, name, holder, token);
+    return new AdminError(
+      'conflict',
+      `${name} is not held under token ${token ?? 'none'} any more: do nothing with it`,
+      { agent: name, token },
+    );
+  }
+
   now(): { nowMs: InstantMs; since: Timestamp } {
     const { clock } = this.#options;
     return { nowMs: clock.now(), since: clock.timestamp() };
   }
-}
-
-/** To who believes to have a name. */
-export function lostIt(name: AgentName, token: Token | null): AdminError {
-  return new AdminError(
-    'conflict',
-    `${name} is not held under token ${token ?? 'none'} any more: do nothing with it`,
-    {
-      agent: name,
-      token,
-    },
-  );
 }
 
 /** When nobody acts on it any more if its holder is not heard again: its own clock may be slower than this one. */

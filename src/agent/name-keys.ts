@@ -16,6 +16,7 @@ import {
 } from '../ports/store.ts';
 import type { Ledger } from './ledger.ts';
 import { commitOwner } from './owner-key.ts';
+import type { StaleTokens } from './stale-tokens.ts';
 
 export interface NameKeysOptions {
   node: NodeName;
@@ -23,6 +24,7 @@ export interface NameKeysOptions {
   clock: Clock;
   random: Random;
   ledger: Ledger;
+  stale: StaleTokens;
   /** As this node knows it; absent = there has never been one. */
   epoch: () => Entry<'cluster'> | undefined;
 }
@@ -116,9 +118,10 @@ export class NameKeys {
 
   /** Ownership rule 10. Of what is not owned under that token any more, it is no error. @throws StoreError */
   async release(name: AgentName, holder: string, token: Token, reason: string): Promise<void> {
-    const { node, store, clock, ledger } = this.#options;
+    const { node, store, clock, ledger, stale } = this.#options;
     const subject = subjectOfAgent(name);
     const entry = await store.get('owners', subject);
+    if (entry && tokenOf(entry) !== token) stale.refused({ use: 'release', subject, by: holder, token });
     if (entry?.value.node !== node || entry.value.released !== null || tokenOf(entry) !== token) return;
     const at = clock.timestamp();
     const event = ledger.draft({

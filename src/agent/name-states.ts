@@ -4,7 +4,7 @@ import type { AgentStateRecord } from '../model/records.ts';
 import { AdminError } from '../ports/admin.ts';
 import type { Entry, Session } from '../ports/store.ts';
 import type { Claim } from './name-claim.ts';
-import { lostIt, type NameClaims } from './name-claims.ts';
+import type { NameClaims } from './name-claims.ts';
 import type { NameKeys } from './name-keys.ts';
 
 export interface NameStatesOptions {
@@ -39,8 +39,9 @@ export class NameStates {
     name: AgentName,
     { holder, token, state }: { holder: string; token: Token; state: unknown },
   ): Promise<NameState> {
-    const claim = this.#options.claims.get(name, holder);
-    if (!claim) throw lostIt(name, token);
+    const { claims } = this.#options;
+    const claim = claims.get(name, holder);
+    if (!claim) throw claims.lostIt('state', name, holder, token);
     return claim.inTurn(() => this.#put(claim, token, state));
   }
 
@@ -54,13 +55,13 @@ export class NameStates {
   }
 
   async #put(claim: Claim, token: Token, state: unknown): Promise<NameState> {
-    const { keys } = this.#options;
+    const { keys, claims } = this.#options;
     const { name, holder } = claim;
     for (;;) {
       const session = this.#options.session();
       const { taken, ending } = claim;
       if (taken?.token !== token || ending !== null || taken.incarnation !== session.incarnation)
-        throw lostIt(name, token);
+        throw claims.lostIt('state', name, holder, token);
       const remembered = claim.kept !== undefined;
       const before = await this.#kept(claim);
       try {
@@ -69,8 +70,11 @@ export class NameStates {
         return stateView({ ...written, name });
       } catch (error) {
         claim.kept = undefined;
+        if (!(error instanceof AdminError)) throw error;
         // A write whose reply was lost may have come in after it was looked for.
-        if (!(error instanceof AdminError) || !remembered) throw error;
+        if (remembered) continue;
+        claims.refused('state', name, holder, token);
+        throw error;
       }
     }
   }

@@ -19,7 +19,7 @@ import type { Random } from '../ports/random.ts';
 import type { Entry, Store } from '../ports/store.ts';
 import type { Ledger } from './ledger.ts';
 import type { Claim } from './name-claim.ts';
-import { lostIt, NameClaims } from './name-claims.ts';
+import { NameClaims } from './name-claims.ts';
 import { NameCommandLines } from './name-command-lines.ts';
 import { NameKeys } from './name-keys.ts';
 import { NameMachine } from './name-machine.ts';
@@ -31,6 +31,7 @@ import { NamedCommands, type CommandParts } from './named-commands.ts';
 import { knownNames, nameSnapshot } from './named-agents-views.ts';
 import { askToRelease, clearMayStillRun } from './operators-acts.ts';
 import type { SessionKeeper } from './session-keeper.ts';
+import type { StaleTokens } from './stale-tokens.ts';
 import type { World } from './world.ts';
 
 export interface NamedAgentsOptions {
@@ -40,6 +41,7 @@ export interface NamedAgentsOptions {
   state: LocalState;
   keeper: SessionKeeper;
   ledger: Ledger;
+  stale: StaleTokens;
   clock: Clock;
   random: Random;
   log: Log;
@@ -154,12 +156,12 @@ export class NamedAgents implements NamedAgentsPort {
     const known = this.#claims.get(name, holder);
     if (known?.state === 'Assigned') {
       if (known.ending !== null || (token !== null && token !== known.taken?.token))
-        throw lostIt(name, token);
+        throw this.#claims.lostIt('request', name, holder, token);
       known.heardMs = clock.now();
       known.ttlSeconds = request.ttlSeconds;
       return this.#claims.answer(known);
     }
-    if (token !== null) throw lostIt(name, token);
+    if (token !== null) throw this.#claims.lostIt('request', name, holder, token);
     const claim = known ?? this.#claims.open(name, holder, request.ttlSeconds);
     claim.ttlSeconds = request.ttlSeconds;
     claim.heardMs = clock.now();
@@ -194,6 +196,7 @@ export class NamedAgents implements NamedAgentsPort {
   async release(name: AgentName, holder: string, token: Token | null): Promise<void> {
     const claim = this.#claims.get(name, holder);
     if (!claim || claim.state === 'Unassigned') {
+      if (token !== null) this.#claims.refused('release', name, holder, token);
       throw new AdminError('not-found', `"${holder}" neither has nor waits for ${name} at this node`);
     }
     if (isCommand(holder)) {
@@ -207,7 +210,8 @@ export class NamedAgents implements NamedAgentsPort {
       await this.#keys.leave(name, holder, 'Release', 'its holder asked for it no more');
       return;
     }
-    if (token !== null && token !== claim.taken?.token) throw lostIt(name, token);
+    if (token !== null && token !== claim.taken?.token)
+      throw this.#claims.lostIt('release', name, holder, token);
     await this.#machine.release(claim, 'its holder released it');
   }
 

@@ -14,6 +14,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Proxy } from '../ports/proxy.ts';
 import { Loop } from './loop.ts';
+import type { StaleTokens } from './stale-tokens.ts';
 import type { World } from './world.ts';
 
 /** The part of the world a proxy is fed from. */
@@ -22,6 +23,7 @@ export type TrafficView = Pick<World, 'apps' | 'owners' | 'promises' | 'sessions
 export interface ProxyLoopOptions {
   world: TrafficView;
   proxy: Proxy;
+  stale: Pick<StaleTokens, 'refused'>;
   clock: Clock;
   log: Log;
 }
@@ -50,6 +52,8 @@ export class ProxyLoop {
   readonly #loop: Loop;
   /** By instance and node. */
   readonly #known = new Map<string, Remembered>();
+  /** Of those, the ones that are not sent requests because they are not owned any more. */
+  readonly #refused = new Map<string, { sinceMs: InstantMs; told: boolean }>();
   #started = false;
   /** What keeps the proxy from working, as it was last told; null = nothing. */
   #trouble: { message: string; toldMs: number } | null = null;
@@ -168,8 +172,29 @@ export class ProxyLoop {
     return sessions.get(`${owner.node}/${owner.incarnation}`)?.lease === lease;
   }
 
+  /**
+   * Copies that say they are ready under an ownership that is over; each is told once. A promise may be heard before the
+   * owner key that it was made under.
+   */
+  #tellStale(serving: ReadonlySet<string>): void {
+    const { clock, stale } = this.#options;
+    for (const key of this.#refused.keys())
+      if (!this.#known.has(key) || serving.has(key)) this.#refused.delete(key);
+    for (const [key, { body, promiser, lease, gone }] of this.#known) {
+      if (serving.has(key) || !body.ready || gone !== null) continue;
+      const refused = this.#refused.get(key) ?? { sinceMs: clock.now(), told: false };
+      this.#refused.set(key, refused);
+      if (refused.told || clock.now() < refused.sinceMs + CAUGHT_UP_MS) continue;
+      refused.told = true;
+      const subject = subjectOfInstance(body.instance);
+      stale.refused({ use: 'route', subject, by: promiser, token: lease ?? 'none' });
+    }
+  }
+
   #pools(): Pool[] {
-    const bodies = [...this.#known.values()].filter(known => this.#mayServe(known)).map(({ body }) => body);
+    const serving = [...this.#known].filter(([, known]) => this.#mayServe(known));
+    this.#tellStale(new Set(serving.map(([key]) => key)));
+    const bodies = serving.map(([, { body }]) => body);
     return this.#options.world.apps
       .all()
       .map(entry => entry.value)

@@ -177,7 +177,11 @@ async function startProxy(
   const proxy = haproxy({ binary, stateDir, config, clock, log, portHolder });
   await proxy.start();
   closers.push(() => proxy.stop());
-  const loop = new ProxyLoop({ world, proxy, clock, log });
+  const stale = {
+    refused: ({ subject, by }: { subject: string; by: string }) =>
+      log.info('nothing is sent to a copy that is not owned any more', { subject, by }),
+  };
+  const loop = new ProxyLoop({ world, proxy, stale, clock, log });
   loop.start();
   closers.push(() => loop.stop());
 }

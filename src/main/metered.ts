@@ -1,3 +1,4 @@
+import type { StaleUse } from '../agent/stale-tokens.ts';
 import type { RequestInfo } from '../api/server.ts';
 import type { Metrics } from '../platform/metrics.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -24,6 +25,17 @@ export function requestMeter(metrics: Metrics): (info: RequestInfo) => void {
     requests.add(1, { method, route, status });
     durations.observe(durationMs / 1000, { method, route });
   };
+}
+
+/** Counts what an agent refuses because of a stale token, for its `onStaleToken`. All uses are there from the start. */
+export function staleTokenMeter(metrics: Metrics): (use: StaleUse) => void {
+  const refused = metrics.counter(
+    'hop3_stale_tokens_refused_total',
+    'Refused by this agent because its fencing token is not in force any more: request (to go on with a name), release, state (of a name), route (a copy that the proxy sends nothing to)',
+    ['use'],
+  );
+  for (const use of ['request', 'release', 'state', 'route'] satisfies StaleUse[]) refused.add(0, { use });
+  return use => refused.add(1, { use });
 }
 
 export function meteredStore(store: Store, metrics: Metrics, clock: Clock): Store {

@@ -44,7 +44,14 @@ import { haproxy } from '../proxy/haproxy.ts';
 import { openStore } from '../store/open-store.ts';
 import { commandsDirectory } from './commands-directory.ts';
 import { clusterMembers } from './members.ts';
-import { meteredDriver, meteredProber, meteredStepAgents, meteredStore, requestMeter } from './metered.ts';
+import {
+  meteredDriver,
+  meteredProber,
+  meteredStepAgents,
+  meteredStore,
+  requestMeter,
+  staleTokenMeter,
+} from './metered.ts';
 import { nodeConfiguration } from './node-configuration.ts';
 import { nodeDoctor } from './node-doctor.ts';
 import { etcdOf } from './node-etcd.ts';
@@ -192,6 +199,7 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
       proxy,
       doctor: () => nodeDoctor({ config, store, processes, log }),
       metrics: () => metrics.text(),
+      onStaleToken: staleTokenMeter(metrics),
       onLeft: error => {
         leaveFailure = error;
         left.abort(new Error('asked to leave'));

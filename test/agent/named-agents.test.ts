@@ -425,6 +425,7 @@ test('a state is kept under the token, outlives its owner, and a stale token wri
   });
   await t.throwsAsync(() => put(here, 'first', first.token!, { page: 3 }), { instanceOf: AdminError });
   await t.throwsAsync(() => put(there, 'second', first.token!, { page: 3 }), { instanceOf: AdminError });
+  t.deepEqual([here.staleUses, there.staleUses], [['state'], ['state']]);
   await put(there, 'second', second.token!, { page: 4 });
   t.like(cluster.etcd.contents('agents')[NAME], { state: { page: 4 }, token: second.token });
   await cluster.stop();
@@ -444,6 +445,7 @@ test('a state whose owner key another has taken is refused by the store itself',
       cluster.whileTimePasses(node.agent.names.putState(NAME, { holder: 'first', token: token!, state: 1 })),
     { instanceOf: AdminError, message: /not in force/ },
   );
+  t.deepEqual(node.staleUses, ['state']);
   t.is(cluster.etcd.contents('agents')[NAME], undefined);
   await cluster.stop();
 });
@@ -459,6 +461,50 @@ test('a release compares the token: whoever has it since keeps it', async t => {
   cluster.etcd.losesEvents = false;
   await cluster.whileTimePasses(here.agent.names.release(NAME, 'first', null));
   t.like(cluster.etcd.contents('owners')[SUBJECT], { holder: 'second', released: null });
+  t.deepEqual(here.staleUses, ['release']);
+  await cluster.stop();
+});
+
+test('what is tried under a stale token is counted each time, and told once', async t => {
+  const { cluster, nodes } = await started();
+  const [here] = nodes as [SimNode];
+  const { token } = await had(cluster, here, asks('first'));
+  await cluster.whileTimePasses(here.agent.names.release(NAME, 'first', token));
+  await cluster.advance(100);
+  await had(cluster, here, asks('second'));
+  const zombie: (() => Promise<unknown>)[] = [
+    () => here.agent.names.request(NAME, asks('first', { token }), never),
+    () => here.agent.names.request(NAME, asks('second', { token }), never),
+    () => here.agent.names.release(NAME, 'first', token),
+    () => here.agent.names.release(NAME, 'second', token),
+    () => here.agent.names.putState(NAME, { holder: 'first', token: token!, state: 1 }),
+  ];
+  for (const attempt of [...zombie, ...zombie])
+    await t.throwsAsync(() => cluster.whileTimePasses(attempt()), { instanceOf: AdminError });
+  t.deepEqual(here.staleUses.toSorted(), [
+    ...Array<string>(4).fill('release'),
+    ...Array<string>(4).fill('request'),
+    ...Array<string>(2).fill('state'),
+  ]);
+  await cluster.advance(1000);
+  const told = cluster.events('stale-token-refused');
+  t.is(told.length, zombie.length);
+  t.like(told[0], { subject: SUBJECT, details: { use: 'request', by: 'first', fencingToken: token } });
+  t.is(
+    told[0]!.message,
+    `node-1 refused first to go on with ${SUBJECT}: token ${token!} is not in force any more`,
+  );
+  await cluster.stop();
+});
+
+test('a request without a token, a second holder and a waiter are nothing stale', async t => {
+  const { cluster, nodes } = await started();
+  const [here, there] = nodes as [SimNode, SimNode];
+  const { token } = await had(cluster, here, asks('first'));
+  await t.throwsAsync(() => cluster.whileTimePasses(there.agent.names.request(NAME, asks('second'), never)));
+  await had(cluster, here, asks('first', { token }));
+  await cluster.whileTimePasses(here.agent.names.release(NAME, 'first', token));
+  t.deepEqual([...here.staleUses, ...there.staleUses], []);
   await cluster.stop();
 });
 

@@ -1,12 +1,13 @@
 import test from 'ava';
 import { ProxyLoop } from '../../src/agent/proxy-loop.ts';
+import { StaleTokens } from '../../src/agent/stale-tokens.ts';
 import type { AppSpec } from '../../src/model/app-spec.ts';
 import type { RunningBody } from '../../src/model/node-promise.ts';
 import type { Entry, Mirror, Session } from '../../src/ports/store.ts';
 import { FakeProxy, FakeProxyProcess } from '../support/fake-proxy.ts';
 import { appSpec, processSpec, runningPromise } from '../support/nouns.ts';
 import { sessionRecord } from '../support/store-worlds.ts';
-import { appRecord, member, ownerRecord } from './helpers.ts';
+import { appRecord, events, member, ownerRecord } from './helpers.ts';
 
 const HOST = 'blog.example.com';
 
@@ -32,13 +33,16 @@ async function proxying(spec: Partial<AppSpec> = {}) {
     close: () => sessions.close(),
   };
   const world = { apps, owners, promises, sessions: late };
-  const loop = new ProxyLoop({ ...one, world, proxy: new FakeProxy({ process: running }) });
+  const stale = new StaleTokens({ ...one, count: use => refused.push(use) });
+  const refused: string[] = [];
+  const loop = new ProxyLoop({ ...one, stale, world, proxy: new FakeProxy({ process: running }) });
   const put = (more: Partial<AppSpec>) => etcd.put('apps', 'blog', appRecord(appSpec({ ...spec, ...more })));
   put({});
   loop.start();
   return {
     ...one,
     loop,
+    refused,
     running,
     put,
     settle: () => clock.advance(5000),
@@ -167,20 +171,25 @@ test('unhealthy instances get requests only where none is healthy', async t => {
 
 test('of what is exclusive only the copy under the token in force gets requests, whatever the others promise', async t => {
   const processes = [processSpec({ exclusive: true })];
-  const { ask, etcd, join, loop, promise, settle } = await proxying({ processes });
+  const { ask, clock, etcd, join, loop, promise, settle, refused } = await proxying({ processes });
   const own = (node: string, incarnation = 'first', parts = {}) =>
     etcd.put('owners', 'instance/blog/web/0', ownerRecord({ node, incarnation, exclusive: true, ...parts }));
   const former = await join('node-1');
   const owner = await join('node-2');
   await promise('node-1', former);
-  await settle();
+  await clock.advance(2000);
   t.is(ask(), 503, 'nobody owns it');
   own('node-1');
   await settle();
   t.is(ask(), 4001);
+  t.deepEqual(refused, [], 'a promise may come before the owner key that it is made under');
   own('node-2');
   await settle();
   t.is(ask(), 503, 'who promises it does not own it any more');
+  await settle();
+  t.deepEqual(refused, ['route'], 'counted once, however often the proxy is fed');
+  const [told] = events(etcd, 'stale-token-refused');
+  t.like(told, { subject: 'instance/blog/web/0', node: 'edge', details: { use: 'route', by: 'node-1' } });
   await promise('node-2', owner, { endpoint: { host: '127.0.0.1', port: 4002 } });
   await settle();
   t.deepEqual([ask(), ask()], [4002, 4002]);

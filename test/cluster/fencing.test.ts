@@ -90,6 +90,8 @@ test('a whole node that was frozen writes nothing more, though it tries', async 
     'tokens only grow',
   );
   await until('the frozen copy is gone', () => commandOf(writer.pid) === null);
+  const { body } = await fromWeb(cluster.node('node-4').proxyPort, 'journal.localhost', '/metrics');
+  t.true(Number(/^journal_stale_writes_refused_total (\d+)$/m.exec(body)?.[1]) >= after.refused.length);
   t.log(`${after.lines.length} lines written, ${after.refused.length} stale attempts refused, 0 accepted`);
 });
 

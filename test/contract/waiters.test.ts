@@ -2,6 +2,7 @@
 import test, { type ExecutionContext } from 'ava';
 import { Ledger } from '../../src/agent/ledger.ts';
 import { NameKeys } from '../../src/agent/name-keys.ts';
+import { StaleTokens } from '../../src/agent/stale-tokens.ts';
 import { lineFor } from '../../src/ownership/queue.ts';
 import { systemClock } from '../../src/platform/clock.ts';
 import { systemRandom } from '../../src/platform/random.ts';
@@ -24,21 +25,24 @@ interface Member {
   store: Store;
   session: Session;
   keys: NameKeys;
+  ledger: Ledger;
 }
 
 async function member(world: StoreWorld, node: string): Promise<Member> {
   const store = world.client(node);
   const [clock, random, log] = [systemClock(), systemRandom(), new FakeLog()];
+  const ledger = new Ledger({ node, store, clock, log });
   const keys = new NameKeys({
     node,
     store,
     clock,
     random,
-    ledger: new Ledger({ node, store, clock, log }),
+    ledger,
+    stale: new StaleTokens({ node, ledger, count: () => undefined }),
     epoch: () => undefined,
   });
   const session = await store.openSession({ record: sessionRecord({ node }), resume: null });
-  return { store, session, keys };
+  return { store, session, keys, ledger };
 }
 
 async function line(store: Store): Promise<string[]> {
@@ -144,6 +148,7 @@ function contract(
       try {
         const [one, two] = [await member(world, 'one'), await member(world, 'two')];
         await check(t, { world, one, two });
+        for (const { ledger } of [one, two]) await ledger.close();
       } finally {
         await world.close();
       }

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { Store } from '../../src/ports/store.ts';
+import { until } from '../support/until.ts';
 import { AcknowledgedWrites } from './acknowledged.ts';
 import type { Combination } from './matrix.ts';
 import { monotonicMs } from './monotonic.ts';
@@ -43,6 +44,8 @@ export async function runOnce(world: World, combination: Combination): Promise<R
   let beganMs = startedMs;
   let broke: string | null = null;
   try {
+    // What is not seen at work before it is broken can't be said to have been taken over.
+    await until('both writers are at work', () => WRITERS.every(writer => isAtWork(world, writer)));
     await combination.run(world, () => (beganMs = monotonicMs()));
     await world.healed();
   } catch (error) {
@@ -140,6 +143,10 @@ export function together(a: Row, b: Row): Row {
 /** Whether a row has shown what may take several runs to show. */
 export function shown({ mustShow }: Combination, row: Row): boolean {
   return mustShow !== 'stale attempts' || row.staleAttempts > 0;
+}
+
+function isAtWork(world: World, writer: string): boolean {
+  return world.spans().some(({ instance }) => instance === writer);
 }
 
 /** The fault was in force, and had no effect: then it proves nothing. */

@@ -103,6 +103,7 @@ export class SimNode {
       proxy: this.proxy,
       doctor: async () => [],
       metrics: async () => '',
+      onStaleToken: () => undefined,
       onLeft: () => this.gone(life),
     });
     void this.agent.start();

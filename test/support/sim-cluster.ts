@@ -1,4 +1,5 @@
 import { Agent } from '../../src/agent/agent.ts';
+import type { StaleUse } from '../../src/agent/stale-tokens.ts';
 import type { AppSpec } from '../../src/model/app-spec.ts';
 import { subjectOfInstance, type InstanceId, type NodeName } from '../../src/model/ids.ts';
 import type { NodeConfig } from '../../src/model/node-config.ts';
@@ -191,6 +192,8 @@ export class SimNode {
   /** Why its machine can guard nothing. */
   unguarded: string | null = null;
   left = false;
+  /** What its agents refused for a stale token, oldest first. */
+  readonly staleUses: StaleUse[] = [];
   /** True = its network is gone: it reaches no other node and none reaches it. The way to the store is another. */
   offline = false;
   /** The nodes that it does not reach though others do; they may reach it. */
@@ -266,6 +269,7 @@ export class SimNode {
       proxy: withProxy ? this.proxy : null,
       doctor: async () => [],
       metrics: async () => '',
+      onStaleToken: use => this.staleUses.push(use),
       onLeft: () => (this.left = true),
     });
     this.running = true;

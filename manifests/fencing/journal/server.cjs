@@ -5,6 +5,7 @@ const { createServer } = require('node:http');
 const { join } = require('node:path');
 
 const file = join(process.env.DATA_DIR, 'journal.json');
+const empty = { highest: '0', lines: [], refusals: 0, refused: [] };
 const state = load();
 
 createServer(async (request, response) => {
@@ -12,6 +13,12 @@ createServer(async (request, response) => {
     response.writeHead(status, { 'content-type': 'application/json' });
     response.end(`${JSON.stringify(body)}\n`);
   };
+  if (request.url === '/metrics') {
+    response.end(
+      `# TYPE journal_stale_writes_refused_total counter\njournal_stale_writes_refused_total ${state.refusals}\n`,
+    );
+    return;
+  }
   if (request.method !== 'POST') {
     answer(200, request.url === '/health' ? { ok: true } : state);
     return;
@@ -21,7 +28,8 @@ createServer(async (request, response) => {
   const token = request.headers['x-fencing-token'];
   if (!/^\d+$/.test(token ?? '')) answer(400, { error: 'X-Fencing-Token: a number is needed' });
   else if (BigInt(token) < BigInt(state.highest)) {
-    state.refused.push({ token, line });
+    state.refusals++;
+    state.refused = [...state.refused, { token, line }].slice(-1000);
     save();
     answer(409, { error: `token ${token} is stale: ${state.highest} has written since` });
   } else {
@@ -35,9 +43,9 @@ createServer(async (request, response) => {
 function load() {
   mkdirSync(process.env.DATA_DIR, { recursive: true });
   try {
-    return JSON.parse(readFileSync(file, 'utf8'));
+    return { ...empty, ...JSON.parse(readFileSync(file, 'utf8')) };
   } catch {
-    return { highest: '0', lines: [], refused: [] };
+    return empty;
   }
 }
 
