@@ -9,6 +9,13 @@ const FIRST_MS = 15;
 const GROWTH = 1.3;
 const SLOWEST_MS = 500;
 
+export interface Told {
+  good: boolean;
+  /** Well or not. */
+  answered: boolean;
+  evidence: string;
+}
+
 export interface Watched {
   unit: Unit;
   healthcheck: HealthcheckSpec;
@@ -18,14 +25,10 @@ export interface Watched {
 export class HealthChecks {
   readonly #clock: Clock;
   readonly #prober: Prober;
-  readonly #tell: (unit: string, result: { good: boolean; evidence: string }) => void;
+  readonly #tell: (unit: string, result: Told) => void;
   readonly #watching = new Map<string, { abort: AbortController; asked: string }>();
 
-  constructor(options: {
-    clock: Clock;
-    prober: Prober;
-    tell: (unit: string, result: { good: boolean; evidence: string }) => void;
-  }) {
+  constructor(options: { clock: Clock; prober: Prober; tell: (unit: string, result: Told) => void }) {
     this.#clock = options.clock;
     this.#prober = options.prober;
     this.#tell = options.tell;
@@ -78,7 +81,7 @@ export class HealthChecks {
       const result = await this.#prober.probe(verification, { strict, signal });
       if (aborted(signal)) return;
       const good = result.verdict === 'good';
-      this.#tell(unit, { good, evidence: result.evidence });
+      this.#tell(unit, { good, answered: result.verdict !== 'unreachable', evidence: result.evidence });
       if (starting(unit) && !good) {
         await this.#clock.sleep(pauseMs, signal);
         pauseMs = Math.min(SLOWEST_MS, pauseMs * GROWTH);

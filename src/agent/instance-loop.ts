@@ -11,7 +11,7 @@ import { DriverError, type Driver, type DriverUnit } from '../ports/driver.ts';
 import type { Log } from '../ports/log.ts';
 import type { Prober } from '../ports/prober.ts';
 import type { Exclusive, ExclusiveOptions } from './exclusive.ts';
-import { HealthChecks, type Watched } from './health.ts';
+import { HealthChecks, type Told, type Watched } from './health.ts';
 import type { Holdings } from './holdings.ts';
 import type { Ledger } from './ledger.ts';
 import { Loop } from './loop.ts';
@@ -502,12 +502,16 @@ export class InstanceLoop {
       if (!target || !asked) continue;
       if (unit.endpoint) watched.set(unit.unit, { unit, healthcheck: target.spec.healthcheck });
       else if (unit.phase.kind === 'starting')
-        this.#probed(unit.unit, { good: true, evidence: 'it lives; it has no endpoint to ask' });
+        this.#probed(unit.unit, {
+          good: true,
+          answered: false,
+          evidence: 'it lives; it has no endpoint to ask',
+        });
     }
     this.#health.watch(watched, unit => this.#units.get(unit)?.phase.kind === 'starting');
   }
 
-  #probed(name: string, result: { good: boolean; evidence: string }): void {
+  #probed(name: string, result: Told): void {
     const { world, clock, ledger } = this.#options;
     const unit = this.#units.get(name);
     if (!unit || !['starting', 'ready', 'unhealthy'].includes(unit.phase.kind)) return;

@@ -52,8 +52,8 @@ export interface Unit {
 }
 
 export type UnitPhase =
-  /** Alive, no good answer yet. */
-  | { kind: 'starting' }
+  /** Alive, no good answer yet; `refusal` is the first bad one. */
+  | { kind: 'starting'; refusal?: string }
   /** Alive and answering (or nothing to ask, and alive). */
   | { kind: 'ready'; sinceMs: InstantMs }
   /** Alive, was ready, failed its health check `failures` times in a row. */

@@ -2,20 +2,21 @@ import type { InstantMs } from '../model/ids.ts';
 import type { Unit, UnitPhase } from '../model/reconciliation.ts';
 
 /**
- * The phase of a copy after one check of its health. One good answer makes it ready; a bad one counts, and does
- * nothing else to a copy that is still starting. The evidence is kept as it was when the threshold was
+ * The phase of a copy after one check of its health. One good answer makes it ready; a bad one counts, but for a copy that
+ * is still starting: of that the first one is kept, for people. The evidence is kept as it was when the threshold was
  * reached, so that what is said of a hung copy does not change with every check.
  */
 export function afterProbe(
   unit: Unit,
-  result: { good: boolean; evidence: string },
+  result: { good: boolean; answered?: boolean; evidence: string },
   failureThreshold: number,
   nowMs: InstantMs,
 ): UnitPhase {
   const { phase } = unit;
   switch (phase.kind) {
     case 'starting':
-      return result.good ? { kind: 'ready', sinceMs: nowMs } : phase;
+      if (result.good) return { kind: 'ready', sinceMs: nowMs };
+      return result.answered === true ? { refusal: result.evidence, ...phase } : phase;
     case 'ready':
       return result.good
         ? phase

@@ -21,7 +21,7 @@ export function statusOf(
   if (alive?.phase.kind === 'unhealthy') {
     return statusOfCopy(desired, alive, 'unhealthy', alive.phase.evidence);
   }
-  if (alive) return statusOfCopy(desired, alive, 'starting', null);
+  if (alive) return statusOfCopy(desired, alive, 'starting', refusalOf(alive));
   if (actions.some(action => action.kind === 'start')) return statusWithout(desired, 'starting', null);
   const going = retiring ? serving : (leaving.find(unit => unit.phase.kind === 'draining') ?? leaving[0]);
   if (going) return statusOfCopy(desired, going, 'stopping', trouble);
@@ -29,6 +29,11 @@ export function statusOf(
   if (again.kind === 'never') return statusWithout(desired, 'failed', trouble);
   if (!desired.mayStart) return statusWithout(desired, 'pending', desired.waitingFor);
   return statusWithout(desired, again.kind === 'wait' ? 'backoff' : 'pending', trouble);
+}
+
+function refusalOf({ phase }: Unit): string | null {
+  if (phase.kind !== 'starting' || phase.refusal === undefined) return null;
+  return `it answers, but not as its health check wants: ${phase.refusal}`;
 }
 
 /** Of an instance that is on its way out: what still runs of it finishes its requests and gets no new ones. */

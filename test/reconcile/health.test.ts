@@ -31,3 +31,17 @@ const rows: [string, UnitPhase, boolean, UnitPhase][] = [
 for (const [title, phase, good, after] of rows) {
   test(title, t => t.deepEqual(afterProbe(unit({ phase }), { good, evidence: 'now' }, 3, 99), after));
 }
+
+test('of what starts the first bad answer is kept, and a connection that is refused is none', t => {
+  const starting = unit({ phase: { kind: 'starting' } });
+  const asked = (of: typeof starting, answered: boolean, evidence: string): UnitPhase =>
+    afterProbe(of, { good: false, answered, evidence }, 3, 99);
+  t.deepEqual(asked(starting, false, 'connection refused'), { kind: 'starting' });
+  const phase = asked(starting, true, 'HTTP 404 in 3 ms');
+  t.deepEqual(phase, { kind: 'starting', refusal: 'HTTP 404 in 3 ms' });
+  t.deepEqual(
+    asked(unit({ phase }), true, 'HTTP 404 in 5 ms'),
+    phase,
+    'what is said does not change with every check',
+  );
+});

@@ -29,6 +29,18 @@ test('a start that was just decided is said to be starting, and has no endpoint 
   t.is(status.endpoint, null);
 });
 
+test('what starts and answers badly says so', t => {
+  const refusal = 'HTTP 404 from 127.0.0.1:4001/up in 3 ms';
+  const status = statusOf(
+    desired,
+    sortCopies(desired, [unit({ phase: { kind: 'starting', refusal } })], 0),
+    now,
+    [],
+  );
+  t.is(status.state, 'starting');
+  t.is(status.trouble, `it answers, but not as its health check wants: ${refusal}`);
+});
+
 test('given up is said before anything it waits for', t => {
   const waiting = { ...desired, mayStart: false, waitingFor: 'auth' };
   const status = statusOf(waiting, nothing, { kind: 'never', trouble: 'boom' }, []);
