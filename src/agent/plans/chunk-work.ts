@@ -7,11 +7,12 @@ import type { Moment } from '../../workflow/history.ts';
 import { neededOwner } from '../../workflow/next-moves.ts';
 import { outputsFor } from '../../workflow/outputs.ts';
 import { effectKey, stepSpec, type PlanShape } from '../../workflow/shape.ts';
+import { hasEnded } from '../../workflow/step-machine.ts';
 import type { Attempts, RunningAttempt } from './attempts.ts';
 import type { ChunkWrite, ChunkWrites } from './chunk-writes.ts';
 import type { KnownChunk, KnownPlan } from './known-plan.ts';
 import type { PlanBook } from './plan-book.ts';
-import { outlookOf, takeTurn, workOf, type Arrived, type Turn } from './turn.ts';
+import { goesOnHere, outlookOf, takeTurn, workOf, type Arrived, type Turn } from './turn.ts';
 
 /** With many at work, results come in by the dozen: they are written together. */
 const GATHER_MS = 5;
@@ -45,7 +46,9 @@ export class ChunkWork {
   readonly chunk: number;
   /** It would start more if there were room. */
   hungry = false;
-  /** It could not be claimed because the store could not be written. */
+  /** It would start more if its agents had more room, or were here. */
+  lacksRoom = false;
+  /** It could not be claimed, or needed no owner after all: not to be tried again at once. */
   failed = false;
   readonly #parts: ChunkWorkParts;
   readonly #incarnation: string;
@@ -87,12 +90,14 @@ export class ChunkWork {
     const results = [...this.#results];
     const turn = this.#take(shape, results, slots);
     this.hungry = turn.hungry;
+    this.lacksRoom = turn.lacksRoom;
     const nothing = turn.records.length === 0 && !turn.expire && turn.settle === null;
-    if (nothing && claiming) {
-      this.drop('nothing of it needs an owner any more');
+    if (nothing && claiming && !this.#goesOn(shape)) {
+      this.failed = true;
+      this.drop('nothing of it needs this owner');
       return;
     }
-    if (nothing) {
+    if (nothing && !claiming) {
       // What has arrived counts no more.
       this.#results = [];
       this.#forget(results);
@@ -275,12 +280,13 @@ export class ChunkWork {
   #rest(shape: PlanShape, turn: Turn, session: Session): void {
     this.#stopWhatShould(turn);
     this.#wakeIn(turn.wakeInMs);
-    if (turn.hungry && this.#attempts.size === 0 && this.#othersCould(shape)) this.#release(session);
+    if (turn.lacksRoom && this.#attempts.size === 0 && !this.#goesOn(shape) && this.#othersCould(shape))
+      this.#release(session);
   }
 
   /** Something of it could be started by a node that has the agents for it. */
   #othersCould(shape: PlanShape): boolean {
-    const { node, attempts, book, clock, moment } = this.#parts;
+    const { node, book, clock, moment } = this.#parts;
     const name = this.plan.name(this.chunk);
     const input = {
       plan: this.plan,
@@ -293,8 +299,24 @@ export class ChunkWork {
       nowMs: clock.now(),
       moment,
     };
-    const here = neededOwner(outlookOf(input, agent => attempts.has(agent)));
-    return here === null && neededOwner(outlookOf(input)) !== null;
+    return !this.#agentsHere(shape) && neededOwner(outlookOf(input)) !== null;
+  }
+
+  /** Whether whatever lacks room has its agent here at least. */
+  #agentsHere(shape: PlanShape): boolean {
+    const { attempts } = this.#parts;
+    const { first, count } = this.#known().entry.value;
+    for (let index = first; index < first + count; index++) {
+      const state = this.plan.records[index]?.state ?? 'PENDING';
+      const open = !hasEnded(state) || state === 'COMPENSATING' || this.plan.undoing;
+      if (open && !attempts.has(workOf(shape, this.plan.records, index).agent)) return false;
+    }
+    return true;
+  }
+
+  #goesOn(shape: PlanShape): boolean {
+    const { attempts } = this.#parts;
+    return goesOnHere(shape, this.plan.records, this.#known(), agent => attempts.has(agent));
   }
 
   #release(session: Session): void {

@@ -99,8 +99,8 @@ export class KeyHolders {
     return fewer;
   }
 
-  /** An open plan has been heard of, or one has ended. */
-  use(plan: KnownPlan, open: boolean): void {
+  /** An open plan has been heard of, or one has ended. Gives the keys of which fewer steps run than before. */
+  use(plan: KnownPlan, open: boolean): string[] {
     for (const step of plan.spec?.steps ?? []) {
       if (step.concurrency === undefined) continue;
       const { key } = step.concurrency;
@@ -110,8 +110,7 @@ export class KeyHolders {
       if (users.size > 0) this.#users.set(key, users);
       else this.#users.delete(key);
     }
-    if (open) return;
-    for (let chunk = 0; chunk < plan.chunks.length; chunk++) this.#replace(plan.name(chunk), null);
+    return open ? [] : plan.chunks.flatMap((_, chunk) => this.#replace(plan.name(chunk), null));
   }
 
   clear(): void {

@@ -71,6 +71,11 @@ export class KnownPlan {
     );
   }
 
+  /** Every step's own work has ended, and the plan has not. */
+  get undoing(): boolean {
+    return this.whole && this.#open === 0 && !this.settled;
+  }
+
   get steps(): number {
     return this.records.length;
   }

@@ -1,7 +1,7 @@
 import type { StepSpec } from '../../model/plan.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Log } from '../../ports/log.ts';
-import type { Entry, Mirror, Store } from '../../ports/store.ts';
+import type { Change, Entry, Mirror, Store } from '../../ports/store.ts';
 import { specOf } from '../../workflow/submission.ts';
 import { KeyHolders } from './key-holders.ts';
 import { KnownPlan, type Touched } from './known-plan.ts';
@@ -18,6 +18,11 @@ export interface PlanBookOptions {
   store: Pick<Store, 'list'>;
   clock: Clock;
   log: Log;
+}
+
+/** As after a restore: what this node knows beyond that is history. */
+function wentBack({ before, after }: Change): boolean {
+  return before !== undefined && after !== undefined && after.revision < before.revision;
 }
 
 type Listener = (plan: KnownPlan, touched: Touched) => void;
@@ -41,18 +46,21 @@ export class PlanBook {
     this.holders = new KeyHolders({ guards, steps, sessions });
     this.#stops = [
       plans.onChange(changes => {
+        if (changes.some(wentBack)) this.reset();
         for (const { name, after } of changes) {
           if (after) this.learnPlan(after);
           else this.#drop(name);
         }
       }),
       steps.onChange(changes => {
+        if (changes.some(wentBack)) this.reset();
         for (const { after } of changes) if (after) this.learnChunk(after);
       }),
       guards.onChange(() => {
         this.holders.caughtUp();
       }),
     ];
+    this.reset();
   }
 
   get(id: string): KnownPlan | undefined {
@@ -159,7 +167,7 @@ export class PlanBook {
       return;
     }
     this.#open.delete(plan);
-    this.holders.use(plan, false);
+    this.#tellUsers(this.holders.use(plan, false));
     plan.undefine();
   }
 
@@ -170,9 +178,12 @@ export class PlanBook {
   }
 
   #learnKeys(plan: KnownPlan, chunk: number): void {
-    for (const key of this.holders.learn(plan, chunk)) {
-      for (const user of this.holders.usersOf(key)) this.#tell(user, 'all');
-    }
+    this.#tellUsers(this.holders.learn(plan, chunk));
+  }
+
+  /** Somebody may start what waited for one of these. */
+  #tellUsers(keys: readonly string[]): void {
+    for (const key of keys) for (const user of this.holders.usersOf(key)) this.#tell(user, 'all');
   }
 
   #readSoon(plan: KnownPlan): void {
@@ -203,7 +214,7 @@ export class PlanBook {
     if (plan === undefined) return;
     this.#plans.delete(id);
     this.#open.delete(plan);
-    this.holders.use(plan, false);
+    this.#tellUsers(this.holders.use(plan, false));
     this.#tell(plan, 'all');
   }
 

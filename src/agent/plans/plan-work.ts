@@ -9,7 +9,7 @@ import { hasEnded } from '../../workflow/step-machine.ts';
 import type { World } from '../world.ts';
 import { ChunkWork, type ChunkWorkParts } from './chunk-work.ts';
 import type { KnownChunk, KnownPlan } from './known-plan.ts';
-import { outlookOf, type Turn } from './turn.ts';
+import { goesOnHere, outlookOf, type Turn } from './turn.ts';
 
 /** A node that is not a chunk's first choice leaves it to those before it for so long each. */
 const STAGGER_MS = 100;
@@ -149,9 +149,9 @@ export class PlanWork {
     this.#roundSoon();
   }
 
-  /** Those that could not start all they wanted. */
+  /** Some agent came, or has more room: those that wanted it. */
   #feed(): void {
-    for (const work of this.#works.values()) if (work.hungry) this.#woken.add(work);
+    for (const work of this.#works.values()) if (work.lacksRoom) this.#woken.add(work);
     for (const plan of this.#options.book.open()) {
       for (const chunk of plan.chunks.keys())
         if (!this.#works.has(plan.name(chunk))) this.#consider.set(plan.name(chunk), { plan, chunk });
@@ -190,6 +190,8 @@ export class PlanWork {
     const nowMs = clock.now();
     for (const [name, { plan, chunk }] of this.#consider) this.#look(name, plan, chunk, current, nowMs);
     this.#consider.clear();
+    if (attempts.slots > 0)
+      for (const work of this.#works.values()) if (work.hungry && !work.busy) this.#woken.add(work);
     const woken = [...this.#woken];
     this.#woken.clear();
     if (woken.length === 0 && this.#free.size === 0) return;
@@ -281,7 +283,12 @@ export class PlanWork {
       },
       agent => attempts.room(agent) > 0,
     );
-    return neededOwner(outlook);
+    const needed = neededOwner(outlook);
+    const canGoOn =
+      plan.entry.value.cancel !== null ||
+      goesOnHere(shape, plan.records, known, agent => attempts.has(agent));
+    // What waits for an agent that is not here is for others to take over.
+    return needed === 'take over' && !canGoOn ? null : needed;
   }
 
   /** Those that take chunks. */

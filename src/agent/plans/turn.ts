@@ -52,8 +52,10 @@ export interface Turn {
   settle: Extract<Move, { kind: 'settle' }>['state'] | null;
   /** Steps at the end of their attempts whose last owner went with one of them. */
   poisoned: StepRecord[];
-  /** Something more could be started if there were room. */
+  /** Something more could be started if this node could do more at once. */
   hungry: boolean;
+  /** Something more could be started if its agent had room here, or were here at all. */
+  lacksRoom: boolean;
   wakeInMs: number | null;
 }
 
@@ -116,7 +118,8 @@ export function takeTurn(input: TurnInput): Turn {
     poisoned: afterLoss.filter(
       record => record.state === 'TIMED_OUT' || record.state === 'COMPENSATION_FAILED',
     ),
-    hungry: room.refused,
+    hungry: false,
+    lacksRoom: room.refused,
     wakeInMs: next.wakeInMs,
   };
   const keys = new Set<string>();
@@ -135,6 +138,22 @@ export function takeTurn(input: TurnInput): Turn {
   turn.records = [...changed.values()];
   if (turn.starts.length >= input.slots) turn.hungry = true;
   return turn;
+}
+
+/** Whether something of a chunk runs, or waits to be tried again by an agent that is here: then it needs its owner. */
+export function goesOnHere(
+  shape: PlanShape,
+  records: readonly (StepRecord | undefined)[],
+  { entry: { value } }: KnownChunk,
+  has: (agent: string) => boolean,
+): boolean {
+  return value.steps.some(({ index }) => {
+    const record = records[index];
+    if (record === undefined) return false;
+    if (runOf(record) !== null) return true;
+    const waits = record.state === 'RETRY_WAIT' || record.state === 'COMPENSATING';
+    return waits && has(workOf(shape, records, index).agent);
+  });
 }
 
 /** What this node sees when it asks whether a chunk needs an owner that can do this much. */

@@ -1,5 +1,6 @@
 import test from 'ava';
-import { PlanCluster } from '../../support/plan-cluster.ts';
+import type { StepSpec } from '../../../src/model/plan.ts';
+import { completed, failed, noop, PlanCluster, submission, type Behaviour } from '../../support/plan-cluster.ts';
 
 for (const steps of [1, 40, 300]) {
   for (const nodes of [1, 3]) {
@@ -13,3 +14,267 @@ for (const steps of [1, 40, 300]) {
     });
   }
 }
+
+test('nothing is started before the record that says so is in the store', async t => {
+  const cluster = await PlanCluster.start(1, task => {
+    const record = cluster.steps(task.plan)[task.index];
+    t.is(record?.state, 'RUNNING');
+    t.is(record?.attempt, task.attempt);
+    return completed;
+  });
+  const plan = await cluster.submit(Array.from({ length: 40 }, (_, index) => noop(index > 0 ? { dependsOn: [index - 1] } : {})));
+  t.is((await cluster.ended(plan)).state, 'COMPLETED');
+  t.is(cluster.asked.length, 40);
+});
+
+test('128 steps that need no time take three transactions at the most', async t => {
+  const cluster = await PlanCluster.start();
+  const before = cluster.node().engine.figures();
+  await cluster.ended(await cluster.submit(1_000));
+  const after = cluster.node().engine.figures();
+  const chunks = 8;
+  t.true(after.claims - before.claims + after.writes - before.writes <= 3 * chunks);
+  t.is(after.ended - before.ended, 1_000);
+});
+
+test('a step is started after those it depends on, with what they gave', async t => {
+  const cluster = await PlanCluster.start(3, ({ index }) => ({
+    kind: 'completed',
+    output: { value: `of ${index}` },
+  }));
+  const steps = Array.from({ length: 70 }, (_, index) => noop(index < 68 ? {} : { dependsOn: index === 68 ? [0, 40] : [68] }));
+  await cluster.ended(await cluster.submit(steps));
+  const inputs = new Map(cluster.asked.map(({ task }) => [task.index, [...task.inputs]]));
+  t.deepEqual(inputs.get(68), [
+    [0, { value: 'of 0' }],
+    [40, { value: 'of 40' }],
+  ]);
+  t.deepEqual(inputs.get(69), [[68, { value: 'of 68' }]]);
+});
+
+test('what fails is tried again after its wait, and given up after its attempts', async t => {
+  const cluster = await PlanCluster.start(1, ({ index, attempt }) => (index === 0 && attempt < 3 ? failed : index === 0 ? completed : failed));
+  const retry = { attempts: 3, firstWaitSeconds: 2, factor: 2, longestWaitSeconds: 60, jitter: 0 };
+  const plan = await cluster.submit([noop({ retry }), noop({ retry })], { onFailure: 'continue' });
+  const view = await cluster.ended(plan);
+  t.is(view.state, 'FAILED');
+  t.deepEqual(cluster.states(plan), ['COMPLETED', 'FAILED']);
+  const [first, second, third] = cluster.asked.filter(({ task }) => task.index === 0).map(({ atMs }) => atMs);
+  t.is(second! - first!, 2_000);
+  t.is(third! - second!, 4_000);
+  await cluster.clock.advance(500);
+  t.is(cluster.events('plan-ended-badly').length, 1);
+});
+
+test('an attempt past its time is over, and what it still says is refused and counted', async t => {
+  const cluster = await PlanCluster.start(1, ({ attempt }) => (attempt === 1 ? null : completed));
+  const answers: ((value: typeof completed) => void)[] = [];
+  const hanging: Behaviour = ({ attempt }) => (attempt === 1 ? { afterMs: 10_000, result: completed } : completed);
+  cluster.behave = hanging;
+  void answers;
+  const plan = await cluster.submit([noop({ timeoutSeconds: 2 })]);
+  const view = await cluster.ended(plan);
+  t.is(view.state, 'COMPLETED');
+  t.deepEqual(cluster.attempts(), ['0 1', '0 2']);
+  t.true(cluster.asked[0]!.signal.aborted);
+  t.is(cluster.steps(plan)[0]!.trouble?.failures, 1);
+  await cluster.clock.advance(20_000);
+  t.is(cluster.node().engine.figures().staleResults, 1);
+});
+
+test('what its owner left when it went is done by another, as another attempt with a higher token', async t => {
+  const cluster = await PlanCluster.start(2, (_task, node) => (node === 'node-1' ? null : completed));
+  const plan = await cluster.submit([noop(), noop({ dependsOn: [0] })]);
+  await cluster.clock.advance(100);
+  t.deepEqual(cluster.attempts(), ['0 1']);
+  await cluster.node().crash();
+  const view = await cluster.ended(plan);
+  t.is(view.state, 'COMPLETED');
+  t.deepEqual(cluster.attempts(), ['0 1', '0 2', '1 1']);
+  t.true(BigInt(cluster.asked[1]!.task.token) > BigInt(cluster.asked[0]!.task.token));
+  t.is(cluster.asked[0]!.task.idempotencyKey, cluster.asked[1]!.task.idempotencyKey);
+});
+
+test('an owner whose session is gone writes nothing any more, and stops what it runs', async t => {
+  const cluster = await PlanCluster.start(2, (_task, node) => (node === 'node-1' ? { afterMs: 30_000, result: completed } : completed));
+  const plan = await cluster.submit([noop()]);
+  cluster.node().store.setLink('silent');
+  await cluster.clock.advance(25_000);
+  t.is(cluster.record(plan)?.settled?.state, 'COMPLETED');
+  t.true(cluster.asked[0]!.signal.aborted);
+  const [record] = cluster.steps(plan);
+  cluster.node().store.setLink('up');
+  await cluster.clock.advance(30_000);
+  t.deepEqual(cluster.steps(plan)[0], record);
+  t.true(cluster.node().engine.figures().running === 0);
+});
+
+for (const link of ['replies-lost', 'silent', 'refused'] as const) {
+  test(`a link that is ${link} for a moment loses no step and does none twice in the store`, async t => {
+    const cluster = await PlanCluster.start(1, () => ({ afterMs: 500, result: completed }));
+    const submitted = await cluster.submit(Array.from({ length: 6 }, (_, index) => noop(index > 0 ? { dependsOn: [index - 1] } : {})));
+    for (let cut = 0; cut < 3; cut++) {
+      await cluster.clock.advance(450);
+      cluster.node().store.setLink(link);
+      await cluster.clock.advance(300);
+      cluster.node().store.setLink('up');
+      await cluster.clock.advance(3_000);
+    }
+    const view = await cluster.ended(submitted);
+    t.is(view.state, 'COMPLETED');
+    t.is(view.counts.COMPLETED, 6);
+  });
+}
+
+test('steps with one key run as many at once as its limit says, across plans and nodes', async t => {
+  let running = 0;
+  let most = 0;
+  const cluster = await PlanCluster.start(3, () => ({ afterMs: 300, result: completed }));
+  const behave = cluster.behave;
+  cluster.behave = (task, node) => {
+    running = cluster.asked.filter(({ atMs }) => atMs > cluster.clock.now() - 300).length;
+    most = Math.max(most, running);
+    return behave(task, node);
+  };
+  const keyed = noop({ concurrency: { key: 'the db', limit: 2 } });
+  const plans = [await cluster.submit([keyed, keyed, keyed]), await cluster.submit([keyed, keyed, keyed], {}, 1), await cluster.submit([keyed], {}, 2)];
+  for (const plan of plans) t.is((await cluster.ended(plan)).state, 'COMPLETED');
+  t.is(most, 2);
+});
+
+test('a key that its holder held when it died is free again', async t => {
+  const keyed = noop({ concurrency: { key: 'k', limit: 1 } });
+  const cluster = await PlanCluster.start(2, (_task, node) => (node === 'node-1' ? null : completed));
+  const plan = await cluster.submit([keyed]);
+  await cluster.clock.advance(50);
+  const other = await cluster.submit([keyed], {}, 1);
+  await cluster.clock.advance(2_000);
+  t.is(cluster.asked.length, 1);
+  await cluster.node().crash();
+  t.is((await cluster.ended(plan)).state, 'COMPLETED');
+  t.is((await cluster.ended(other)).state, 'COMPLETED');
+});
+
+test('cancelling tells what runs to stop, and names what did not', async t => {
+  const cluster = await PlanCluster.start(1, ({ index }) => (index === 0 ? null : { afterMs: 60_000, result: completed }));
+  const plan = await cluster.submit([noop(), noop(), noop({ dependsOn: [1] })]);
+  await cluster.clock.advance(100);
+  await cluster.whileTimePasses(cluster.node().engine.plans.cancel(plan, 'somebody'));
+  const view = await cluster.ended(plan);
+  t.is(view.state, 'CANCELLED');
+  t.deepEqual(cluster.states(plan), ['CANCELLED', 'CANCELLED', 'CANCELLED']);
+  t.true(cluster.asked.every(({ signal }) => signal.aborted));
+  t.is(view.troubles.length, 1);
+  t.regex(view.troubles[0]!, /step 0: it did not stop/);
+});
+
+const saga = (length: number): StepSpec[] =>
+  Array.from({ length }, (_, index) =>
+    noop({
+      ...(index > 0 ? { dependsOn: [index - 1] } : {}),
+      compensate: { agent: 'noop', resource: 'undo' },
+      retry: { attempts: 1, firstWaitSeconds: 0, factor: 1, longestWaitSeconds: 0, jitter: 0 },
+    }),
+  );
+
+for (let bad = 0; bad < 4; bad++) {
+  test(`when step ${bad} of a saga fails, what was done is undone in reverse, also across the crash of a node`, async t => {
+    let crashed = false;
+    const cluster = await PlanCluster.start(2, ({ index, kind }, node) => {
+      if (kind === 'undo') return node === 'node-1' && !crashed ? null : completed;
+      return index === bad ? failed : completed;
+    });
+    const plan = await cluster.submit(saga(4), { onFailure: 'compensate' });
+    await cluster.clock.advance(500);
+    crashed = true;
+    await cluster.node().crash();
+    const view = await cluster.ended(plan);
+    t.is(view.state, 'COMPENSATED');
+    const undone = cluster.asked.filter(({ task, node }) => task.kind === 'undo' && node === 'node-2').map(({ task }) => task.index);
+    t.deepEqual(undone, Array.from({ length: bad + 1 }, (_, place) => bad - place));
+  });
+}
+
+test('what cannot be undone is an event, and the plan says so', async t => {
+  const cluster = await PlanCluster.start(1, ({ kind, index }) => {
+    if (kind === 'undo') return { kind: 'failed', type: 'FATAL', error: 'the door is locked' };
+    return index === 1 ? failed : completed;
+  });
+  const plan = await cluster.submit(saga(2), { onFailure: 'compensate' });
+  const view = await cluster.ended(plan);
+  t.is(view.state, 'COMPENSATION_FAILED');
+  await cluster.clock.advance(500);
+  t.is(cluster.events('undoing-given-up').length, 2);
+  t.regex(view.troubles.join(), /could not be undone: the door is locked/);
+});
+
+test('one key and body are one plan, another body is refused', async t => {
+  const cluster = await PlanCluster.start(2);
+  const request = { ...submission(1), idempotencyKey: 'order 7/a' };
+  const first = await cluster.whileTimePasses(cluster.node(0).engine.plans.submit(request));
+  const again = await cluster.whileTimePasses(cluster.node(1).engine.plans.submit(request));
+  t.true(first.created);
+  t.false(again.created);
+  t.is(again.plan.plan, first.plan.plan);
+  const other = { ...request, digest: 'sha256:other' };
+  await t.throwsAsync(cluster.whileTimePasses(cluster.node(1).engine.plans.submit(other)), {
+    message: /stands for another plan already/,
+  });
+  t.is(cluster.asked.length, 1);
+});
+
+test('a plan with anything wrong is refused whole, with all that is wrong', async t => {
+  const cluster = await PlanCluster.start();
+  const steps = [noop({ dependsOn: [1] }), noop({ dependsOn: [0] }), noop({ agent: 'No Name' }), noop({ timeoutSeconds: -1 })];
+  const error = await t.throwsAsync(cluster.node().engine.plans.submit(submission(steps)));
+  const { problems } = (error as unknown as { details: { problems: { field: string }[] } }).details;
+  t.deepEqual(problems.map(({ field }) => field).sort(), ['steps[0].dependsOn', 'steps[2].agent', 'steps[3].timeoutSeconds']);
+  t.deepEqual(cluster.etcd.contents('plans'), {});
+  t.deepEqual(cluster.etcd.contents('steps'), {});
+});
+
+test('a retry by hand does again what failed, and what was skipped after it', async t => {
+  let broken = true;
+  const cluster = await PlanCluster.start(2, ({ index }) => (index === 1 && broken ? { kind: 'failed', type: 'FATAL', error: 'no' } : completed));
+  const plan = await cluster.submit(Array.from({ length: 40 }, (_, index) => noop(index === 39 ? { dependsOn: [1] } : {})));
+  t.is((await cluster.ended(plan)).state, 'FAILED');
+  broken = false;
+  await cluster.whileTimePasses(cluster.node().engine.plans.retry(plan, null));
+  const view = await cluster.ended(plan);
+  t.is(view.state, 'COMPLETED');
+  t.is(view.counts.COMPLETED, 40);
+});
+
+test('a step is left to a node that has its agent, also when that one comes later', async t => {
+  const cluster = await PlanCluster.start(1);
+  const plan = await cluster.submit([noop(), noop({ agent: 'special' })]);
+  await cluster.clock.advance(1_000);
+  t.deepEqual(cluster.states(plan), ['COMPLETED', 'PENDING']);
+  await cluster.add('node-2', ['special']);
+  const view = await cluster.ended(plan);
+  t.is(view.state, 'COMPLETED');
+  t.deepEqual(cluster.asked.map(({ node }) => node), ['node-1', 'node-2']);
+});
+
+test('forgetting a plan takes all of it out of the store', async t => {
+  const cluster = await PlanCluster.start();
+  const plan = await cluster.submit(200);
+  await t.throwsAsync(cluster.node().engine.plans.forget('nothing'), { message: /there is no plan/ });
+  await cluster.ended(plan);
+  await cluster.whileTimePasses(cluster.node().engine.plans.forget(plan));
+  for (const kind of ['plans', 'steps', 'definitions'] as const) t.deepEqual(cluster.etcd.contents(kind), {});
+});
+
+test('whoever watches a plan hears all of it, and its end', async t => {
+  const cluster = await PlanCluster.start(2, () => ({ afterMs: 100, result: completed }));
+  const plan = await cluster.submit(3);
+  const states: string[] = [];
+  const watching = (async () => {
+    for await (const event of cluster.node(1).engine.plans.watch(plan, null, new AbortController().signal)) {
+      states.push(event.kind === 'plan' ? event.plan.state : `${event.step.index} ${event.step.state}`);
+    }
+  })();
+  await cluster.whileTimePasses(watching);
+  t.is(states.at(-1), 'COMPLETED');
+  for (const index of [0, 1, 2]) t.true(states.includes(`${index} COMPLETED`));
+});
