@@ -149,13 +149,15 @@ export class Etcd {
 }
 
 /**
- * Starts an etcd of its own on free loopback ports, with its data in a temporary directory. Nothing is fsynced, and elections are
+ * Starts an etcd of its own on free loopback ports, with its data in a temporary directory. Nothing is fsynced unless asked for, and elections are
  * quick, which also lowers the shortest lease to 1 s. Members with `tls` want client certificates.
  */
 export async function startEtcd(
   options: {
     members?: 1 | 3;
     tls?: EtcdTls;
+    /** Everything is on disk before it counts, as it is when etcd is used for real. */
+    fsync?: boolean;
     /** Gives the port at which the other members are to reach this one, for something that stands between them. */
     between?: (member: string, peerPort: number) => Promise<number>;
     /** Before it is started. */
@@ -197,7 +199,8 @@ export async function startEtcd(
           }
         : {}),
     };
-    const args = ['--unsafe-no-fsync', ...Object.entries(flags).map(([flag, value]) => `--${flag}=${value}`)];
+    const unsafe = options.fsync === true ? [] : ['--unsafe-no-fsync'];
+    const args = [...unsafe, ...Object.entries(flags).map(([flag, value]) => `--${flag}=${value}`)];
     return new EtcdMember(name, { port, metricsPort, scheme, args, logPath: join(directory, `${name}.log`) });
   });
   for (const member of members) options.onMember?.(member);

@@ -15,6 +15,7 @@ import { goesOnHere, outlookOf, type Turn } from './turn.ts';
 const STAGGER_MS = 100;
 /** Not to be tried at once again when a claim could not be written. */
 const HOLD_OFF_MS = 200;
+const STARTED_WITH_ROOM_FOR = 64;
 /** What agents that need no time have done is there after so many turns of the promise queue. */
 const HOPS = 8;
 
@@ -184,13 +185,13 @@ export class PlanWork {
   }
 
   #round(): void {
-    const { session, attempts, clock } = this.#options;
+    const { session, clock } = this.#options;
     const current = session();
     if (current === null) return;
     const nowMs = clock.now();
     for (const [name, { plan, chunk }] of this.#consider) this.#look(name, plan, chunk, current, nowMs);
     this.#consider.clear();
-    if (attempts.slots > 0)
+    if (this.#room() > 0)
       for (const work of this.#works.values()) if (work.hungry && !work.busy) this.#woken.add(work);
     const woken = [...this.#woken];
     this.#woken.clear();
@@ -201,9 +202,15 @@ export class PlanWork {
       ...claims.map(claim => ({ ...placeOf(claim.known, claim.chunk), work: null, claim })),
     ];
     for (const { work, claim } of jobs.length > 1 ? inClaimOrder(jobs) : jobs) {
-      if (work !== null) work.turn(attempts.slots);
-      else if (attempts.slots > 0 || claim.takeOver) this.#claim(claim, current);
+      if (work !== null) work.turn(this.#room());
+      else if (claim.takeOver || this.#room() > 0) this.#claim(claim, current);
     }
+  }
+
+  /** Steps are started by the dozen, so that a chunk takes few transactions: not whenever there is room for one more. */
+  #room(): number {
+    const { slots } = this.#options.attempts;
+    return slots >= STARTED_WITH_ROOM_FOR ? slots : 0;
   }
 
   #claim({ known: plan, chunk }: Candidate, session: Session): void {
@@ -211,7 +218,7 @@ export class PlanWork {
     const work = new ChunkWork(this.#parts, plan, chunk, session);
     this.#free.delete(name);
     this.#works.set(name, work);
-    work.turn(this.#options.attempts.slots);
+    work.turn(this.#room());
   }
 
   #due(nowMs: number): Candidate[] {

@@ -1,6 +1,13 @@
 import test from 'ava';
 import type { StepSpec } from '../../../src/model/plan.ts';
-import { completed, failed, noop, PlanCluster, submission, type Behaviour } from '../../support/plan-cluster.ts';
+import {
+  completed,
+  failed,
+  noop,
+  PlanCluster,
+  submission,
+  type Behaviour,
+} from '../../support/plan-cluster.ts';
 
 for (const steps of [1, 40, 300]) {
   for (const nodes of [1, 3]) {
@@ -22,7 +29,9 @@ test('nothing is started before the record that says so is in the store', async 
     t.is(record?.attempt, task.attempt);
     return completed;
   });
-  const plan = await cluster.submit(Array.from({ length: 40 }, (_, index) => noop(index > 0 ? { dependsOn: [index - 1] } : {})));
+  const plan = await cluster.submit(
+    Array.from({ length: 40 }, (_, index) => noop(index > 0 ? { dependsOn: [index - 1] } : {})),
+  );
   t.is((await cluster.ended(plan)).state, 'COMPLETED');
   t.is(cluster.asked.length, 40);
 });
@@ -37,12 +46,23 @@ test('128 steps that need no time take three transactions at the most', async t 
   t.is(after.ended - before.ended, 1_000);
 });
 
+test('what arrives while a transaction is under way goes with the next, and nothing of it is lost', async t => {
+  const cluster = await PlanCluster.start(1, ({ index }) => ({ afterMs: 10 * index, result: completed }));
+  cluster.node().store.setReplyDelay(35);
+  const plan = await cluster.submit(30);
+  t.is((await cluster.ended(plan)).state, 'COMPLETED');
+  t.is(cluster.asked.length, 30);
+  t.is(cluster.node().engine.figures().staleResults, 0);
+});
+
 test('a step is started after those it depends on, with what they gave', async t => {
   const cluster = await PlanCluster.start(3, ({ index }) => ({
     kind: 'completed',
     output: { value: `of ${index}` },
   }));
-  const steps = Array.from({ length: 70 }, (_, index) => noop(index < 68 ? {} : { dependsOn: index === 68 ? [0, 40] : [68] }));
+  const steps = Array.from({ length: 70 }, (_, index) =>
+    noop(index < 68 ? {} : { dependsOn: index === 68 ? [0, 40] : [68] }),
+  );
   await cluster.ended(await cluster.submit(steps));
   const inputs = new Map(cluster.asked.map(({ task }) => [task.index, [...task.inputs]]));
   t.deepEqual(inputs.get(68), [
@@ -53,7 +73,9 @@ test('a step is started after those it depends on, with what they gave', async t
 });
 
 test('what fails is tried again after its wait, and given up after its attempts', async t => {
-  const cluster = await PlanCluster.start(1, ({ index, attempt }) => (index === 0 && attempt < 3 ? failed : index === 0 ? completed : failed));
+  const cluster = await PlanCluster.start(1, ({ index, attempt }) =>
+    index === 0 && attempt < 3 ? failed : index === 0 ? completed : failed,
+  );
   const retry = { attempts: 3, firstWaitSeconds: 2, factor: 2, longestWaitSeconds: 60, jitter: 0 };
   const plan = await cluster.submit([noop({ retry }), noop({ retry })], { onFailure: 'continue' });
   const view = await cluster.ended(plan);
@@ -68,10 +90,9 @@ test('what fails is tried again after its wait, and given up after its attempts'
 
 test('an attempt past its time is over, and what it still says is refused and counted', async t => {
   const cluster = await PlanCluster.start(1, ({ attempt }) => (attempt === 1 ? null : completed));
-  const answers: ((value: typeof completed) => void)[] = [];
-  const hanging: Behaviour = ({ attempt }) => (attempt === 1 ? { afterMs: 10_000, result: completed } : completed);
+  const hanging: Behaviour = ({ attempt }) =>
+    attempt === 1 ? { afterMs: 10_000, result: completed } : completed;
   cluster.behave = hanging;
-  void answers;
   const plan = await cluster.submit([noop({ timeoutSeconds: 2 })]);
   const view = await cluster.ended(plan);
   t.is(view.state, 'COMPLETED');
@@ -96,7 +117,9 @@ test('what its owner left when it went is done by another, as another attempt wi
 });
 
 test('an owner whose session is gone writes nothing any more, and stops what it runs', async t => {
-  const cluster = await PlanCluster.start(2, (_task, node) => (node === 'node-1' ? { afterMs: 30_000, result: completed } : completed));
+  const cluster = await PlanCluster.start(2, (_task, node) =>
+    node === 'node-1' ? { afterMs: 30_000, result: completed } : completed,
+  );
   const plan = await cluster.submit([noop()]);
   cluster.node().store.setLink('silent');
   await cluster.clock.advance(25_000);
@@ -112,7 +135,9 @@ test('an owner whose session is gone writes nothing any more, and stops what it 
 for (const link of ['replies-lost', 'silent', 'refused'] as const) {
   test(`a link that is ${link} for a moment loses no step and does none twice in the store`, async t => {
     const cluster = await PlanCluster.start(1, () => ({ afterMs: 500, result: completed }));
-    const submitted = await cluster.submit(Array.from({ length: 6 }, (_, index) => noop(index > 0 ? { dependsOn: [index - 1] } : {})));
+    const submitted = await cluster.submit(
+      Array.from({ length: 6 }, (_, index) => noop(index > 0 ? { dependsOn: [index - 1] } : {})),
+    );
     for (let cut = 0; cut < 3; cut++) {
       await cluster.clock.advance(450);
       cluster.node().store.setLink(link);
@@ -137,7 +162,11 @@ test('steps with one key run as many at once as its limit says, across plans and
     return behave(task, node);
   };
   const keyed = noop({ concurrency: { key: 'the db', limit: 2 } });
-  const plans = [await cluster.submit([keyed, keyed, keyed]), await cluster.submit([keyed, keyed, keyed], {}, 1), await cluster.submit([keyed], {}, 2)];
+  const plans = [
+    await cluster.submit([keyed, keyed, keyed]),
+    await cluster.submit([keyed, keyed, keyed], {}, 1),
+    await cluster.submit([keyed], {}, 2),
+  ];
   for (const plan of plans) t.is((await cluster.ended(plan)).state, 'COMPLETED');
   t.is(most, 2);
 });
@@ -156,7 +185,9 @@ test('a key that its holder held when it died is free again', async t => {
 });
 
 test('cancelling tells what runs to stop, and names what did not', async t => {
-  const cluster = await PlanCluster.start(1, ({ index }) => (index === 0 ? null : { afterMs: 60_000, result: completed }));
+  const cluster = await PlanCluster.start(1, ({ index }) =>
+    index === 0 ? null : { afterMs: 60_000, result: completed },
+  );
   const plan = await cluster.submit([noop(), noop(), noop({ dependsOn: [1] })]);
   await cluster.clock.advance(100);
   await cluster.whileTimePasses(cluster.node().engine.plans.cancel(plan, 'somebody'));
@@ -190,8 +221,13 @@ for (let bad = 0; bad < 4; bad++) {
     await cluster.node().crash();
     const view = await cluster.ended(plan);
     t.is(view.state, 'COMPENSATED');
-    const undone = cluster.asked.filter(({ task, node }) => task.kind === 'undo' && node === 'node-2').map(({ task }) => task.index);
-    t.deepEqual(undone, Array.from({ length: bad + 1 }, (_, place) => bad - place));
+    const undone = cluster.asked
+      .filter(({ task, node }) => task.kind === 'undo' && node === 'node-2')
+      .map(({ task }) => task.index);
+    t.deepEqual(
+      undone,
+      Array.from({ length: bad + 1 }, (_, place) => bad - place),
+    );
   });
 }
 
@@ -225,18 +261,31 @@ test('one key and body are one plan, another body is refused', async t => {
 
 test('a plan with anything wrong is refused whole, with all that is wrong', async t => {
   const cluster = await PlanCluster.start();
-  const steps = [noop({ dependsOn: [1] }), noop({ dependsOn: [0] }), noop({ agent: 'No Name' }), noop({ timeoutSeconds: -1 })];
+  const steps = [
+    noop({ dependsOn: [1] }),
+    noop({ dependsOn: [0] }),
+    noop({ agent: 'No Name' }),
+    noop({ timeoutSeconds: -1 }),
+  ];
   const error = await t.throwsAsync(cluster.node().engine.plans.submit(submission(steps)));
   const { problems } = (error as unknown as { details: { problems: { field: string }[] } }).details;
-  t.deepEqual(problems.map(({ field }) => field).sort(), ['steps[0].dependsOn', 'steps[2].agent', 'steps[3].timeoutSeconds']);
+  t.deepEqual(problems.map(({ field }) => field).sort(), [
+    'steps[0].dependsOn',
+    'steps[2].agent',
+    'steps[3].timeoutSeconds',
+  ]);
   t.deepEqual(cluster.etcd.contents('plans'), {});
   t.deepEqual(cluster.etcd.contents('steps'), {});
 });
 
 test('a retry by hand does again what failed, and what was skipped after it', async t => {
   let broken = true;
-  const cluster = await PlanCluster.start(2, ({ index }) => (index === 1 && broken ? { kind: 'failed', type: 'FATAL', error: 'no' } : completed));
-  const plan = await cluster.submit(Array.from({ length: 40 }, (_, index) => noop(index === 39 ? { dependsOn: [1] } : {})));
+  const cluster = await PlanCluster.start(2, ({ index }) =>
+    index === 1 && broken ? { kind: 'failed', type: 'FATAL', error: 'no' } : completed,
+  );
+  const plan = await cluster.submit(
+    Array.from({ length: 40 }, (_, index) => noop(index === 39 ? { dependsOn: [1] } : {})),
+  );
   t.is((await cluster.ended(plan)).state, 'FAILED');
   broken = false;
   await cluster.whileTimePasses(cluster.node().engine.plans.retry(plan, null));
@@ -253,7 +302,10 @@ test('a step is left to a node that has its agent, also when that one comes late
   await cluster.add('node-2', ['special']);
   const view = await cluster.ended(plan);
   t.is(view.state, 'COMPLETED');
-  t.deepEqual(cluster.asked.map(({ node }) => node), ['node-1', 'node-2']);
+  t.deepEqual(
+    cluster.asked.map(({ node }) => node),
+    ['node-1', 'node-2'],
+  );
 });
 
 test('forgetting a plan takes all of it out of the store', async t => {

@@ -1,0 +1,158 @@
+import { createServer, type IncomingMessage, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import test from 'ava';
+import type { PlanSpec, StepSpec } from '../../src/model/plan.ts';
+import { startCluster, type TestCluster } from '../support/cluster.ts';
+import { until } from '../support/until.ts';
+
+const LEASE_TTL_SECONDS = 3;
+const STEPS = 1_000;
+/** Steps of a layer wait for one each of the layer before. */
+const LAYER = 250;
+
+/** A resource that fences: what comes with a lower token than it has seen for a step it refuses, and does each effect once. */
+class Resource {
+  readonly effects: string[] = [];
+  refused = 0;
+  /** Paths that fail for good. */
+  readonly broken = new Set<string>();
+  readonly #highest = new Map<string, bigint>();
+  readonly #server: Server;
+
+  constructor() {
+    this.#server = createServer((request, response) => {
+      const { status, afterMs } = this.#answer(request);
+      setTimeout(() => response.writeHead(status).end(), afterMs);
+    });
+  }
+
+  async listen(): Promise<string> {
+    await new Promise<void>(resolve => this.#server.listen(0, '127.0.0.1', resolve));
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  close(): void {
+    this.#server.closeAllConnections();
+    this.#server.close();
+  }
+
+  #answer(request: IncomingMessage): { status: number; afterMs: number } {
+    const key = String(request.headers['idempotency-key']);
+    const token = BigInt(String(request.headers['fencing-token']));
+    if (token < (this.#highest.get(key) ?? 0n)) {
+      this.refused++;
+      return { status: 409, afterMs: 0 };
+    }
+    this.#highest.set(key, token);
+    if (this.broken.has(request.url ?? '')) return { status: 400, afterMs: 0 };
+    if (!this.effects.includes(key)) this.effects.push(key);
+    else this.repeated++;
+    return { status: 200, afterMs: 20 };
+  }
+
+  repeated = 0;
+}
+
+let cluster: TestCluster;
+let url: string;
+const resource = new Resource();
+test.before(async () => {
+  url = await resource.listen();
+  cluster = await startCluster({ nodes: 3, leaseTtlSeconds: LEASE_TTL_SECONDS });
+});
+test.after.always(async () => {
+  await cluster.stop();
+  resource.close();
+});
+
+function spec(steps: StepSpec[], more: Partial<PlanSpec> = {}): PlanSpec {
+  return {
+    title: null,
+    steps,
+    priority: 5,
+    sequential: false,
+    onFailure: 'stop',
+    completeBySeconds: null,
+    ...more,
+  };
+}
+
+const work = (path: string): StepSpec => ({
+  agent: 'http',
+  resource: `${url}${path}`,
+  arguments: { method: 'POST' },
+});
+
+test.serial(
+  'a thousand steps end once each and in order, while one node dies and another freezes',
+  async t => {
+    const steps = Array.from({ length: STEPS }, (_, index) => ({
+      ...work('/work'),
+      ...(index >= LAYER ? { dependsOn: [index - LAYER] } : {}),
+      retry: { attempts: 10, firstWaitSeconds: 0.1, factor: 1, longestWaitSeconds: 0.1, jitter: 0 },
+      timeoutSeconds: 10,
+    }));
+    const [first, second, third] = cluster.nodes;
+    const { plan } = await first!.api.submitPlan(spec(steps), 'a-thousand');
+    await until('a part of it is done', () => Promise.resolve(resource.effects.length > STEPS / 10));
+    await second!.end('SIGKILL');
+    third!.signal('SIGSTOP');
+    const frozenAt = resource.effects.length;
+    t.true(frozenAt < STEPS, 'it was not over yet');
+    await until('another part of it is done', () => Promise.resolve(resource.effects.length > frozenAt));
+    // Longer than its session lasts.
+    await new Promise(resolve => setTimeout(resolve, LEASE_TTL_SECONDS * 2000));
+    third!.signal('SIGCONT');
+    const view = await until(
+      'it has ended',
+      async () => {
+        const now = await first!.api.planOf(plan);
+        return now.endedAt === null ? null : now;
+      },
+      60_000,
+    );
+    t.is(view.state, 'COMPLETED', JSON.stringify(view));
+    t.deepEqual(view.counts, { COMPLETED: STEPS });
+    t.is(resource.effects.length, STEPS);
+    const placeOf = new Map(resource.effects.map((key, place) => [key, place]));
+    for (let index = LAYER; index < STEPS; index++) {
+      t.true(placeOf.get(`${plan}/${index}`)! > placeOf.get(`${plan}/${index - LAYER}`)!, `step ${index}`);
+    }
+    await until('the frozen node knows it too', async () => {
+      const now = await third!.api.planOf(plan).catch(() => null);
+      return now?.state === 'COMPLETED' && now.counts.COMPLETED === STEPS;
+    });
+    t.log(`effects asked for again: ${resource.repeated}, refused for their token: ${resource.refused}`);
+    const again = await first!.api.submitPlan(spec(steps), 'a-thousand');
+    t.is(again.plan, plan);
+  },
+);
+
+test.serial('whichever step of a saga fails, what was done is undone in reverse', async t => {
+  const length = 4;
+  const runs = Array.from({ length }, (_, bad) => {
+    const steps = Array.from({ length }, (_unused, index): StepSpec => {
+      const path = `/saga/${bad}/${index}`;
+      if (index === bad) resource.broken.add(path);
+      const { agent, resource: to, arguments: how } = work(`/undo/${bad}/${index}`);
+      const compensate = { agent, resource: to, arguments: how ?? {} };
+      return { ...work(path), compensate };
+    });
+    return spec(steps, { sequential: true, onFailure: 'compensate' });
+  });
+  const api = cluster.nodes[0]!.api;
+  const plans = await Promise.all(runs.map(run => api.submitPlan(run, null)));
+  for (const [bad, { plan }] of plans.entries()) {
+    const view = await until('it has ended', async () => {
+      const now = await api.planOf(plan);
+      return now.endedAt === null ? null : now;
+    });
+    t.is(view.state, 'COMPENSATED', JSON.stringify(view));
+    const effects = resource.effects
+      .filter(key => key.startsWith(plan))
+      .map(key => key.slice(plan.length + 1));
+    const done = Array.from({ length: bad }, (_, index) => String(index));
+    const undone = Array.from({ length: bad + 1 }, (_, place) => `${bad - place}/undo`);
+    t.deepEqual(effects, [...done, ...undone]);
+  }
+});

@@ -1,0 +1,35 @@
+import type { Mutant } from './ownership.ts';
+
+const engine = 'test/agent/plans/plan-engine.test.ts';
+const writes = { file: 'src/agent/plans/chunk-writes.ts', test: engine };
+const work = { file: 'src/agent/plans/chunk-work.ts', test: engine };
+const turn = { file: 'src/agent/plans/turn.ts', test: engine };
+
+/** Each takes out one thing that keeps steps of plans from being lost, done twice in the store, or done too many at once. */
+export const planMutants: Mutant[] = [
+  {
+    ...writes,
+    name: 'plans: a guard of a concurrency key is not compared',
+    search: 'compares.push(compare);',
+    replace: 'void compares;',
+  },
+  {
+    ...work,
+    name: 'plans: started before the record is written',
+    search: 'const done = this.#begun(this.#agentsOf(turn));',
+    replace:
+      "const done = this.#begun(this.#agentsOf(turn));\n    this.#token ??= '0';\n    if (this.plan.shape) this.#start(turn, this.plan.shape, session);\n    turn.starts = [];",
+  },
+  {
+    ...work,
+    name: 'plans: what arrives while a transaction is under way is lost',
+    search: 'const results = [...this.#results];',
+    replace: 'const results = this.#results;',
+  },
+  {
+    ...turn,
+    name: 'plans: what an owner left running is left so',
+    search: 'afterLoss.forEach(change);',
+    replace: 'void change;',
+  },
+];
