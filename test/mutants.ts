@@ -26,7 +26,7 @@ const copy = await mkdtemp(join(tmpdir(), 'hop3-mutants-'));
 let failed = 0;
 const chosen = allMutants.filter(mutant => mutant.name.includes(asked));
 try {
-  for (const part of ['src', 'test', 'package.json', 'tsconfig.json'])
+  for (const part of ['src', 'test', 'package.json', 'ava.config.js', 'tsconfig.json'])
     await cp(join(ROOT, part), join(copy, part), { recursive: true });
   await symlink(join(ROOT, 'node_modules'), join(copy, 'node_modules'));
   const sound = new Map<string, boolean>();

@@ -3,9 +3,10 @@
  * `npm test -- --only SUITE` runs one of them.
  */
 import { spawn } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { compileTests } from './compile.js';
 
 const root = join(import.meta.dirname, '..');
 const bin = name => join(root, 'node_modules/.bin', name);
@@ -21,6 +22,8 @@ const hasPassed = /^ {2}✔ /;
 const isFailure =
   /^((tests?|hooks?) (failed|skipped|todo|remained pending.*)|known failures?|unhandled rejections?|uncaught exceptions?)$/;
 
+/** Of this run alone: another one in the same checkout has files of its own. */
+const compiled = `.cache/tests/${process.pid}`;
 const ava = [bin('ava'), '--no-color'];
 /** Suites of one stage run side by side. */
 const stages = [
@@ -71,9 +74,12 @@ if (only !== null && !names.includes(only)) {
 }
 
 const totals = { passed: 0, failed: 0 };
-const env = { ...process.env, ...(await toolsEnvironment()) };
+const env = { ...process.env, ...(await toolsEnvironment()), HOP3_TESTS: compiled };
+process.once('exit', () => rmSync(join(root, compiled), { recursive: true, force: true }));
+const chosen = stage => Object.entries(stage).filter(([name]) => only === null || only === name);
+if (stages.flatMap(chosen).some(([, { isAva = false }]) => isAva)) await compileTests(compiled);
 for (const stage of stages) {
-  const suites = Object.entries(stage).filter(([name]) => only === null || only === name);
+  const suites = chosen(stage);
   await Promise.all(suites.map(([name, suite]) => judge(name, suite, suites.length > 1)));
 }
 process.stdout.write(`${totals.passed} passed, ${totals.failed} failed\n`);
@@ -100,12 +106,18 @@ function patterns(wanted) {
   const names = readdirSync(join(root, 'test'), { withFileTypes: true })
     .filter(entry => (entry.isDirectory() ? !apart.includes(entry.name) : entry.name.endsWith('.test.ts')))
     .filter(entry => wanted(entry.name));
-  return names.map(entry => (entry.isDirectory() ? `test/${entry.name}/**/*.test.ts` : `test/${entry.name}`));
+  return names.map(entry =>
+    entry.isDirectory()
+      ? `${compiled}/${entry.name}/**/*.test.js`
+      : `${compiled}/${entry.name.replace(/ts$/, 'js')}`,
+  );
 }
 
 function clusters(wanted) {
-  const names = readdirSync(join(root, 'test/cluster')).filter(name => name.endsWith('.test.ts'));
-  return names.filter(name => wanted(name.slice(0, -'.test.ts'.length))).map(name => `test/cluster/${name}`);
+  const names = readdirSync(join(root, 'test/cluster')).flatMap(
+    name => /^(.+)\.test\.ts$/.exec(name)?.[1] ?? [],
+  );
+  return names.filter(wanted).map(name => `${compiled}/cluster/${name}.test.js`);
 }
 
 /** Runs one suite. Of what AVA says it tells all but the tests that passed, and those it counts. */

@@ -69,6 +69,9 @@ test('what can not be started is told with its reason', async t => {
 test('when the program that starts processes dies they run on, their end is noticed, and the next ones start', async t => {
   const driver = processDriverIn(t, temporaryDirectory(t));
   const first = await driver.start(launch({ unit: 'first' }));
+  await until('it is past its gate', () =>
+    readFileSync(`/proc/${first.pid}/cmdline`, 'utf8').includes('sleep'),
+  );
   const starter = starterOf(first.pid!);
   process.kill(starter, 'SIGKILL');
   await until('it has another parent', () => starterOf(first.pid!) !== starter);
