@@ -38,12 +38,17 @@ export function survey(shape: PlanShape, records: readonly (StepRecord | undefin
       continue;
     }
     if (record.state !== 'PENDING' || record.attempt > 0) result.touched = true;
+    // Most of a large plan's steps are like these, and all are looked at whenever one chunk moves.
+    if (record.state === 'RUNNING') {
+      result.open++;
+      continue;
+    }
+    if (record.state === 'COMPLETED' && !shape.undoable) continue;
     const end = ownEnd(record);
     if ((end === 'FAILED' || end === 'TIMED_OUT') && result.firstFailed === null) result.firstFailed = index;
     if (end === 'CANCELLED') result.cancelled++;
     switch (record.state) {
       case 'PENDING':
-      case 'RUNNING':
       case 'RETRY_WAIT':
         result.open++;
         break;

@@ -17,6 +17,7 @@ import { freePort } from '../support/free-port.ts';
 import { until } from '../support/until.ts';
 import { pathWithTools } from '../tools.ts';
 import { namesInProcess, namesOverHttp } from './names.ts';
+import { benchPlans } from './plans.ts';
 import { takeovers, takeoverTable } from './takeover.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -59,6 +60,11 @@ async function row(
   return made;
 }
 
+if (process.argv.includes('plans')) {
+  await plans();
+  process.stdout.write(`${table()}\nJSON lines: ${file}\n`);
+  process.exit();
+}
 const oneSpawn = await row('floor: spawn to first answer', 'ms', await series(15, () => spawnMs(1)));
 if (only === 'takeover') {
   process.stdout.write(`${await takeover()}\nJSON lines: ${file}\n`);
@@ -200,8 +206,16 @@ for (const ttl of [3, 10]) {
   });
 }
 
+await plans();
 const takeoverTimes = await takeover();
 process.stdout.write(`${table()}\n\n${takeoverTimes}\n\nJSON lines: ${file}\n`);
+
+async function plans(): Promise<void> {
+  const options = { steps: quick ? 2_000 : 10_000, runs: times(3).length, latencySeconds: quick ? 5 : 20 };
+  await benchPlans(options, async ({ what, unit, samples, note }) => {
+    await row(what, unit, samples, null, note);
+  });
+}
 
 async function takeover(): Promise<string> {
   const startMs = summary(oneSpawn.samples).median;

@@ -1,5 +1,11 @@
 import type { InstantMs } from '../../model/ids.ts';
-import { chunkName, type PlanSpec, type PlanState, type StepRecord } from '../../model/plan.ts';
+import {
+  chunkName,
+  type PlanSpec,
+  type PlanState,
+  type StepRecord,
+  type StepState,
+} from '../../model/plan.ts';
 import type { Entry } from '../../ports/store.ts';
 import { shapeOf, type PlanShape } from '../../workflow/shape.ts';
 import { hasEnded } from '../../workflow/step-machine.ts';
@@ -37,6 +43,7 @@ export class KnownPlan {
   #missing: number;
   #open = 0;
   #bad = 0;
+  readonly #counts = new Map<StepState, number>();
 
   constructor(entry: Entry<'plans'>, nowMs: InstantMs) {
     const { spec, steps, chunks, plan, cancel } = entry.value;
@@ -105,8 +112,25 @@ export class KnownPlan {
     const { settled, cancel } = this.entry.value;
     if (settled !== null) return settled.state;
     const { shape } = this;
+    if (this.whole && this.#open > 0 && this.count('PENDING') < this.steps) return 'RUNNING';
     if (shape === null) return this.records.every(record => record === undefined) ? 'PENDING' : 'RUNNING';
     return planState(shape, survey(shape, this.records), cancel);
+  }
+
+  /** Steps in that state. */
+  count(state: StepState): number {
+    return this.#counts.get(state) ?? 0;
+  }
+
+  /** Those states that any is in. */
+  counts(): Partial<Record<StepState, number>> {
+    const counted = [...this.#counts].filter(([, count]) => count > 0);
+    return Object.fromEntries(counted) as Partial<Record<StepState, number>>;
+  }
+
+  /** No step has failed, or been given up or undone. */
+  get sound(): boolean {
+    return this.#bad === 0;
   }
 
   /** Takes over a newer version of the plan's record. */
@@ -162,6 +186,7 @@ export class KnownPlan {
   #add(chunk: number, first: number, count: number): void {
     this.#missing -= 1;
     this.#open += count;
+    this.#counts.set('PENDING', this.count('PENDING') + count);
     const end = first + count;
     if (this.records.length < end) {
       this.records.push(...new Array<undefined>(end - this.records.length).fill(undefined));
@@ -174,6 +199,7 @@ export class KnownPlan {
 
   #count(record: StepRecord | undefined, by: 1 | -1): void {
     const state = record?.state ?? 'PENDING';
+    this.#counts.set(state, this.count(state) + by);
     if (!hasEnded(state)) this.#open += by;
     else if (state !== 'COMPLETED' && state !== 'SKIPPED') this.#bad += by;
   }

@@ -31,10 +31,8 @@ export function planFigures(
   }
   const steps: PlanFigures['steps'] = {};
   for (const plan of book.open()) {
-    for (const record of plan.records) {
-      const state = record?.state ?? 'PENDING';
-      steps[state] = (steps[state] ?? 0) + 1;
-    }
+    for (const [state, count] of Object.entries(plan.counts()) as [StepState, number][])
+      steps[state] = (steps[state] ?? 0) + count;
   }
   const { claims, writes, refused, ended } = counted;
   const staleResults = attempts.late + refused;

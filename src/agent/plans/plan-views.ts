@@ -1,11 +1,4 @@
-import {
-  chunkToken,
-  type StepRecord,
-  type StepRun,
-  type StepSpec,
-  type StepState,
-  type StepWait,
-} from '../../model/plan.ts';
+import { chunkToken, type StepRecord, type StepRun, type StepSpec, type StepWait } from '../../model/plan.ts';
 import type { PlanSummary, PlanView, StepView } from '../../model/plan-views.ts';
 import { effectKey } from '../../workflow/shape.ts';
 import type { KnownPlan } from './known-plan.ts';
@@ -37,7 +30,7 @@ export function planView(plan: KnownPlan, revision: bigint): PlanView {
     completeBySeconds,
     idempotencyKey: value.idempotencyKey,
     cancel: value.cancel,
-    counts: counts(plan),
+    counts: plan.counts(),
     troubles: troubles(plan),
     revision: String(revision),
   };
@@ -88,17 +81,9 @@ function goingOn(record: StepRecord | undefined): { run?: StepRun; wait?: StepWa
   }
 }
 
-function counts(plan: KnownPlan): PlanView['counts'] {
-  const found: Partial<Record<StepState, number>> = {};
-  for (const record of plan.records) {
-    const state = record?.state ?? 'PENDING';
-    found[state] = (found[state] ?? 0) + 1;
-  }
-  return found;
-}
-
 /** What a person should see to: what could not be stopped, and what could not be undone. */
 function troubles(plan: KnownPlan): string[] {
+  if (plan.sound) return [];
   const all = plan.records.flatMap(record => {
     const error = record?.trouble?.error;
     if (record === undefined || error === undefined) return [];

@@ -1,0 +1,109 @@
+import test from 'ava';
+import type { CronSchedule, PlanRecord } from '../../../src/model/plan.ts';
+import { completed, noop, PlanCluster, submission } from '../../support/plan-cluster.ts';
+
+test('a step is taken from an owner that lives and does nothing, within its time, the asking and the taking over', async t => {
+  const cluster = await PlanCluster.start(2, (_task, node) => (node === 'node-2' ? null : completed));
+  const timeoutSeconds = 5;
+  const plan = await cluster.submit([noop({ timeoutSeconds })], {}, 1);
+  t.deepEqual(
+    cluster.asked.map(({ node }) => node),
+    ['node-2'],
+  );
+  // Its session lives on, and nothing that it writes is ever answered.
+  cluster.node(1).store.commit = () => new Promise(() => undefined);
+  const startedMs = cluster.clock.now();
+  await cluster.clock.advanceUntil(() => cluster.asked.length > 1, 60_000);
+  // One second late, seen within a second, three for an answer, and one more look.
+  t.true(cluster.clock.now() - startedMs <= timeoutSeconds * 1000 + 1000 + 1000 + 3000 + 1000 + 500);
+  t.is((await cluster.ended(plan)).state, 'COMPLETED');
+  await cluster.clock.advance(500);
+  t.is(
+    Object.values(cluster.etcd.contents('requests')).filter(({ request }) => request.action === 'retry-step')
+      .length,
+    1,
+  );
+  t.is(cluster.events('step-taken-over').length, 1);
+});
+
+const everyMinute: CronSchedule = {
+  expression: '* * * * *',
+  timeZone: 'UTC',
+  overlap: 'allow',
+  catchUp: { kind: 'latest' },
+};
+
+function plans(cluster: PlanCluster): PlanRecord[] {
+  return Object.values(cluster.etcd.contents('plans'));
+}
+
+test('a schedule fires once each time, also when its leader goes', async t => {
+  const cluster = await PlanCluster.start(2);
+  const request = { schedule: everyMinute, plan: submission(1).spec, paused: false };
+  await cluster.whileTimePasses(cluster.node().engine.plans.putSchedule('nightly', request));
+  await cluster.clock.advance(130_000);
+  t.is(plans(cluster).length, 2);
+  await cluster.node().crash();
+  await cluster.clock.advance(180_000);
+  t.is(plans(cluster).length, 5);
+  t.is(new Set(plans(cluster).map(({ idempotencyKey }) => idempotencyKey)).size, 5);
+  const view = cluster.node().engine.plans.schedule('nightly');
+  t.is(view.lastFiredAt, '2026-01-01T00:05:00.000Z');
+  t.is(view.nextFireAt, '2026-01-01T00:06:00.000Z');
+});
+
+for (const [overlap, made, running] of [
+  ['allow', 3, 3],
+  ['forbid', 1, 1],
+  ['replace', 3, 1],
+] as const) {
+  test(`plans of a schedule that overlap: ${overlap}`, async t => {
+    const cluster = await PlanCluster.start(1, () => ({ afterMs: 3_600_000, result: completed }));
+    const plan = submission([noop({ timeoutSeconds: 7200 })]).spec;
+    const request = { schedule: { ...everyMinute, overlap }, plan, paused: false };
+    await cluster.whileTimePasses(cluster.node().engine.plans.putSchedule('s', request));
+    await cluster.clock.advance(190_000);
+    t.is(plans(cluster).length, made);
+    t.is(plans(cluster).filter(({ settled }) => settled === null).length, running);
+  });
+}
+
+test('a schedule that is paused makes up for nothing, and one that cannot be is refused with all that is wrong', async t => {
+  const cluster = await PlanCluster.start();
+  const { plans: served } = cluster.node().engine;
+  const request = { schedule: everyMinute, plan: submission(1).spec, paused: true };
+  await cluster.whileTimePasses(served.putSchedule('s', request));
+  await cluster.clock.advance(120_000);
+  await cluster.whileTimePasses(served.pauseSchedule('s', false));
+  await cluster.clock.advance(30_000);
+  t.is(plans(cluster).length, 0);
+  const wrong = { ...request, schedule: { ...everyMinute, expression: 'often', timeZone: 'Mars/Base' } };
+  const error = await t.throwsAsync(cluster.whileTimePasses(served.putSchedule('No Name', wrong)));
+  const { problems } = (error as unknown as { details: { problems: { field: string }[] } }).details;
+  t.deepEqual(
+    problems.map(({ field }) => field),
+    ['name', 'schedule.expression', 'schedule.timeZone'],
+  );
+});
+
+test('plans that ended long ago are taken out of the store, and so are parts of plans that never came to be', async t => {
+  const cluster = await PlanCluster.start();
+  const kept = await cluster.submit(1);
+  await cluster.ended(kept);
+  const [chunk] = cluster.chunks(kept);
+  const record = cluster.record(kept)!;
+  const settled = { state: 'COMPLETED', at: '2025-12-01T00:00:00.000Z' } as const;
+  cluster.etcd.put('steps', 'old/000000', { ...chunk!, plan: 'old' });
+  cluster.etcd.put('plans', 'old', { ...record, plan: 'old', settled });
+  cluster.etcd.put('steps', 'orphan/000000', { ...chunk!, plan: 'orphan' });
+  cluster.etcd.put('definitions', 'orphan/000000', { v: 1, plan: 'orphan', first: 0, steps: [] });
+  await cluster.clock.advance(130_000);
+  t.deepEqual(Object.keys(cluster.etcd.contents('plans')), [kept]);
+  t.true(
+    'orphan/000000' in cluster.etcd.contents('steps'),
+    'it may be that of a plan that is just being submitted',
+  );
+  await cluster.clock.advance(11 * 60_000);
+  t.deepEqual(Object.keys(cluster.etcd.contents('steps')), [`${kept}/000000`]);
+  t.deepEqual(cluster.etcd.contents('definitions'), {});
+});
