@@ -125,7 +125,7 @@ export class KnownPlan {
   /** Those states that any is in. */
   counts(): Partial<Record<StepState, number>> {
     const counted = [...this.#counts].filter(([, count]) => count > 0);
-    return Object.fromEntries(counted) as Partial<Record<StepState, number>>;
+    return Object.fromEntries(counted);
   }
 
   /** No step has failed, or been given up or undone. */
