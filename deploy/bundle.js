@@ -1,6 +1,6 @@
 /** How src/ becomes JavaScript: split, so that a command loads only what it needs. */
 import { build } from 'esbuild';
-import { chmod } from 'node:fs/promises';
+import { chmod, copyFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
 const root = join(import.meta.dirname, '..');
@@ -27,4 +27,8 @@ export async function bundle({ outdir, packages }) {
     ...(packages === 'external' ? { packages } : { banner: { js: forCommonJs } }),
   });
   await chmod(join(outdir, 'main.js'), 0o755);
+  // They are read where the code is, and wanted by whoever writes a client.
+  for (const name of await readdir(join(root, 'src/rpc'))) {
+    if (name.endsWith('.proto')) await copyFile(join(root, 'src/rpc', name), join(outdir, name));
+  }
 }

@@ -25,6 +25,7 @@ const mayImport = {
   authority: ['model/', 'ports/'],
   agent: ['model/', 'ports/', ...pureRooms.map(room => `${room}/`)],
   api: ['model/', 'ports/', 'manifest/'],
+  rpc: ['model/', 'ports/'],
   // The command line packs a directory before it uploads it, and checks a plan before it submits it: what it shares with the agent.
   cli: [
     'model/',
@@ -43,6 +44,7 @@ const hides = {
   platform: ['winston', 'prom-client'],
   authority: ['@peculiar/x509'],
   api: ['koa', '@koa/router', '@koa/bodyparser', 'zod', '@asteasolutions/zod-to-openapi'],
+  rpc: ['@grpc/grpc-js', '@grpc/proto-loader', 'zod'],
   cli: ['commander', 'cli-table3', 'picocolors'],
 };
 

@@ -12,7 +12,7 @@ const root = join(import.meta.dirname, '..');
 const bin = name => join(root, 'node_modules/.bin', name);
 
 /** What runs real etcd, HAProxy, apps or package managers, and therefore depends on time. */
-const real = ['artifacts', 'contract', 'drivers', 'platform', 'proxy', 'store'];
+const real = ['artifacts', 'contract', 'drivers', 'platform', 'proxy', 'rpc', 'store'];
 const apart = ['cluster'];
 /** Of the clusters, those that mostly wait for leases to end: they bear each other's company. */
 const waiting = ['exclusive', 'fencing', 'own'];

@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { isIPv4 } from 'node:net';
 import type { Context } from 'koa';
+import { isLoopback } from '../model/node-config.ts';
 import { Refusal } from './refusal.ts';
 
 export interface GuardRules {
@@ -35,11 +35,6 @@ export function tcpGuard(rules: GuardRules): (ctx: Context) => void {
     }
     if (hashes.length > 0 && !OPEN_PATHS.has(ctx.path)) checkToken(ctx.get('authorization'), hashes);
   };
-}
-
-export function isLoopback(host: string): boolean {
-  const bare = host.replace(/^\[|\]$/g, '').toLowerCase();
-  return bare === 'localhost' || bare === '::1' || (isIPv4(bare) && bare.startsWith('127.'));
 }
 
 /** Hashes have one length and no resemblance, so the time a comparison takes tells nothing. */

@@ -1,13 +1,13 @@
 import type { IncomingMessage, RequestListener, Server } from 'node:http';
 import Router from '@koa/router';
 import Koa, { type Context, type Next } from 'koa';
-import type { ListenConfig } from '../model/node-config.ts';
+import { isLoopback, type ListenConfig } from '../model/node-config.ts';
 import type { Admin } from '../ports/admin.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import { type AnswerTools, refusalToSend, sendAnswer, sendRefusal } from './answer.ts';
 import type { BodyLimits } from './body.ts';
-import { isLoopback, tcpGuard } from './guard.ts';
+import { tcpGuard } from './guard.ts';
 import { closeServer, listenSocket, listenTcp, untilBodyStalls, urlOf } from './listen.ts';
 import { Refusal } from './refusal.ts';
 import type { Route } from './route.ts';

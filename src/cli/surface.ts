@@ -181,6 +181,7 @@ export const commandDefinitions: CommandDefinition[] = [
         value: text,
       },
       { flags: '--admin <host:port>', about: 'where the admin API listens', value: text },
+      { flags: '--rpc <host:port>', about: 'where gRPC listens', value: text },
       { flags: '--peer <host:port>', about: 'where other agents reach this one', value: text },
       { flags: '--label <key=value>', about: 'a label for placement; may be repeated', value: pairs },
       {

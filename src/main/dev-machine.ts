@@ -6,7 +6,7 @@ import { portHolder } from '../platform/port-holder.ts';
 import { endProcess, findProcess } from '../platform/processes.ts';
 import { findOnPath } from '../platform/tools.ts';
 import type { Clock } from '../ports/clock.ts';
-import { configFile, PEER_PORT_ABOVE } from './dev-node.ts';
+import { configFile, PEER_PORT_ABOVE, RPC_PORT_ABOVE } from './dev-node.ts';
 
 /** An agent told to hand over needs no more than this. */
 const HAND_OVER_MS = 10_000;
@@ -33,6 +33,7 @@ export async function requireApiPorts(nodes: readonly string[], apiPort: number)
     for (const [use, port] of [
       ['admin API', apiPort + index],
       ['peers', apiPort + index + PEER_PORT_ABOVE],
+      ['gRPC', apiPort + index + RPC_PORT_ABOVE],
     ] as const) {
       const holder = await portHolder(port);
       if (holder === null) continue;

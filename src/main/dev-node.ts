@@ -14,6 +14,8 @@ const READY_WITHIN_MS = 30_000;
 const LEAVE_WITHIN_MS = 30_000;
 /** From a node's API port to its peer port. */
 export const PEER_PORT_ABOVE = 100;
+/** From a node's API port to where it serves gRPC. */
+export const RPC_PORT_ABOVE = 200;
 
 export interface DevNodeOptions {
   name: string;
@@ -159,6 +161,7 @@ export class DevNode {
       plans: { commands: 'all' },
       etcd: { endpoints: [etcd] },
       admin: { listen: `127.0.0.1:${apiPort}` },
+      rpc: { listen: `127.0.0.1:${apiPort + RPC_PORT_ABOVE}` },
       peer: { listen: `127.0.0.1:${apiPort + PEER_PORT_ABOVE}` },
       'port-range': `${portRange[0]}-${portRange[1]}`,
       ...(leaseTtlSeconds === null ? {} : { 'lease-ttl': leaseTtlSeconds }),

@@ -5,6 +5,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Driver } from '../ports/driver.ts';
 import type { Prober } from '../ports/prober.ts';
 import type { StepAgent, StepAgentRoster } from '../ports/step-agents.ts';
+import type { RpcMeter } from '../rpc/server.ts';
 import { StoreError, type Store, type Write } from '../ports/store.ts';
 
 /** Ports that count what goes through them, so that nobody behind or before them has to. */
@@ -36,6 +37,24 @@ export function staleTokenMeter(metrics: Metrics): (use: StaleUse) => void {
   );
   for (const use of ['request', 'release', 'state', 'route'] satisfies StaleUse[]) refused.add(0, { use });
   return use => refused.add(1, { use });
+}
+
+/** Counts the calls of gRPC, and what workers were told of their results. */
+export function rpcMeter(metrics: Metrics): RpcMeter {
+  const calls = metrics.counter(
+    'hop3_rpc_calls_total',
+    'Calls of gRPC that have ended, by method and status',
+    ['method', 'code'],
+  );
+  const results = metrics.counter(
+    'hop3_rpc_worker_results_total',
+    'Results that connected workers sent, by what they were told: accepted, stale, invalid, or not-kept',
+    ['verdict'],
+  );
+  return {
+    onCall: ({ method, code }) => calls.add(1, { method, code }),
+    onResult: verdict => results.add(1, { verdict }),
+  };
 }
 
 export function meteredStore(store: Store, metrics: Metrics, clock: Clock): Store {

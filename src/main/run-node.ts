@@ -56,6 +56,7 @@ import { nodeConfiguration } from './node-configuration.ts';
 import { nodeDoctor } from './node-doctor.ts';
 import { etcdOf } from './node-etcd.ts';
 import { nodeMetrics } from './node-metrics.ts';
+import { nodeRpc } from './node-rpc.ts';
 import { nodeStepAgents } from './node-step-agents.ts';
 import { planMetrics } from './plan-metrics.ts';
 import { VERSION } from './version.ts';
@@ -237,6 +238,12 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
       }),
     );
     closers.push(() => api.close());
+    const rpc = await nodeRpc(
+      config,
+      { agent, blobs, roster: steps.roster, metrics, clock, random, log },
+      listen => orWhoHasThePort(config.rpc?.port ?? 0, 'rpc', listen),
+    );
+    closers.push(async () => rpc?.close());
     await agent.start();
     const ending = AbortSignal.any([signal, left.signal]);
     const telling = tellOfEtcd(store, { log, clock, signal: ending });
@@ -246,6 +253,7 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
     // Of a handover only: to systemd a service that says so is not active any more, and its time to stop is short.
     if (!interrupted() && !left.signal.aborted) await manager.stopping();
     log.info(interrupted() ? 'leaving the cluster' : 'handing over to the next agent');
+    rpc?.drain();
     if (!left.signal.aborted) await (interrupted() ? agent.leave() : agent.stop());
     await telling;
     if (leaveFailure !== null) throw leaveFailure as Error;
@@ -312,7 +320,7 @@ function urlOf({ host, port, tls }: NodeConfig['admin']): string {
 /** @throws CliFailure naming the process that listens there already */
 async function orWhoHasThePort<T>(
   port: number,
-  listener: 'admin' | 'peer',
+  listener: 'admin' | 'rpc' | 'peer',
   listen: () => Promise<T>,
 ): Promise<T> {
   try {

@@ -1,4 +1,4 @@
-import type { EtcdConfig, NodeConfig, ServerTlsFiles } from '../model/node-config.ts';
+import { isLoopback, type EtcdConfig, type NodeConfig, type ServerTlsFiles } from '../model/node-config.ts';
 import type { Problem } from '../model/problem.ts';
 import { findingsOf } from './issues.ts';
 import { misspeltVariables, overridesFromEnv, overridesFromFlags } from './node-overrides.ts';
@@ -96,6 +96,7 @@ function complete(given: NodeManifest, facts: NodeFacts): NodeConfig {
       socket: socket === false ? null : socket,
       tokens: given.admin?.tokens ?? [],
     },
+    rpc: rpcConfig(given.rpc ?? {}),
     peer: { ...requiredAddress(given.peer?.listen ?? '127.0.0.1:7400'), tls: given.peer?.tls ?? null },
     ...(given.authority === undefined ? {} : { authority: given.authority }),
     driver: given.driver ?? 'process',
@@ -137,6 +138,14 @@ function etcdConfig(given: NonNullable<NodeManifest['etcd']>): EtcdConfig {
     username: given.username ?? null,
     password: given.password ?? null,
   };
+}
+
+function rpcConfig({
+  listen = '127.0.0.1:7500',
+  tls,
+  tokens = [],
+}: NonNullable<NodeManifest['rpc']>): NodeConfig['rpc'] {
+  return listen === false ? null : { ...requiredAddress(listen), tls: serverTls(tls), tokens };
 }
 
 function serverTls(given: NonNullable<NodeManifest['admin']>['tls']): ServerTlsFiles | null {
@@ -202,12 +211,15 @@ function hostOf(endpoint: string): string {
   return (URL.parse(endpoint)?.hostname ?? '').replace(/^\[|\]$/g, '');
 }
 
-function listenFindings({ admin, peer }: NodeConfig): Finding[] {
+function listenFindings({ admin, rpc, peer }: NodeConfig): Finding[] {
   const findings: Finding[] = [];
-  if (!isLoopback(admin.host) && (admin.tls === null || admin.tokens.length === 0)) {
-    const hint = 'add admin.tls and admin.tokens, or listen on 127.0.0.1';
+  for (const [name, listener] of Object.entries({ admin, rpc })) {
+    if (listener === null) continue;
+    const { host, tls, tokens } = listener;
+    if (isLoopback(host) || (tls !== null && tokens.length > 0)) continue;
+    const hint = `add ${name}.tls and ${name}.tokens, or listen on 127.0.0.1`;
     findings.push(
-      finding(['admin', 'listen'], `${admin.host} can be reached by others: it needs TLS and a token`, hint),
+      finding([name, 'listen'], `${host} can be reached by others: it needs TLS and a token`, hint),
     );
   }
   if (!isLoopback(peer.host) && peer.tls === null) {
@@ -220,10 +232,6 @@ function listenFindings({ admin, peer }: NodeConfig): Finding[] {
     );
   }
   return findings;
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 }
 
 function finding(path: Path, message: string, hint: string): Finding {

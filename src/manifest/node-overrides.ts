@@ -12,6 +12,8 @@ export interface NodeFlags {
   /** `HOST:PORT` */
   admin?: string;
   /** `HOST:PORT` */
+  rpc?: string;
+  /** `HOST:PORT` */
   peer?: string;
   labels?: Record<string, string>;
   roles?: string[];
@@ -34,6 +36,7 @@ const flagPlaces: Record<keyof NodeFlags, { path: Path; origin: string }> = {
   stateDir: { path: ['state-dir'], origin: '--state-dir' },
   etcdEndpoints: { path: ['etcd', 'endpoints'], origin: '--etcd' },
   admin: { path: ['admin', 'listen'], origin: '--admin' },
+  rpc: { path: ['rpc', 'listen'], origin: '--rpc' },
   peer: { path: ['peer', 'listen'], origin: '--peer' },
   labels: { path: ['labels'], origin: '--label' },
   roles: { path: ['roles'], origin: '--role' },
@@ -83,6 +86,8 @@ const variables: Record<string, { path: Path; read: Reader }> = {
   ADMIN: { path: ['admin', 'listen'], read: text },
   ADMIN_SOCKET: { path: ['admin', 'socket'], read: text },
   ADMIN_TOKENS: { path: ['admin', 'tokens'], read: list },
+  RPC: { path: ['rpc', 'listen'], read: value => (value === 'false' ? false : value) },
+  RPC_TOKENS: { path: ['rpc', 'tokens'], read: list },
   PEER: { path: ['peer', 'listen'], read: text },
   DRIVER: { path: ['driver'], read: text },
   PLANS_COMMANDS: { path: ['plans', 'commands'], read: text },

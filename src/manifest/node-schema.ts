@@ -36,6 +36,10 @@ const serverTls = z
   .strictObject({ ca: absolutePath.optional(), cert: absolutePath, key: absolutePath })
   .describe('cert and key: absolute paths of PEM files; ca, if clients need to see who signed cert');
 
+const tokens = z
+  .array(z.string().regex(/^\S{16,}$/, { error: 'is too short to be a secret' }))
+  .describe('a list of secrets of 16 characters or more');
+
 const etcd = z.strictObject({
   endpoints: z
     .array(pattern(/^https?:\/\/[^\s/]+\/?$/, 'the address of an etcd member', 'as in https://10.0.0.1:2379'))
@@ -72,10 +76,17 @@ export const nodeManifest = z
           .optional()
           .describe('an absolute path, or false for none'),
         tls: serverTls.optional(),
-        tokens: z
-          .array(z.string().regex(/^\S{16,}$/, { error: 'is too short to be a secret' }))
+        tokens: tokens.optional(),
+      })
+      .optional(),
+    rpc: z
+      .strictObject({
+        listen: z
+          .union([listen, z.literal(false)], { error: 'must be HOST:PORT or false' })
           .optional()
-          .describe('a list of secrets of 16 characters or more'),
+          .describe('HOST:PORT, or false for none'),
+        tls: serverTls.optional(),
+        tokens: tokens.optional(),
       })
       .optional(),
     peer: z.strictObject({ listen: listen.optional(), tls: tls.optional() }).optional(),

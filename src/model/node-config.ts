@@ -13,6 +13,8 @@ export interface NodeConfig {
   /** 2–3600. */
   leaseTtlSeconds: number;
   admin: ListenConfig & { socket: string | null; tokens: string[] };
+  /** gRPC: plans, and workers that are not part of the agent; null = this node serves none. */
+  rpc: (ListenConfig & { tokens: string[] }) | null;
   /** Where other agents reach this one, and the address instances listen on. */
   peer: PeerConfig;
   /** Where the cluster's authority lies, on a node that enrols others. Absolute. */
@@ -44,6 +46,12 @@ export interface ListenConfig {
   host: string;
   port: number;
   tls: ServerTlsFiles | null;
+}
+
+/** Whether only this host can reach what listens there; IPv6 with or without brackets. */
+export function isLoopback(host: string): boolean {
+  const bare = host.replace(/^\[|\]$/g, '').toLowerCase();
+  return bare === 'localhost' || bare === '::1' || /^127(\.\d{1,3}){3}$/.test(bare);
 }
 
 /** Both sides show a certificate. */

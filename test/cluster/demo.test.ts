@@ -72,7 +72,11 @@ test.serial('Ctrl-C ends all that it started', async t => {
   const ports = (await guestbookOn(1)).flatMap(({ endpoint }) => endpoint?.port ?? []);
   const known = [
     demo.proxyPort,
-    ...[0, 1, 2].flatMap(index => [demo.apiPort + index, demo.apiPort + 100 + index]),
+    ...[0, 1, 2].flatMap(index => [
+      demo.apiPort + index,
+      demo.apiPort + 100 + index,
+      demo.apiPort + 200 + index,
+    ]),
   ];
   t.true(processes.length >= 10, 'three agents, etcd, HAProxy, and the guestbook');
   demo.interrupt();

@@ -42,6 +42,7 @@ test.before(async () => {
       roles: ['apps'],
       'lease-ttl': 4,
       'probe-interval': 1,
+      rpc: { listen: false },
       peer: { listen: `${addressOf(name)}:${peerPorts[name]}` },
       // The first enrols others; theirs are asked on loopback.
       admin: { listen: `${index === 0 ? addressOf(name) : '127.0.0.1'}:${adminPort}` },

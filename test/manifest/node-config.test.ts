@@ -38,6 +38,7 @@ test('nothing said anywhere gives a node of its own on loopback', t => {
         socket: '/var/lib/hop3-agent/admin.sock',
         tokens: [],
       },
+      rpc: { host: '127.0.0.1', port: 7500, tls: null, tokens: [] },
       peer: { host: '127.0.0.1', port: 7400, tls: null },
       driver: 'process',
       plans: { commands: 'apps' },
@@ -72,6 +73,10 @@ admin:
   socket: false
   tls: {ca: /pki/ca.pem, cert: /pki/a.pem, key: /pki/a.key}
   tokens: [0123456789abcdef-secret]
+rpc:
+  listen: 10.0.0.5:7500
+  tls: {cert: /pki/r.pem, key: /pki/r.key}
+  tokens: [0123456789abcdef-workers]
 peer:
   listen: 10.0.0.5:7400
   tls: {ca: /pki/ca.pem, cert: /pki/p.pem, key: /pki/p.key}
@@ -104,6 +109,12 @@ log-level: debug
       tls: { ca: '/pki/ca.pem', cert: '/pki/a.pem', key: '/pki/a.key' },
       socket: null,
       tokens: ['0123456789abcdef-secret'],
+    },
+    rpc: {
+      host: '10.0.0.5',
+      port: 7500,
+      tls: { cert: '/pki/r.pem', key: '/pki/r.key' },
+      tokens: ['0123456789abcdef-workers'],
     },
     peer: {
       host: '10.0.0.5',
@@ -292,4 +303,9 @@ test('property: any text is either a configuration or a list of problems', t => 
       t.is(config === null, problems.length > 0);
     }),
   );
+});
+
+test('gRPC can be left out, in the file or the environment', t => {
+  t.is(read('rpc: {listen: false}').config?.rpc, null);
+  t.is(read(null, { HOP3_AGENT_RPC: 'false' }).config?.rpc, null);
 });

@@ -227,6 +227,7 @@ export class SimNode {
       etcd: { kind: 'endpoints', endpoints: ['sim://etcd'], tls: null, username: null, password: null },
       leaseTtlSeconds: this.cluster.options.ttlSeconds,
       admin: { host: this.address, port: 7300, tls: null, socket: null, tokens: [] },
+      rpc: { host: this.address, port: 7500, tls: null, tokens: [] },
       peer: { host: this.address, port: 7400, tls: null },
       driver: 'process',
       plans: { commands: 'apps' },

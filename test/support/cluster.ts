@@ -75,6 +75,8 @@ export class TestNode {
   readonly stateDir: string;
   /** Of the next start. */
   command: AgentCommand = {};
+  /** Where it serves gRPC; empty = nowhere. */
+  rpcAddress = '';
   private readonly ownProxyPort: number | null;
   private child: ChildProcess | null = null;
 
@@ -213,6 +215,7 @@ export class TestCluster {
     const name = `node-${this.nodes.length + 1}`;
     const stateDir = join(this.directory, name);
     const apiPort = await freePort();
+    const rpcPort = await freePort();
     const roles = settings.roles ?? ['apps'];
     const proxyPort = roles.includes('proxy') ? (settings.proxyPort ?? (await freePort())) : null;
     // Below those that the kernel gives to outgoing connections.
@@ -228,6 +231,7 @@ export class TestCluster {
       etcd: { endpoints: settings.etcdEndpoints ?? this.etcd.urls },
       'lease-ttl': this.leaseTtlSeconds,
       admin: { listen: `127.0.0.1:${apiPort}` },
+      rpc: { listen: `127.0.0.1:${rpcPort}` },
       peer: { listen: `127.0.0.1:${settings.peerPort ?? (await freePort())}` },
       'port-range': `${first}-${last}`,
       'probe-interval': 1,
@@ -237,6 +241,7 @@ export class TestCluster {
     await writeFile(join(stateDir, 'agent.yaml'), JSON.stringify(config));
     const node = new TestNode(name, stateDir, apiPort, proxyPort);
     node.command = settings.agent ?? {};
+    node.rpcAddress = `127.0.0.1:${rpcPort}`;
     this.nodes.push(node);
     await node.start();
     return node;

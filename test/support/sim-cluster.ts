@@ -366,6 +366,7 @@ export class SimNode {
       etcd: { kind: 'endpoints', endpoints: ['fake://etcd'], tls: null, username: null, password: null },
       leaseTtlSeconds: this.settings.ttlSeconds ?? 10,
       admin: { host: this.address, port: 7300, tls: null, socket: null, tokens: [] },
+      rpc: { host: this.address, port: 7500, tls: null, tokens: [] },
       peer: { host: this.address, port: 7400, tls: null },
       driver: 'process',
       plans: { commands: 'apps' },

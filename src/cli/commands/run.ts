@@ -19,6 +19,7 @@ function nodeFlags(context: CommandContext, call: Invocation): NodeFlags {
     stateDir: stateDir === null ? null : context.path(stateDir),
     etcdEndpoints: call.text('etcd')?.split(',') ?? null,
     admin: call.text('admin'),
+    rpc: call.text('rpc'),
     peer: call.text('peer'),
     labels: Object.keys(labels).length > 0 ? labels : null,
     roles: roles.length > 0 ? roles : null,
