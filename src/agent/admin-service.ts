@@ -219,6 +219,7 @@ export function adminService(options: AdminServiceOptions): Admin {
     apply: (request, signal) => deployments.apply(request, signal),
     remove: app => changes.remove(app),
     scale: async (app, scales) => appView(await changes.scale(app, scales), instanceViews(world)),
+    promote: async app => appView(await changes.promote(app), instanceViews(world)),
     releases: app => rollbacks.releases(app),
     rollback: async (app, release) => appView(await rollbacks.rollback(app, release), instanceViews(world)),
     restart: async (app, process) => appView(await changes.restart(app, process), instanceViews(world)),

@@ -52,6 +52,7 @@ import { PromiseLoop } from './promise-loop.ts';
 import { ProxyLoop } from './proxy-loop.ts';
 import { Refusals } from './refusals.ts';
 import { requestLoop } from './request-loop.ts';
+import { rolloutLoop } from './rollout-loop.ts';
 import { SessionKeeper } from './session-keeper.ts';
 import { Shortcomings } from './shortcomings.ts';
 import { StaleTokens, type StaleUse } from './stale-tokens.ts';
@@ -402,6 +403,7 @@ export class Agent {
         instances.tryAgain();
       },
     });
+    const rollouts = rolloutLoop({ node, world, store, keeper, ledger, clock, log });
     const requests = requestLoop({
       node,
       world,
@@ -433,6 +435,7 @@ export class Agent {
       assessments,
       leftovers,
       requests,
+      rollouts,
       drain,
       this.#supervisor,
       collect,
@@ -450,6 +453,7 @@ export class Agent {
       assessments,
       leftovers,
       requests,
+      rollouts,
       drain,
       supervision: this.#supervisor,
       ...names.loops(),
@@ -470,6 +474,7 @@ export class Agent {
       world.onChange(['supervisor', 'sessions'], () => this.#supervisor.wake()),
       world.onChange(['owners', 'sessions'], () => absences.look()),
       world.onChange(['sessions', 'assessments'], () => crowd.look()),
+      world.onChange(['apps', 'promises', 'assessments'], () => rollouts.wakeWithin(JUDGE_MS)),
       world.onChange(['drains', 'sessions', 'apps', 'refusals'], () => drain.wake()),
       holdings.onChange(() => drain.wake()),
       () => crowd.stop(),

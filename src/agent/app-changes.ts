@@ -1,8 +1,10 @@
+import type { AppSpec } from '../model/app-spec.ts';
 import type { AppName, ProcessType } from '../model/ids.ts';
 import type { AppRecord } from '../model/records.ts';
 import { AdminError } from '../ports/admin.ts';
 import type { Store } from '../ports/store.ts';
 import { asAdminErrors } from './admin-errors.ts';
+import { promotedRecord } from './change-release.ts';
 import type { Ledger } from './ledger.ts';
 
 export interface AppChangesOptions {
@@ -27,6 +29,22 @@ export class AppChanges {
     const changed = await this.#change(app, record => scaled(record, scales));
     const words = Object.entries(scales).map(([type, count]) => `${type}=${count}`);
     this.#tell('app-scaled', app, `"${app}" is scaled to ${words.join(' ')}`);
+    return changed;
+  }
+
+  /** Lets the new release take over that only a share of the instances runs, or that stands ready beside. */
+  async promote(app: AppName): Promise<AppRecord> {
+    const changed = await this.#change(app, record => {
+      if (!record.rollout || record.rollout.stage === 'replacing') {
+        throw new AdminError('conflict', `no release of "${app}" waits to be promoted`);
+      }
+      return promotedRecord({ ...record, generation: record.generation + 1 });
+    });
+    this.#tell(
+      'rollout-promoted',
+      app,
+      `release ${changed.release} of "${app}" is promoted: an operator asked for it`,
+    );
     return changed;
   }
 
@@ -68,11 +86,29 @@ function scaled(record: AppRecord, scales: Record<string, number>): AppRecord {
       );
     }
   }
-  const processes = record.spec.processes.map(process => ({
+  const { rollout } = record;
+  return {
+    ...record,
+    generation: record.generation + 1,
+    spec: withScales(record.spec, scales),
+    // Whichever of the two releases stays, it has the scale that was asked for.
+    ...(rollout
+      ? {
+          rollout: {
+            ...rollout,
+            before: { ...rollout.before, spec: withScales(rollout.before.spec, scales) },
+          },
+        }
+      : {}),
+  };
+}
+
+function withScales(spec: AppSpec, scales: Record<ProcessType, number>): AppSpec {
+  const processes = spec.processes.map(process => ({
     ...process,
     scale: scales[process.type] ?? process.scale,
   }));
-  return { ...record, generation: record.generation + 1, spec: { ...record.spec, processes } };
+  return { ...spec, processes };
 }
 
 function restarted(record: AppRecord, process: string | null): AppRecord {

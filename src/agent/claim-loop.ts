@@ -1,4 +1,5 @@
 import type { InstanceId, InstantMs, NodeName, Subject } from '../model/ids.ts';
+import { heldHostnames } from '../model/rollout.ts';
 import type { FreeInstance, PlaceableNode, Ranking } from '../model/placement.ts';
 import { dueClaims, paced } from '../ownership/claims.ts';
 import { rank } from '../placement/rank.ts';
@@ -238,7 +239,7 @@ async function finishRemovals({ world, store }: ClaimLoopOptions): Promise<void>
       [
         ...(last ? [{ delete: 'apps' as const, name: app.name }] : []),
         ...(last
-          ? app.value.spec.hostnames.map(hostname => ({ delete: 'hostnames' as const, name: hostname }))
+          ? heldHostnames(app.value).map(hostname => ({ delete: 'hostnames' as const, name: hostname }))
           : []),
         ...prunable.map(entry => ({ delete: 'owners' as const, name: entry.name })),
       ],

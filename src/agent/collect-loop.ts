@@ -40,7 +40,11 @@ export function collectLoop(options: CollectLoopOptions): Loop {
           .filter(release => release.app === name)
           .slice(-RELEASES_KEPT),
       );
-      const wanted = world.apps.all().map(entry => entry.value);
+      const records = world.apps.all().map(entry => entry.value);
+      const wanted = records.flatMap(record => [
+        record,
+        ...(record.rollout ? [{ ...record, ...record.rollout.before }] : []),
+      ]);
       const digests = [
         ...[...wanted, ...kept].flatMap(({ artifact }) => (artifact ? [artifact.digest] : [])),
         ...wanted.flatMap(({ source }) => source ?? []),

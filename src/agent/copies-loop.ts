@@ -52,7 +52,10 @@ function keptHere(world: World, node: NodeName): Digest[] {
   const nodes = [...world.nodes().values()].flatMap(({ value }) =>
     value.roles.includes('apps') ? [value.node] : [],
   );
-  const digests = world.apps.all().flatMap(({ value }) => (value.artifact ? [value.artifact.digest] : []));
+  const digests = world.apps
+    .all()
+    .flatMap(({ value }) => [value.artifact, value.rollout?.before.artifact])
+    .flatMap(artifact => (artifact ? [artifact.digest] : []));
   return [...new Set(digests)].filter(digest =>
     rendezvousOrder(digest, nodes).slice(0, COPIES).includes(node),
   );

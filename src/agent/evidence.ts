@@ -2,7 +2,6 @@ import { lastWordOf } from '../assess/last-word.ts';
 import { observersOf } from '../assess/observers.ts';
 import type { ProcessSpec } from '../model/app-spec.ts';
 import type { InstanceId, NodeName } from '../model/ids.ts';
-import { versionOf, type AppRecord } from '../model/records.ts';
 import type { Compare, Entry } from '../ports/store.ts';
 import type { World } from './world.ts';
 
@@ -58,7 +57,7 @@ export type Leftover =
 export function leftover(
   world: World,
   { value: owner }: Entry<'owners'>,
-  { instance, process, record }: { instance: InstanceId; process: ProcessSpec; record: AppRecord },
+  { instance, process, version }: { instance: InstanceId; process: ProcessSpec; version: string },
 ): Leftover {
   const nodes = [...world.nodes().keys()];
   const redundant = owner.released === null && owner.exclusive !== true && !process.exclusive;
@@ -74,7 +73,6 @@ export function leftover(
       return 'asked';
     case 'answers': {
       // A release made meanwhile has to run somewhere, and its node hears nothing of it.
-      const version = versionOf(record, process.type);
       const current = said.some(
         ({ answering }) => answering?.body.kind === 'running' && answering.body.version === version,
       );

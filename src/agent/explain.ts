@@ -47,7 +47,7 @@ function explainInstance(world: World, view: InstanceView, { heldDown, crowd }: 
   const wanted = wantedOrWhyNot(world, parseable(view.instance));
   const lines: string[] = [];
   if ('notWanted' in wanted) lines.push(`not wanted: ${wanted.notWanted}`);
-  else lines.push(`wanted at release ${wanted.record.release} of "${wanted.record.app}"`);
+  else lines.push(`wanted at release ${wanted.release} of "${wanted.record.app}"`);
   if (view.node !== null)
     lines.push(`owned by ${view.node} with token ${view.token ?? 'none'}; it says: ${view.state}`);
   else lines.push(`owned by nobody: ${view.trouble ?? 'never taken'}`);

@@ -1,6 +1,8 @@
+import type { HealthcheckSpec } from '../model/app-spec.ts';
 import type { InstanceId, Token } from '../model/ids.ts';
 import { instanceOfSubject, parseInstanceId, subjectOfInstance } from '../model/ids.ts';
 import type { Action, DesiredInstance, InstanceStatus, StartHistory, Unit } from '../model/reconciliation.ts';
+import { specOfRelease } from '../model/rollout.ts';
 import type { SurplusCopy } from '../ownership/overlap.ts';
 import { afterProbe } from '../reconcile/health.ts';
 import { afterExit, afterReady, forVersion } from '../reconcile/histories.ts';
@@ -262,8 +264,10 @@ export class InstanceLoop {
   /** What was found running is asked before anything is said of it: nobody shall take it out of traffic meanwhile. */
   async #adopt(unit: Unit): Promise<void> {
     const { clock, ledger, world } = this.#options;
-    const spec = world.apps.get(parseInstanceId(unit.instance).app)?.value.spec;
-    const answer = spec ? await this.#health.once({ unit, healthcheck: spec.healthcheck }) : null;
+    const record = world.apps.get(parseInstanceId(unit.instance).app)?.value;
+    const answer = record
+      ? await this.#health.once({ unit, healthcheck: specOfRelease(record, unit.release).healthcheck })
+      : null;
     const ready = answer?.good === true;
     if (ready) {
       this.#histories.set(unit.instance, afterReady(this.#histories.get(unit.instance), unit, clock.now()));
@@ -500,7 +504,7 @@ export class InstanceLoop {
       const asked =
         unit.phase.kind === 'starting' || unit.phase.kind === 'ready' || unit.phase.kind === 'unhealthy';
       if (!target || !asked) continue;
-      if (unit.endpoint) watched.set(unit.unit, { unit, healthcheck: target.spec.healthcheck });
+      if (unit.endpoint) watched.set(unit.unit, { unit, healthcheck: this.#healthcheck(unit, target) });
       else if (unit.phase.kind === 'starting')
         this.#probed(unit.unit, {
           good: true,
@@ -509,6 +513,13 @@ export class InstanceLoop {
         });
     }
     this.#health.watch(watched, unit => this.#units.get(unit)?.phase.kind === 'starting');
+  }
+
+  /** By what its own release says, while that is still known: a copy need not answer what only the next one does. */
+  #healthcheck(unit: Unit, target: DesiredInstance): HealthcheckSpec {
+    const record = this.#options.world.apps.get(target.app)?.value;
+    const ofOther = record !== undefined && unit.release !== target.release;
+    return (ofOther ? specOfRelease(record, unit.release) : target.spec).healthcheck;
   }
 
   #probed(name: string, result: Told): void {

@@ -5,6 +5,7 @@ import type { AppName, Digest, NodeName, Timestamp } from '../model/ids.ts';
 import type { NodePromise, StayingInstance } from '../model/node-promise.ts';
 import type { Capacity } from '../model/records.ts';
 import type { InstanceStatus } from '../model/reconciliation.ts';
+import { specOfRelease } from '../model/rollout.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Session, Store, Write } from '../ports/store.ts';
@@ -114,7 +115,10 @@ export class PromiseLoop {
       node,
       capacity: this.#options.capacity,
       statuses: [...undertakings.statuses],
-      specs: new Map(this.#options.world.apps.all().map(entry => [entry.name, entry.value.spec])),
+      specOf: (app, release) => {
+        const record = this.#options.world.apps.get(app)?.value;
+        return record && specOfRelease(record, release);
+      },
       artifacts: undertakings.artifacts,
       deploying: undertakings.deploying,
       draining: undertakings.draining,

@@ -13,6 +13,8 @@ import type { Pool, PoolServer } from '../model/traffic.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Proxy } from '../ports/proxy.ts';
+import { heldHostnames } from '../model/rollout.ts';
+import { wantedRelease } from '../reconcile/wanted-release.ts';
 import { Loop } from './loop.ts';
 import type { StaleTokens } from './stale-tokens.ts';
 import type { World } from './world.ts';
@@ -156,9 +158,9 @@ export class ProxyLoop {
   }
 
   #isWanted({ instance }: RunningBody): boolean {
-    const { app, process: type, index } = parseInstanceId(instance);
+    const { app, process, index } = parseInstanceId(instance);
     const record = this.#options.world.apps.get(app)?.value;
-    return record?.spec.processes.some(process => process.type === type && index < process.scale) ?? false;
+    return record !== undefined && wantedRelease(record, process, index) !== null;
   }
 
   /** Of what is exclusive only the copy that runs under the token in force gets requests, however well another answers. */
@@ -191,6 +193,38 @@ export class ProxyLoop {
     }
   }
 
+  /**
+   * When traffic has been switched, what stood ready beside gets it all at once: each proxy goes by the app's record, not
+   * by when the nodes have made it their own.
+   */
+  #switched(record: AppRecord, bodies: RunningBody[]): RunningBody[] {
+    const standbys = this.#options.world.promises
+      .all()
+      .flatMap(({ value: { promise } }) => (promise.body.kind === 'standby' ? [promise.body] : []))
+      .filter(body => body.app === record.app)
+      .filter(({ process, index, version }) => {
+        const wanted = wantedRelease(record, process, index);
+        return wanted?.serves === 'now' && wanted.version === version;
+      });
+    if (standbys.length === 0) return bodies;
+    const replaced = new Map(standbys.map(body => [body.instance, body]));
+    const isOld = (body: RunningBody): boolean => {
+      const next = replaced.get(body.instance);
+      return next !== undefined && body.version !== next.version;
+    };
+    return [
+      ...bodies.map(body => (isOld(body) ? { ...body, ready: false, state: 'stopping' as const } : body)),
+      ...standbys.map((body): RunningBody => ({
+        ...body,
+        kind: 'running',
+        state: 'running',
+        ready: true,
+        pid: null,
+        trouble: null,
+      })),
+    ];
+  }
+
   #pools(): Pool[] {
     const serving = [...this.#known].filter(([, known]) => this.#mayServe(known));
     this.#tellStale(new Set(serving.map(([key]) => key)));
@@ -199,16 +233,19 @@ export class ProxyLoop {
       .all()
       .map(entry => entry.value)
       .filter(record => !record.removing)
-      .map(record => poolOf(record, bodies))
+      .map(record => poolOf(record, this.#switched(record, bodies)))
       .filter(pool => pool.hostnames.length > 0);
   }
 }
 
-function poolOf({ app, spec }: AppRecord, bodies: RunningBody[]): Pool {
+function poolOf(record: AppRecord, bodies: RunningBody[]): Pool {
+  const { app, spec, rollout } = record;
+  // One path for all: while old and new copies answer different ones, only the connection is checked.
+  const samePath = !rollout || rollout.before.spec.healthcheck.path === spec.healthcheck.path;
   return {
     app,
-    hostnames: spec.hostnames.filter(hostname => hostname !== '_'),
-    checkPath: spec.healthcheck.path,
+    hostnames: heldHostnames(record).filter(hostname => hostname !== '_'),
+    checkPath: samePath ? spec.healthcheck.path : null,
     servers: serversOf(app, bodies).sort(byInstance),
   };
 }

@@ -6,6 +6,7 @@ import { AdminError, type Listing } from '../ports/admin.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Entry, Store } from '../ports/store.ts';
 import { asAdminErrors } from './admin-errors.ts';
+import { backTo, hostnameWrites, rolloutFrom } from './change-release.ts';
 import type { Ledger } from './ledger.ts';
 import type { Supplies } from './supplies.ts';
 
@@ -45,13 +46,17 @@ export class Rollbacks {
   async rollback(app: AppName, asked: number | null): Promise<AppRecord> {
     const { store, ledger } = this.#options;
     const current = await this.#current(app);
-    const { release: from } = current.value;
+    const { release: from, rollout } = current.value;
     const target = await this.#target(current.value, asked);
-    const record = this.#goneBack(current.value, target);
+    const record =
+      rollout?.final !== true && rollout?.before.release === target.release
+        ? backTo(current.value, rollout.before)
+        : this.#goneBack(current.value, target);
+    delete record.givenUp;
     const result = await asAdminErrors(() =>
       store.commit(
         [{ kind: 'apps', name: app, revision: current.revision }],
-        [{ put: 'apps', name: app, value: record }],
+        [{ put: 'apps', name: app, value: record }, ...hostnameWrites(current.value, record)],
       ),
     );
     if (result.kind === 'refused') {
@@ -69,12 +74,13 @@ export class Rollbacks {
     return record;
   }
 
-  async #target({ app, release }: AppRecord, asked: number | null): Promise<ReleaseRecord> {
+  async #target({ app, release, rollout }: AppRecord, asked: number | null): Promise<ReleaseRecord> {
     const releases = (await this.#recorded(app)).entries.map(entry => entry.value);
+    const instead = rollout?.final === true ? undefined : rollout?.before.release;
     const known = releases.map(other => other.release).filter(other => other !== release);
     const target =
       asked === null
-        ? releaseBefore(release, releases)
+        ? (releases.find(other => other.release === instead) ?? releaseBefore(release, releases))
         : (releases.find(other => other.release === asked) ?? null);
     if (target === null) {
       throw asked === null
@@ -105,7 +111,13 @@ export class Rollbacks {
       appliedAt: this.#options.clock.timestamp(),
     };
     delete record.source;
-    return target.source === undefined ? record : { ...record, source: target.source };
+    if (target.source !== undefined) record.source = target.source;
+    // What all instances ran last is there to be returned to, should this one not work any more.
+    const rollout = rolloutFrom(current, record);
+    if (rollout)
+      record.rollout = { ...rollout, stage: rollout.stage === 'canary' ? 'replacing' : rollout.stage };
+    else delete record.rollout;
+    return record;
   }
 
   async #current(app: AppName): Promise<Entry<'apps'>> {

@@ -1,6 +1,5 @@
 import { processOf } from '../model/app-spec.ts';
 import { parseInstanceId, subjectOfInstance, type InstanceId, type NodeName } from '../model/ids.ts';
-import { versionOf } from '../model/records.ts';
 import type {
   DesiredInstance,
   InstanceStatus,
@@ -170,7 +169,7 @@ export class Targets {
     const { world } = this.#options;
     const wanted = wantedOrWhyNot(world, holding.instance);
     if ('notWanted' in wanted) return wanted;
-    const { record, process, index, spec } = wanted;
+    const { record, process, index, spec, version } = wanted;
     const left = owned && !this.#lives(holding.instance) ? this.#options.leaves(holding.instance) : null;
     if (left !== null) return { notWanted: left };
     if (owned && holding.exclusive !== process.exclusive) {
@@ -180,7 +179,6 @@ export class Targets {
     }
     const movesAway = owned && holding.exclusive ? this.#options.movesAway(holding.instance) : null;
     if (movesAway !== null) return { notWanted: movesAway };
-    const version = versionOf(record, process.type);
     const turn = mayReplace(
       { instance: holding.instance, process: process.type, index, version },
       spec.deploy,
@@ -195,9 +193,11 @@ export class Targets {
       process,
       index,
       spec,
-      release: record.release,
+      release: wanted.release,
       version,
-      artifact: record.artifact,
+      artifact: wanted.artifact,
+      serves: wanted.serves,
+      stopFirst: turn.stopFirst,
       token: holding.token,
       mayStart: waitingFor === null,
       waitingFor,
@@ -221,12 +221,11 @@ export class Targets {
   }
 
   /** Why a copy that this node should run may not be started yet; null = it may. */
-  #waitingFor(holding: Holding, { process, spec, record }: WantedInstance, owned: boolean): string | null {
+  #waitingFor(holding: Holding, { process, spec, version }: WantedInstance, owned: boolean): string | null {
     const { world } = this.#options;
     // From memory nothing is known of the others; when it ran last, what it depends on was there. What has been ready
     // once is started again whatever became of that: a break is not handed on.
-    const mayWait =
-      world.synced() && !this.#options.wasReady(holding.instance, versionOf(record, process.type));
+    const mayWait = world.synced() && !this.#options.wasReady(holding.instance, version);
     const unmet = mayWait ? unmetDependencies(world, spec.dependsOn) : [];
     if (unmet.length > 0) {
       this.#waits = true;

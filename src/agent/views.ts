@@ -3,10 +3,11 @@ import { outcomeOf } from '../assess/outcome.ts';
 import { trustOf } from '../assess/trust.ts';
 import { instanceOfSubject, parseInstanceId, subjectOfInstance, type NodeName } from '../model/ids.ts';
 import type { RunningBody } from '../model/node-promise.ts';
-import { tokenOf, versionOf, type AppRecord, type Capacity } from '../model/records.ts';
+import { tokenOf, type AppRecord, type Capacity, type Rollout } from '../model/records.ts';
 import type { InstanceStatus } from '../model/reconciliation.ts';
 import type { AppView, InstanceView, NodeView, PromiseView, SubjectView } from '../model/views.ts';
 import { standing } from '../ownership/standing.ts';
+import { wantedRelease } from '../reconcile/wanted-release.ts';
 import { leftover } from './evidence.ts';
 import { placementInputs, wantedInstances, wantedOrWhyNot } from './wanted.ts';
 import type { World } from './world.ts';
@@ -118,6 +119,8 @@ export function appView(record: AppRecord, instances: InstanceView[]): AppView {
     processes,
     hostnames: record.spec.hostnames,
     artifact: record.artifact?.digest ?? null,
+    rollout: record.rollout ? { from: record.rollout.before.release, stage: record.rollout.stage } : null,
+    givenUp: record.givenUp ?? null,
     conditions: conditions(record, own),
     appliedAt: record.appliedAt,
   };
@@ -193,12 +196,11 @@ function stillAnswers(world: World, id: string): RunningBody | undefined {
 
 /** `Ready` always, and beside it what stands in its way. */
 function conditions(record: AppRecord, own: InstanceView[]): AppView['conditions'] {
-  const wanted = own.filter(instance => {
-    const process = record.spec.processes.find(other => other.type === instance.process);
-    return process !== undefined && instance.index < process.scale;
-  });
+  const wanted = own.filter(({ process, index }) => wantedRelease(record, process, index) !== null);
   const late = wanted.filter(
-    instance => !instance.ready || instance.version !== versionOf(record, instance.process),
+    instance =>
+      !instance.ready ||
+      instance.version !== wantedRelease(record, instance.process, instance.index)?.version,
   );
   const failed = late.filter(instance => instance.state === 'failed');
   const words = (instances: InstanceView[]): string =>
@@ -222,6 +224,25 @@ function conditions(record: AppRecord, own: InstanceView[]): AppView['conditions
     });
   } else if (!ready) {
     found.push({ type: 'Progressing', status: true, reason: 'InstancesLate', message: words(late) });
+  }
+  return [...found, ...releaseConditions(record)];
+}
+
+const stageWords: Record<Rollout['stage'], string> = {
+  canary: 'a share of the instances tries it',
+  beside: 'copies of it get ready beside',
+  replacing: 'the instances are replaced',
+};
+
+function releaseConditions({ release, rollout, givenUp }: AppRecord): AppView['conditions'] {
+  const found: AppView['conditions'] = [];
+  if (rollout) {
+    const message = `release ${release} takes the place of ${rollout.before.release}: ${stageWords[rollout.stage]}`;
+    found.push({ type: 'RollingOut', status: true, reason: 'ReleaseChanges', message });
+  }
+  if (givenUp) {
+    const message = `release ${givenUp.release} was given up for ${givenUp.to}: ${givenUp.reason}`;
+    found.push({ type: 'RolledBack', status: true, reason: 'GivenUp', message });
   }
   return found;
 }

@@ -1,4 +1,4 @@
-import { processOf, type AppSpec, type ProcessSpec } from '../model/app-spec.ts';
+import { processOf } from '../model/app-spec.ts';
 import {
   instanceId,
   parseInstanceId,
@@ -12,32 +12,32 @@ import type { RunningElsewhere } from '../model/reconciliation.ts';
 import { trustOf } from '../assess/trust.ts';
 import { standing } from '../ownership/standing.ts';
 import { reservation } from '../placement/reservation.ts';
+import { wantedRelease, wantedTypes, type WantedRelease } from '../reconcile/wanted-release.ts';
 import type { Entry } from '../ports/store.ts';
 import { evidenceAgainst, leftover, unreachableNodes } from './evidence.ts';
 import type { World } from './world.ts';
 
-export interface WantedInstance {
+export interface WantedInstance extends WantedRelease {
   instance: InstanceId;
   index: number;
-  process: ProcessSpec;
-  spec: AppSpec;
   record: AppRecord;
 }
 
 /** Every instance the cluster should have, in app and index order. */
 export function wantedInstances(world: World): WantedInstance[] {
-  return world.apps.all().flatMap(({ value: record }) => {
-    if (record.removing) return [];
-    return record.spec.processes.flatMap(process =>
-      Array.from({ length: process.scale }, (_, index) => ({
-        instance: instanceId({ app: record.app, process: process.type, index }),
-        index,
-        process,
-        spec: record.spec,
-        record,
-      })),
-    );
-  });
+  return world.apps.all().flatMap(({ value }) => wantedOf(value));
+}
+
+/** Every instance of one app, each at the release that it should run by now. */
+export function wantedOf(record: AppRecord): WantedInstance[] {
+  if (record.removing) return [];
+  return wantedTypes(record).flatMap(({ type, count }) =>
+    Array.from({ length: count }).flatMap((_, index) => {
+      const wanted = wantedRelease(record, type, index);
+      const instance = instanceId({ app: record.app, process: type, index });
+      return wanted ? [{ ...wanted, instance, index, record }] : [];
+    }),
+  );
 }
 
 /** The instance as its app wants it now, or the words why it is not wanted any more. */
@@ -46,10 +46,11 @@ export function wantedOrWhyNot(world: World, instance: InstanceId): WantedInstan
   const record = world.apps.get(app)?.value;
   if (!record) return { notWanted: `there is no app "${app}" any more` };
   if (record.removing) return { notWanted: `app "${app}" is being removed` };
+  const wanted = wantedRelease(record, type, index);
+  if (wanted) return { ...wanted, instance, index, record };
   const process = processOf(record.spec, type);
   if (!process) return { notWanted: `release ${record.release} of "${app}" has no process type "${type}"` };
-  if (index >= process.scale) return { notWanted: `"${type}" of "${app}" is scaled to ${process.scale}` };
-  return { instance, index, process, spec: record.spec, record };
+  return { notWanted: `"${type}" of "${app}" is scaled to ${process.scale}` };
 }
 
 /** How long an exclusive subject must be left alone, in ms; 0 = it may be taken. */
@@ -112,7 +113,7 @@ export function placementInputs(
 /** An instance as one that can be taken. */
 export function freeInstanceOf(
   world: World,
-  { instance, spec, process, index, record }: WantedInstance,
+  { instance, spec, process, index, record, artifact }: WantedInstance,
   runsOn: NodeName[],
 ): FreeInstance {
   const subject = subjectOfInstance(instance);
@@ -122,7 +123,7 @@ export function freeInstanceOf(
     spec,
     process,
     index,
-    platform: record.artifact?.platform ?? null,
+    platform: artifact?.platform ?? null,
     runsOn,
     tiedTo: [],
     refusals: world.refusals

@@ -2,6 +2,7 @@ import type { AppSpec } from '../model/app-spec.ts';
 import type { AppName, Digest } from '../model/ids.ts';
 import type { AppRecord, ArtifactRef } from '../model/records.ts';
 import type { Clock } from '../ports/clock.ts';
+import { hostnameWrites, rolloutFrom } from './change-release.ts';
 import { StoreError, type Compare, type Entry, type Store, type Write } from '../ports/store.ts';
 
 /** Everything of a release but its place in the store. */
@@ -36,6 +37,10 @@ export async function writeRelease(
     removing: false,
     appliedAt: at,
   };
+  const there = current?.value.removing === false ? current.value : null;
+  const rollout = there && (there.release === release ? there.rollout : rolloutFrom(there, record));
+  if (rollout) record.rollout = rollout;
+  if (!there || there.unproven) record.unproven = true;
   const compares: Compare[] = [
     current
       ? { kind: 'apps', name: spec.app, revision: current.revision }
@@ -55,7 +60,7 @@ export async function writeRelease(
         spec,
         artifact,
         ...(source === undefined ? {} : { source }),
-        ...(current && !current.value.removing ? { replaces: current.value.release } : {}),
+        ...(there ? { replaces: rollout?.before.release ?? there.release } : {}),
         at,
       },
     });
@@ -71,9 +76,7 @@ export async function writeRelease(
       throw new Error(`host name "${hostname}" is held by app "${holder.value.app}"`);
     if (!holder) writes.push({ put: 'hostnames', name: hostname, value: { v: 1, app: spec.app } });
   }
-  for (const hostname of current?.value.spec.hostnames ?? []) {
-    if (!spec.hostnames.includes(hostname)) writes.push({ delete: 'hostnames', name: hostname });
-  }
+  if (current) writes.push(...hostnameWrites(current.value, record));
   const result = await store.commit(compares, writes);
   if (result.kind === 'refused') {
     throw new StoreError(

@@ -66,6 +66,8 @@ export interface ApiClient extends AgentCalls, PlanCalls {
   scale(app: string, scales: Record<string, number>, signal?: AbortSignal): Promise<AppView>;
   /** Newest first. */
   releases(app: string, signal?: AbortSignal): Promise<Listing<ReleaseView>>;
+  /** Lets a canary, or what stands ready beside, take over now. */
+  promote(app: string, signal?: AbortSignal): Promise<AppView>;
   /** null = to what the present release took the place of. */
   rollback(app: string, release: number | null, signal?: AbortSignal): Promise<AppView>;
   /** Every process type, or one. */
@@ -206,6 +208,7 @@ export function apiClient(options: ClientOptions): ApiClient {
     },
     scale: (app, scales, signal) => post(`/v1/apps/${part(app)}/scale`, scales, signal),
     releases: (app, signal) => get(`/v1/apps/${part(app)}/releases`, {}, signal),
+    promote: (app, signal) => post(`/v1/apps/${part(app)}/promote`, {}, signal),
     rollback: (app, release, signal) => post(`/v1/apps/${part(app)}/rollback`, { release }, signal),
     restart: (app, process, signal) => post(`/v1/apps/${part(app)}/restart`, { process }, signal),
     instances: (filter = {}, signal) => get('/v1/instances', filter, signal),

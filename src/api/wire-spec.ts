@@ -102,6 +102,9 @@ export const appSpecBody = z
       maxSurge: z.int().min(0).max(1000),
       maxUnavailable: z.int().min(0).max(1000),
       healthyDeadlineSeconds: seconds,
+      canaryShare: z.number().positive().max(1).optional(),
+      bakeSeconds: z.number().min(0).max(86_400).optional(),
+      promote: z.enum(['auto', 'manual']).optional(),
     }),
     ports: z.array(
       z.strictObject({

@@ -90,6 +90,8 @@ export const appView = z
     processes: z.record(z.string(), z.object({ scale: z.int(), ready: z.int(), exclusive: z.boolean() })),
     hostnames: strings,
     artifact: z.string().nullable(),
+    rollout: z.object({ from: z.int(), stage: z.enum(['canary', 'beside', 'replacing']) }).nullable(),
+    givenUp: z.object({ release: z.int(), to: z.int(), reason: z.string(), at: timestamp }).nullable(),
     conditions: z.array(
       z.object({ type: z.string(), status: z.boolean(), reason: z.string(), message: z.string() }),
     ),
@@ -145,6 +147,17 @@ const promiseBody = z.discriminatedUnion('kind', [
     ready: z.boolean(),
     pid: z.int().nullable(),
     trouble: z.string().nullable(),
+    givenUp: z.string().optional(),
+  }),
+  z.object({
+    kind: z.literal('standby'),
+    instance: z.string(),
+    app: z.string(),
+    process: z.string(),
+    index: z.int(),
+    release: z.int(),
+    version: z.string(),
+    endpoint: orNull(endpoint),
   }),
   z.object({
     kind: z.literal('serving'),

@@ -506,7 +506,16 @@ A schedule in the file is left alone: the plan is done once, now. hop3-agent app
       {
         flags: '--kind <kind>',
         about: 'only those of one kind',
-        value: choice('capacity', 'running', 'serving', 'holding', 'deploying', 'draining', 'request'),
+        value: choice(
+          'capacity',
+          'running',
+          'standby',
+          'serving',
+          'holding',
+          'deploying',
+          'draining',
+          'request',
+        ),
       },
       { flags: '--watch', about: 'show again each promise that changes, until Ctrl-C' },
     ],
@@ -621,6 +630,17 @@ A schedule in the file is left alone: the plan is done once, now. hop3-agent app
     options: [{ flags: '--wait', about: 'until all are replaced and ready' }, timeout],
     examples: [['restart blog web --wait', 'only the web instances']],
     load: async () => (await import('./commands/restart.ts')).restart,
+  },
+  {
+    name: 'promote',
+    group: 'Acting',
+    summary: 'let a canary, or a release that stands ready beside, take over now',
+    arguments: [{ syntax: '<app>', about: 'its name', completes: 'apps' }],
+    options: [{ flags: '--wait', about: 'until all instances run it and are ready' }, timeout],
+    notes: `With deploy.promote: manual nothing else lets it; else it is done when the observers have found it healthy.
+hop3-agent rollback APP gives it up instead.`,
+    examples: [['promote blog --wait', 'all of it runs the new release']],
+    load: async () => (await import('./commands/promote.ts')).promote,
   },
   {
     name: 'rollback',

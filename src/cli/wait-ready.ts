@@ -10,6 +10,8 @@ interface Goal {
   app: string;
   /** Whether this instance is the one that is waited for, not the one it replaces. */
   wanted: (instance: InstanceView) => boolean;
+  /** The release that is waited for: another in its place is a failure. Absent = whichever is wanted. */
+  release?: { number: number; orLater: boolean };
 }
 
 /**
@@ -24,6 +26,7 @@ export function waitUntilReady(
   const goals = releases.map(({ app, release }) => ({
     app,
     wanted: (instance: InstanceView) => (instance.release ?? 0) >= release,
+    release: { number: release, orLater: true },
   }));
   return waitFor(context, goals, timeoutSeconds);
 }
@@ -35,7 +38,7 @@ export function waitUntilBack(
   timeoutSeconds: number,
 ): Promise<void> {
   const wanted = (instance: InstanceView) => instance.release === release;
-  return waitFor(context, [{ app, wanted }], timeoutSeconds);
+  return waitFor(context, [{ app, wanted, release: { number: release, orLater: false } }], timeoutSeconds);
 }
 
 /** Until every instance in `before` runs another version than it did then. @throws CliFailure as above */
@@ -63,6 +66,8 @@ async function waitFor(context: CommandContext, goals: Goal[], timeoutSeconds: n
           client.app(goal.app, io.signal),
           client.instances({ app: goal.app }, io.signal),
         ]);
+        const instead = otherRelease(goal, app);
+        if (instead !== null) throw instead;
         return standingOf(goal, app, instances.items);
       }),
     );
@@ -81,6 +86,18 @@ async function waitFor(context: CommandContext, goals: Goal[], timeoutSeconds: n
     told = text;
     await io.sleep(LOOK_EVERY_MS, io.signal);
   }
+}
+
+/** It was given up meanwhile, or somebody else went back or on. */
+function otherRelease({ release: goal }: Goal, { app, release, givenUp }: AppView): CliFailure | null {
+  if (!goal || release === goal.number || (goal.orLater && release > goal.number)) return null;
+  const why =
+    givenUp?.release === goal.number
+      ? `release ${goal.number} of ${app} was given up, ${release} runs on: ${givenUp.reason}`
+      : `release ${goal.number} of ${app} is not wanted any more, ${release} is`;
+  return new CliFailure(EXIT.deployFailed, why, {
+    hint: `hop3-agent events --subject app/${app} tells what happened`,
+  });
 }
 
 interface Standing {

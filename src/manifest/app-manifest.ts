@@ -94,7 +94,25 @@ export const appManifest = z
         strategy: z.enum(['rolling', 'blue-green', 'canary', 'stop-deploy']).optional(),
         'max-surge': z.int().min(0).max(1000).optional(),
         'max-unavailable': z.int().min(0).max(1000).optional(),
-        'healthy-deadline': seconds.optional(),
+        'healthy-deadline': seconds
+          .optional()
+          .describe('seconds without progress after which a new release is given up'),
+        'canary-share': z
+          .number()
+          .positive()
+          .max(1)
+          .optional()
+          .describe('of canary: the share of the instances that tries a release, as in 0.2'),
+        'bake-time': z
+          .number()
+          .min(0)
+          .max(86_400)
+          .optional()
+          .describe('of canary: seconds for which it is watched before the others follow'),
+        promote: z
+          .enum(['auto', 'manual'])
+          .optional()
+          .describe('of canary and blue-green: manual = an operator lets the new release take over'),
       })
       .optional(),
     addons: addons.optional(),

@@ -181,6 +181,25 @@ function dependsOnFindings(data: unknown): Finding[] {
 
 function deployFindings(data: unknown): Finding[] {
   const deploy = tableAt(data, 'deploy');
+  return [...replacingFindings(deploy), ...strategyFindings(deploy)];
+}
+
+/** What only another strategy heeds would be a wish that nobody fulfils. */
+function strategyFindings(deploy: Record<string, unknown>): Finding[] {
+  const strategy = deploy['strategy'] ?? 'rolling';
+  const heededBy: [key: string, strategies: string[]][] = [
+    ['canary-share', ['canary']],
+    ['bake-time', ['canary']],
+    ['promote', ['canary', 'blue-green']],
+  ];
+  return heededBy.flatMap(([key, strategies]) => {
+    if (deploy[key] === undefined || strategies.some(each => each === strategy)) return [];
+    const hint = `strategy: ${strategies.join(' or ')}`;
+    return [finding(['deploy', key], `means nothing for the strategy ${shown(strategy)}`, hint)];
+  });
+}
+
+function replacingFindings(deploy: Record<string, unknown>): Finding[] {
   if (deploy['max-surge'] !== 0 || (deploy['max-unavailable'] ?? 0) !== 0) return [];
   const hint = 'let one of them be at least 1';
   return [finding(['deploy', 'max-surge'], 'with max-unavailable 0, nothing could ever be replaced', hint)];

@@ -63,6 +63,9 @@ export function manifestText(spec: AppSpec): string {
       'max-surge': unless(defaults.deploy.maxSurge, spec.deploy.maxSurge),
       'max-unavailable': unless(defaults.deploy.maxUnavailable, spec.deploy.maxUnavailable),
       'healthy-deadline': unless(defaults.deploy.healthyDeadlineSeconds, spec.deploy.healthyDeadlineSeconds),
+      'canary-share': spec.deploy.canaryShare,
+      'bake-time': spec.deploy.bakeSeconds,
+      promote: spec.deploy.promote,
     },
     addons: spec.addons.map(addon => ({ type: addon.type, name: unless(spec.app, addon.name) })),
   };

@@ -31,12 +31,5 @@ export function notYet(spec: AppSpec): NotYet[] {
     const message = 'scheduled commands need the workflow engine, which this version does not have yet';
     found.push({ field: 'run.workers', message, hint: 'let a worker keep the time itself' });
   }
-  if (spec.deploy.strategy !== 'rolling') {
-    found.push({
-      field: 'deploy.strategy',
-      message: `${spec.deploy.strategy} is not available yet`,
-      hint: 'rolling is',
-    });
-  }
   return found;
 }

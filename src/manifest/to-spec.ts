@@ -66,6 +66,9 @@ export function toSpec(told: Told): AppSpec {
       maxSurge: data.deploy?.['max-surge'] ?? defaults.deploy.maxSurge,
       maxUnavailable: data.deploy?.['max-unavailable'] ?? defaults.deploy.maxUnavailable,
       healthyDeadlineSeconds: data.deploy?.['healthy-deadline'] ?? defaults.deploy.healthyDeadlineSeconds,
+      ...given('canaryShare', data.deploy?.['canary-share']),
+      ...given('bakeSeconds', data.deploy?.['bake-time']),
+      ...given('promote', data.deploy?.promote),
     },
     ports: (data.ports ?? []).map(port => ({
       number: port.number,
@@ -168,4 +171,9 @@ function healthcheckOf({ healthcheck, run }: AppData): HealthcheckSpec {
 function addonOf(app: string, addon: { type?: string | undefined; name?: string | undefined }): AddonSpec {
   if (addon.type === undefined) return { type: addon.name ?? '', name: app };
   return { type: addon.type, name: addon.name ?? app };
+}
+
+/** Nothing, for what was not said. */
+function given<K extends string, V>(key: K, value: V | undefined): { [key in K]?: V } {
+  return value === undefined ? {} : ({ [key]: value } as { [key in K]: V });
 }

@@ -128,7 +128,14 @@ export interface DeploySpec {
   strategy: 'rolling' | 'blue-green' | 'canary' | 'stop-deploy';
   maxSurge: number;
   maxUnavailable: number;
+  /** Without progress for so long, a new release is given up. */
   healthyDeadlineSeconds: number;
+  /** Of `canary`: the share of the instances of each process type that tries a release, over 0 to 1; default 0.2. */
+  canaryShare?: number | undefined;
+  /** Of `canary`: how long they have to be healthy before the others follow; default 60. */
+  bakeSeconds?: number | undefined;
+  /** Who lets a canary, or what stands ready beside, take over: `auto` (default), or an operator. */
+  promote?: 'auto' | 'manual' | undefined;
 }
 
 export interface FixedPort {

@@ -23,6 +23,8 @@ export interface NodePromise {
 export type PromiseBody =
   | { kind: 'capacity'; memoryBytes: number; cpu: number }
   | RunningBody
+  /** A copy of a new release that is ready, and gets no requests before the switch. */
+  | StandbyBody
   | { kind: 'serving'; hostname: string; app: AppName; instances: number }
   | { kind: 'holding'; artifact: Digest; bytes: number }
   | { kind: 'deploying'; app: AppName; release: number; step: string }
@@ -52,6 +54,19 @@ export interface RunningBody {
   pid: number | null;
   /** The last lines of output and the reason, when state is `failed` or `backoff`; else null. */
   trouble: string | null;
+  /** The version it should run, when that has been given up here. */
+  givenUp?: string | undefined;
+}
+
+export interface StandbyBody {
+  kind: 'standby';
+  instance: InstanceId;
+  app: AppName;
+  process: ProcessType;
+  index: number;
+  release: number;
+  version: string;
+  endpoint: Endpoint | null;
 }
 
 /**

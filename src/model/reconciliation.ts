@@ -12,7 +12,7 @@ export interface DesiredInstance {
   index: number;
   spec: AppSpec;
   release: number;
-  /** See `versionOf`. */
+  /** See `versionOfRelease`. */
   version: string;
   artifact: ArtifactRef | null;
   token: Token;
@@ -22,6 +22,10 @@ export interface DesiredInstance {
   /** Whether a running copy of another version may be replaced now (the rollout's turn); else the words why not. */
   mayReplace: boolean;
   replaceWaitsFor: string | null;
+  /** Whether the old copy has to be gone before the new one starts, whatever else would demand it. */
+  stopFirst?: boolean;
+  /** When a copy of the wanted version gets requests (`Serves`); absent = as soon as it is ready. */
+  serves?: 'now' | 'after-old' | 'not-yet';
 }
 
 /** Owned by this node but not to run here any more: stop, then release. */
@@ -114,6 +118,10 @@ export interface InstanceStatus {
   ready: boolean;
   pid: number | null;
   trouble: string | null;
+  /** The wanted version, when its starts have been given up. */
+  givenUp?: string;
+  /** A ready copy of the wanted version that gets no requests yet. */
+  standby?: { release: number; version: string; endpoint: Endpoint | null };
 }
 
 /** What one node says of one instance, as the rollout of the others sees it. */

@@ -84,9 +84,39 @@ export interface AppRecord {
   restarts: Record<ProcessType, number>;
   /** Values of generated variables: made once, kept for the app's life. */
   secrets: Record<string, string>;
+  /** One release is taking the place of another; absent = all instances are wanted at `release`. */
+  rollout?: Rollout;
+  /** No release of it has been healthy yet: there is nothing to go back to. */
+  unproven?: true;
+  /** The release that was given up by itself, as long as nothing else was deployed since. */
+  givenUp?: GivenUp;
   /** Set by `remove`: owners stop and release; the key goes when nobody owns anything of it. */
   removing: boolean;
   appliedAt: Timestamp;
+}
+
+/** All that makes a release run. */
+export type ReleaseState = Pick<AppRecord, 'release' | 'spec' | 'artifact' | 'source' | 'restarts'>;
+
+/** One release taking the place of another. */
+export interface Rollout {
+  /** What ran before: it runs on where its turn has not come, and is gone back to. */
+  before: ReleaseState;
+  /**
+   * `canary` only a share of the instances runs the new release · `beside` new copies stand ready beside the old ones, which
+   * get all requests · `replacing` all instances are wanted at the new release.
+   */
+  stage: 'canary' | 'beside' | 'replacing';
+  /** It leads back to what ran before, or to what an operator chose: it is not given up again. */
+  final?: true;
+}
+
+export interface GivenUp {
+  release: number;
+  /** What was gone back to. */
+  to: number;
+  reason: string;
+  at: Timestamp;
 }
 
 export interface ArtifactRef {
@@ -290,10 +320,13 @@ export interface DrainRecord {
   at: Timestamp;
 }
 
-/** What an instance must run: the release, and how often it was restarted by request. */
-export function versionOf(record: AppRecord, type: ProcessType): string {
-  const restarts = record.restarts[type] ?? 0;
-  return restarts === 0 ? String(record.release) : `${record.release}.${restarts}`;
+/** What an instance of a release must run: the release, and how often it was restarted by request. */
+export function versionOfRelease(
+  { release, restarts }: Pick<ReleaseState, 'release' | 'restarts'>,
+  type: ProcessType,
+): string {
+  const times = restarts[type] ?? 0;
+  return times === 0 ? String(release) : `${release}.${times}`;
 }
 
 /** The token of an owner key: what it was taken at, whatever was written to it since. */

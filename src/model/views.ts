@@ -9,7 +9,7 @@ import type {
   StayingInstance,
 } from './node-promise.ts';
 import type { Problem } from './problem.ts';
-import type { AnswerRecord, Capacity, SupervisorRequest } from './records.ts';
+import type { AnswerRecord, Capacity, SupervisorRequest, Rollout } from './records.ts';
 
 /** What the admin API shows, and the command line prints (design 14). Times are RFC 3339; durations say their unit. */
 
@@ -54,6 +54,10 @@ export interface AppView {
   hostnames: string[];
   artifact: string | null;
   /** `Ready`, `Progressing`, `Degraded`, `Removing` … with words. */
+  /** The change of release that is under way. */
+  rollout: { from: number; stage: Rollout['stage'] } | null;
+  /** The release that was given up by itself, as long as nothing else was deployed since. */
+  givenUp: { release: number; to: number; reason: string; at: Timestamp } | null;
   conditions: { type: string; status: boolean; reason: string; message: string }[];
   appliedAt: Timestamp;
 }

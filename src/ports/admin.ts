@@ -63,6 +63,8 @@ export interface Admin {
   releases(app: AppName): Promise<Listing<ReleaseView>>;
   /** To that release, or (null) to what the present one took the place of. Not kept any more, or none: `conflict`. */
   rollback(app: AppName, release: number | null): Promise<AppView>;
+  /** Lets a canary, or what stands ready beside, take over now. Nothing waits: `conflict`. */
+  promote(app: AppName): Promise<AppView>;
   restart(app: AppName, process: ProcessType | null): Promise<AppView>;
   /** Takes a source tree (gzipped tar) into this node's artifacts. */
   receiveArtifact(

@@ -43,6 +43,8 @@ function usualReason({ body }: NodePromise): string {
       return 'the node is leaving';
     case 'running':
       return `${body.instance} is not this node's to run any more`;
+    case 'standby':
+      return `${body.instance} has no copy waiting here any more`;
     case 'serving':
       return `no copy of ${body.app} is ready here`;
     case 'holding':

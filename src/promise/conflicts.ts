@@ -70,6 +70,8 @@ function complaintAbout({ body, kind, completeBy }: NodePromise): string | null 
       if (body.ready && body.state !== 'running')
         return `it cannot be ready while its state is ${body.state}`;
       return body.endpoint === null || isPort(body.endpoint.port) ? null : `${body.endpoint.port} is no port`;
+    case 'standby':
+      return body.endpoint === null || isPort(body.endpoint.port) ? null : `${body.endpoint.port} is no port`;
     case 'serving':
       return Number.isInteger(body.instances) && body.instances > 0
         ? null

@@ -17,7 +17,8 @@ export interface OwnState {
   node: NodeName;
   capacity: Capacity;
   statuses: InstanceStatus[];
-  specs: ReadonlyMap<AppName, AppSpec>;
+  /** What a release of an app is checked by. */
+  specOf: (app: AppName, release: number) => AppSpec | undefined;
   artifacts: { digest: Digest; bytes: number }[];
   deploying: { app: AppName; release: number; step: string; completeBy: Timestamp }[];
   /** How far the emptying of it is; null = it takes work. */
@@ -31,6 +32,7 @@ export function ownPromises(state: OwnState): NewPromise[] {
   const promises = [
     capacityPromise(state),
     ...state.statuses.map(status => runningPromise(state, status)),
+    ...state.statuses.flatMap(status => standbyPromise(state, status) ?? []),
     ...servingPromises(state),
     ...state.artifacts.map(({ digest, bytes }) =>
       promise(state, `holding:${digest}`, { kind: 'holding', artifact: digest, bytes }),
@@ -72,13 +74,25 @@ function runningPromise(state: OwnState, status: InstanceStatus): NewPromise {
     ready,
     pid,
     trouble,
+    ...(status.givenUp === undefined ? {} : { givenUp: status.givenUp }),
   };
-  const spec = state.specs.get(app);
+  const spec = state.specOf(app, release);
   return {
     ...promise(state, `running:${instance}`, body),
     promisee: app,
     given: (spec?.dependsOn ?? []).map(name => `app:${name}`),
     verify: verification(status, spec),
+  };
+}
+
+function standbyPromise(state: OwnState, { instance, standby }: InstanceStatus): NewPromise | null {
+  if (!standby) return null;
+  const { app, process, index } = parseInstanceId(instance);
+  const body: PromiseBody = { kind: 'standby', instance, app, process, index, ...standby };
+  return {
+    ...promise(state, `standby:${instance}`, body),
+    promisee: app,
+    verify: verification(standby, state.specOf(app, standby.release)),
   };
 }
 
@@ -90,8 +104,8 @@ function servingPromises(state: OwnState): NewPromise[] {
     if (status.ready && status.endpoint !== null) readyOf.set(app, [...(readyOf.get(app) ?? []), status]);
   }
   return [...readyOf].flatMap(([app, ready]) => {
-    const spec = state.specs.get(app);
     const first = ready.reduce((lowest, each) => (each.instance < lowest.instance ? each : lowest));
+    const spec = state.specOf(app, first.release);
     return (spec?.hostnames ?? []).map(hostname => ({
       ...promise(state, `serving:${hostname}`, { kind: 'serving', hostname, app, instances: ready.length }),
       verify: verification(first, spec),
@@ -100,7 +114,10 @@ function servingPromises(state: OwnState): NewPromise[] {
 }
 
 /** An app that names no path of its own may answer anything over HTTP: then only the connection is checked. */
-function verification({ endpoint }: InstanceStatus, spec: AppSpec | undefined): Verification {
+function verification(
+  { endpoint }: Pick<InstanceStatus, 'endpoint'>,
+  spec: AppSpec | undefined,
+): Verification {
   if (endpoint === null || !spec) return { method: 'lease' };
   const { path, contains, timeoutSeconds } = spec.healthcheck;
   const { host, port } = endpoint;

@@ -35,8 +35,25 @@ export function sortCopies(desired: DesiredInstance, units: Unit[], nowMs: Insta
     else copies.outdated.push(unit);
   }
   const answers = (unit: Unit) => isAnswering(unit, desired);
-  copies.serving = copies.current.find(answers) ?? copies.outdated.find(answers) ?? null;
+  const current = copies.current.find(answers) ?? null;
+  const outdated = copies.outdated.find(answers) ?? null;
+  copies.serving = first(desired.serves ?? 'now', current, outdated);
   return copies;
+}
+
+function first(
+  serves: NonNullable<DesiredInstance['serves']>,
+  current: Unit | null,
+  outdated: Unit | null,
+): Unit | null {
+  switch (serves) {
+    case 'now':
+      return current ?? outdated;
+    case 'after-old':
+      return outdated ?? current;
+    case 'not-yet':
+      return outdated;
+  }
 }
 
 /** Ready, or failing its health check for less than the threshold: one bad answer takes nothing out of traffic. */
@@ -50,6 +67,7 @@ export function isSerial(desired: DesiredInstance): boolean {
   const { spec, process } = desired;
   return (
     process.exclusive ||
+    desired.stopFirst === true ||
     spec.deploy.strategy === 'stop-deploy' ||
     spec.deploy.maxSurge === 0 ||
     spec.ports.length > 0 ||

@@ -10,6 +10,23 @@ export function statusOf(
   again: StartAgain,
   actions: Action[],
 ): InstanceStatus {
+  const waiting = copies.current.find(unit => unit !== copies.serving && unit.phase.kind === 'ready');
+  const standsBy = desired.serves !== undefined && desired.serves !== 'now' && waiting !== undefined;
+  return {
+    ...mainStatus(desired, copies, again, actions),
+    ...(again.kind === 'never' ? { givenUp: desired.version } : {}),
+    ...(standsBy
+      ? { standby: { release: waiting.release, version: waiting.version, endpoint: waiting.endpoint } }
+      : {}),
+  };
+}
+
+function mainStatus(
+  desired: DesiredInstance,
+  copies: Copies,
+  again: StartAgain,
+  actions: Action[],
+): InstanceStatus {
   const { serving, current, outdated, leaving } = copies;
   const trouble = again.kind === 'now' ? null : again.trouble;
   const retiring = serving !== null && isRetired(serving, actions);

@@ -48,6 +48,7 @@ const asked: Asked[] = [
   ['restartApp', 'POST', '/v1/apps/blog/restart', withJson({ process: 'web' }), 200],
   ['restartApp', 'POST', '/v1/apps/blog/restart', {}, 200],
   ['listReleases', 'GET', '/v1/apps/blog/releases', {}, 200],
+  ['promoteApp', 'POST', '/v1/apps/blog/promote', {}, 200],
   ['rollbackApp', 'POST', '/v1/apps/blog/rollback', withJson({ release: 1 }), 200],
   ['rollbackApp', 'POST', '/v1/apps/blog/rollback', {}, 409],
   ['rollbackApp', 'POST', '/v1/apps/blog/rollback', withJson({ release: 0 }), 422],

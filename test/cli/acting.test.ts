@@ -335,3 +335,24 @@ test('rollback goes back to the release before, or to the one that is named, and
   t.is((await ran(['rollback', 'shop'])).exitCode, 6);
   t.is((await ran(['rollback', 'shop', 'v1'])).exitCode, 2);
 });
+
+test('apply --wait fails when the release is given up, and says why', async t => {
+  const { ran, admin } = await cluster(t);
+  const cwd = await directoryWith(t, { 'shop.yaml': shop, 'shop/shop.js': '' });
+  await ran(['apply', 'shop.yaml'], { cwd });
+  const asItIs = admin.app.bind(admin);
+  admin.app = name => ({
+    ...asItIs(name),
+    release: 1,
+    givenUp: { release: 2, to: 1, reason: 'shop/web/0: exited with code 1', at: '2026-01-01T00:00:00Z' },
+  });
+  const { exitCode, stderr } = await ran(['apply', 'shop.yaml', '--wait'], { cwd });
+  t.is(exitCode, 8);
+  t.regex(stderr, /release 2 of shop was given up, 1 runs on: shop\/web\/0: exited with code 1/);
+});
+
+test('promote lets what waits take over', async t => {
+  const { ran } = await cluster(t);
+  t.is((await ran(['promote', 'blog'])).stdout, 'blog: release 1 takes over, web 2/2, mailer 1/1\n');
+  t.is((await ran(['promote', 'nosuch'])).exitCode, 3);
+});

@@ -10,6 +10,7 @@ import { fromWeb } from '../support/from-web.ts';
 import { underLoad } from '../support/load.ts';
 import { until } from '../support/until.ts';
 
+const SHOP = { scale: { web: 3 }, domains: { list: ['shop.test'] } };
 const STATIC_SITE = join(import.meta.dirname, '../../manifests/hello-static');
 
 /** One cluster for the file, the proxy on a node of its own: the tests run one after the other, each leaves it whole. */
@@ -22,8 +23,8 @@ test.before(async () => {
     settings: [{ labels: { zone: 'a' } }, {}, {}, { roles: ['proxy'] }],
   });
   proxy = cluster.node('node-4');
-  await cluster.apply('shop', { scale: { web: 3 }, domains: { list: ['shop.test'] } });
-  await cluster.ready('shop', 3);
+  await cluster.apply('shop', SHOP);
+  await settled('shop');
   await answering('shop.test');
 });
 test.after.always(() => cluster.stop());
@@ -40,12 +41,8 @@ test.serial('a rolling restart fails no request', async t => {
 
 test.serial('a changed release fails no request', async t => {
   await withoutFailure(t, async () => {
-    await cluster.apply('shop', {
-      scale: { web: 3 },
-      domains: { list: ['shop.test'] },
-      env: { GREETING: 'new' },
-    });
-    await cluster.ready('shop', 3, all => all.every(({ release }) => release === 2));
+    await cluster.apply('shop', { ...SHOP, env: { GREETING: 'new' } });
+    await settled('shop');
   });
   t.is(JSON.parse((await fromWeb(proxy.proxyPort, 'shop.test')).body).greeting, 'new');
 });
@@ -56,6 +53,39 @@ test.serial('going back to the release before fails no request', async t => {
     t.is(code, 0, stderr);
   });
   t.not(JSON.parse((await fromWeb(proxy.proxyPort, 'shop.test')).body).greeting, 'new');
+});
+
+for (const deploy of [
+  { strategy: 'blue-green' },
+  { strategy: 'canary', 'canary-share': 0.3, 'bake-time': 1 },
+]) {
+  test.serial(`${deploy.strategy} fails no request`, async t => {
+    await withoutFailure(t, async () => {
+      await cluster.apply('shop', { ...SHOP, deploy, env: { GREETING: deploy.strategy } });
+      await settled('shop');
+    });
+    t.is(JSON.parse((await fromWeb(proxy.proxyPort, 'shop.test')).body).greeting, deploy.strategy);
+  });
+}
+
+test.serial('a bad release rolls itself back and fails no request', async t => {
+  const before = await cluster.ready('shop', 3);
+  await withoutFailure(t, async () => {
+    await cluster.apply('shop', {
+      ...SHOP,
+      run: { start: 'exit 1' },
+      restart: { max: 2 },
+      deploy: { 'healthy-deadline': 10 },
+    });
+    await until('it is given up', async () => (await cluster.api.app('shop')).givenUp !== null);
+    await settled('shop');
+  });
+  const after = await cluster.ready('shop', 3);
+  t.deepEqual(
+    after.map(({ pid, release }) => ({ pid, release })),
+    before.map(({ pid, release }) => ({ pid, release })),
+    'what ran before was never touched',
+  );
 });
 
 test.serial('an instance that is SIGKILLed fails no request', async t => {
@@ -267,6 +297,22 @@ async function withoutFailure(
   t.log(`${failed} of ${requests} failed`);
   t.is(failed, 0, reports.map(({ said }) => said).join('\n'));
   t.true(requests > 100);
+}
+
+/** Until its observers have found all of its release healthy, and nothing else of it runs. */
+async function settled(app: string): Promise<void> {
+  await until(
+    `${app} is settled`,
+    async () => {
+      const view = await cluster.api.app(app);
+      const isOver = view.rollout === null && view.conditions.some(({ reason }) => reason === 'AllReady');
+      return (
+        isOver &&
+        (await cluster.api.events({ subject: `app/${app}`, kind: 'rollout-settled' })).items.length > 0
+      );
+    },
+    60_000,
+  );
 }
 
 async function answering(host: string, node = proxy): Promise<void> {

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { tokenOf, versionOf, type AppRecord, type OwnerRecord } from '../../src/model/records.ts';
+import { tokenOf, versionOfRelease, type AppRecord, type OwnerRecord } from '../../src/model/records.ts';
 import { appSpec } from '../support/nouns.ts';
 
 const app: AppRecord = {
@@ -29,8 +29,8 @@ const owner: OwnerRecord = {
 };
 
 test('a version is the release, and how often a restart of that process type was asked for', t => {
-  t.is(versionOf(app, 'web'), '4.2');
-  t.is(versionOf(app, 'mailer'), '4');
+  t.is(versionOfRelease(app, 'web'), '4.2');
+  t.is(versionOfRelease(app, 'mailer'), '4');
 });
 
 test('the token is the revision at which the subject was taken, whatever is written to the key later', t => {

@@ -7,7 +7,7 @@ const idle: OwnState = {
   node: 'node-1',
   capacity: { memoryBytes: 4_096, cpu: 2 },
   statuses: [],
-  specs: new Map([['blog', blog]]),
+  specOf: app => (app === 'blog' ? blog : undefined),
   artifacts: [],
   deploying: [],
   draining: null,
@@ -94,7 +94,7 @@ test('what answers on its health path is checked over HTTP', t => {
 
 test('without a health path only the connection is checked', t => {
   const spec = appSpec({ healthcheck: { ...blog.healthcheck, path: null } });
-  t.deepEqual(named('running:blog/web/0', { ...busy, specs: new Map([['blog', spec]]) })?.verify, {
+  t.deepEqual(named('running:blog/web/0', { ...busy, specOf: () => spec })?.verify, {
     method: 'tcp',
     host: '127.0.0.1',
     port: 4001,
@@ -107,14 +107,14 @@ test('a worker, which listens nowhere, is checked by its lease', t => {
   const state = {
     ...idle,
     statuses: [instanceStatus({ instance: 'blog/mailer/0', endpoint: null })],
-    specs: new Map([['blog', spec]]),
+    specOf: () => spec,
   };
   t.deepEqual(named('running:blog/mailer/0', state)?.verify, { method: 'lease' });
   t.is(named('serving:blog.example.com', state), undefined);
 });
 
 test('a copy of an app that is gone is still promised, as long as it runs', t => {
-  t.deepEqual(named('running:blog/web/0', { ...busy, specs: new Map() })?.verify, { method: 'lease' });
+  t.deepEqual(named('running:blog/web/0', { ...busy, specOf: () => undefined })?.verify, { method: 'lease' });
 });
 
 test('a host name is served while a copy is ready, with their number', t => {
@@ -132,3 +132,23 @@ test('a host name is served while a copy is ready, with their number', t => {
 function named(name: string, state: OwnState) {
   return ownPromises(state).find(promise => promise.name === name);
 }
+
+test('each copy is checked by its own release, one that stands by with a promise of its own', t => {
+  const next = appSpec({ healthcheck: { ...blog.healthcheck, path: '/next' } });
+  const standby = { release: 2, version: '2', endpoint: { host: '127.0.0.1', port: 4009 } };
+  const state: OwnState = {
+    ...idle,
+    statuses: [instanceStatus({ standby })],
+    specOf: (_, release) => (release === 2 ? next : blog),
+  };
+  t.deepEqual(named('standby:blog/web/0', state)?.body, {
+    kind: 'standby',
+    instance: 'blog/web/0',
+    app: 'blog',
+    process: 'web',
+    index: 0,
+    ...standby,
+  });
+  t.like(named('standby:blog/web/0', state)?.verify, { method: 'http', port: 4009, path: '/next' });
+  t.like(named('running:blog/web/0', state)?.verify, { port: 4001, path: blog.healthcheck.path });
+});

@@ -30,6 +30,7 @@ interface Row {
   running: string;
   deploy?: Partial<DeploySpec>;
   waitsFor: string | null;
+  stopFirst?: true;
 }
 
 const rows: Record<string, Row> = {
@@ -79,25 +80,46 @@ const rows: Record<string, Row> = {
     deploy: { strategy: 'stop-deploy' },
     waitsFor: null,
   },
-  'a canary goes alone': {
-    index: 1,
-    running: '1:ready 1:ready 1:ready',
-    deploy: { strategy: 'canary', maxSurge: 3 },
-    waitsFor: 'blog/web/0 is not ready at version 2 yet (1 of 3 at a time)',
-  },
-  'after the canary the others go as they may': {
+  'beside all at once, for a switch': {
     index: 2,
-    running: '2:ready 1:ready 1:ready',
-    deploy: { strategy: 'canary', maxSurge: 3 },
+    running: '1:ready 1:ready 1:ready',
+    deploy: { strategy: 'blue-green' },
     waitsFor: null,
   },
+  'with both bounds one beside, one stopped first': {
+    index: 1,
+    running: '1:ready 1:ready 1:ready',
+    deploy: { maxUnavailable: 1 },
+    waitsFor: null,
+    stopFirst: true,
+  },
+  'and not a third': {
+    index: 2,
+    running: '1:ready 1:ready 1:ready',
+    deploy: { maxUnavailable: 1 },
+    waitsFor: 'blog/web/0 is not ready at version 2 yet (2 of 3 at a time)',
+  },
+  'nor another stopped while one is not ready': {
+    index: 2,
+    running: '2:ready 2:starting 1:ready',
+    deploy: { maxUnavailable: 1, maxSurge: 0 },
+    waitsFor: 'blog/web/1 is not ready at version 2 yet (1 of 3 at a time)',
+  },
+  'whatever made it unready': {
+    index: 0,
+    running: '1:ready 1:ready 1:failed',
+    deploy: { maxUnavailable: 1, maxSurge: 0 },
+    waitsFor: 'blog/web/2 is not ready (at most 1 of 3 may not be)',
+  },
+  'what is not ready is no loss': { index: 2, running: '1:ready 1:ready 1:failed', waitsFor: null },
 };
 
-for (const [title, { index, running, deploy, waitsFor }] of Object.entries(rows)) {
+for (const [title, { index, running, deploy, waitsFor, stopFirst }] of Object.entries(rows)) {
   test(title, t => {
     const self = { instance: `blog/web/${index}`, process: 'web', index, version: '2' };
     const turn = mayReplace(self, { ...rolling, ...deploy }, 3, said(running));
-    t.deepEqual(turn, { allowed: waitsFor === null, waitsFor });
+    t.like(turn, { allowed: waitsFor === null, waitsFor });
+    if (stopFirst) t.true(turn.stopFirst);
   });
 }
 

@@ -347,6 +347,12 @@ export class FakeAdmin implements Admin {
     );
   }
 
+  async promote(app: string): Promise<AppView> {
+    this.failIfTold('promote');
+    this.record({ kind: 'rollout-promoted', subject: `app/${app}` });
+    return this.view(app);
+  }
+
   async rollback(app: string, release: number | null): Promise<AppView> {
     this.failIfTold('rollback');
     const record = this.wanted(app);
@@ -451,6 +457,8 @@ export class FakeAdmin implements Admin {
       processes: Object.fromEntries(processes) as AppView['processes'],
       hostnames: spec.hostnames,
       artifact: null,
+      rollout: null,
+      givenUp: null,
       conditions: [{ type: 'Ready', status: true, reason: 'AllReady', message: 'all instances are ready' }],
       appliedAt: AT,
     };

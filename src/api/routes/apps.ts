@@ -100,6 +100,15 @@ export function appRoutes(admin: Admin): Route[] {
     }),
     view({
       method: 'post',
+      path: '/v1/apps/{app}/promote',
+      id: 'promoteApp',
+      summary: 'Lets a canary, or a release that stands ready beside, take over now.',
+      params,
+      answer: appView,
+      handle: request => admin.promote(request.params.app),
+    }),
+    view({
+      method: 'post',
       path: '/v1/apps/{app}/rollback',
       id: 'rollbackApp',
       summary:

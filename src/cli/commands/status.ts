@@ -48,7 +48,7 @@ async function oneApp({ api, out, io }: CommandContext, name: string): Promise<n
 /** The condition that says most: what is wrong before what is going on before what is well. */
 export function conditionOf(app: AppView): string {
   const standing = app.conditions.filter(condition => condition.status).map(condition => condition.type);
-  const order = ['CutOff', 'Removing', 'Degraded', 'Progressing', 'Ready'];
+  const order = ['CutOff', 'Removing', 'Degraded', 'Progressing', 'RollingOut', 'RolledBack', 'Ready'];
   return order.find(type => standing.includes(type)) ?? standing[0] ?? 'Unknown';
 }
 
