@@ -2,6 +2,7 @@ import { evidenceMutants } from './evidence.ts';
 import { exclusiveMutants } from './exclusive.ts';
 import { nameMutants } from './names.ts';
 import { mutants, type Mutant } from './ownership.ts';
+import { planWatchMutants } from './plan-watch.ts';
 import { planMutants } from './plans.ts';
 import { simulatedMutants } from './simulated.ts';
 import { stepMutants } from './steps.ts';
@@ -11,6 +12,7 @@ export const allMutants: Mutant[] = [
   ...evidenceMutants,
   ...exclusiveMutants,
   ...nameMutants,
+  ...planWatchMutants,
   ...planMutants,
   ...simulatedMutants,
   ...stepMutants,

@@ -1,0 +1,19 @@
+import type { Mutant } from './ownership.ts';
+
+const watch = { file: 'src/agent/plans/plan-watch.ts', test: 'test/agent/plans/plan-watch.test.ts' };
+
+/** Each takes out one thing that keeps what is told of a plan from being missed. */
+export const planWatchMutants: Mutant[] = [
+  {
+    ...watch,
+    name: 'plans: a watch goes on after what it has not told yet',
+    search: "yield { kind: 'step', revision: String(this.#told), step: stepView(plan, index) };",
+    replace: "yield { kind: 'step', revision: String(upTo), step: stepView(plan, index) };",
+  },
+  {
+    ...watch,
+    name: 'plans: a watch that goes on leaves out what was written since',
+    search: 'if (chunk === undefined || (after !== null && chunk.entry.revision <= after)) continue;',
+    replace: 'if (chunk === undefined || after !== null) continue;',
+  },
+];
