@@ -47,7 +47,7 @@ class Resource {
     if (this.broken.has(request.url ?? '')) return { status: 400, afterMs: 0 };
     if (!this.effects.includes(key)) this.effects.push(key);
     else this.repeated++;
-    return { status: 200, afterMs: 20 };
+    return { status: 200, afterMs: 100 };
   }
 
   repeated = 0;
@@ -94,14 +94,20 @@ test.serial(
     }));
     const [first, second, third] = cluster.nodes;
     const { plan } = await first!.api.submitPlan(spec(steps), 'a-thousand');
-    await until('a part of it is done', () => Promise.resolve(resource.effects.length > STEPS / 10));
+    await until('each node works at it', async () => {
+      const { items } = await first!.api.stepsOf(plan, { states: ['RUNNING'] });
+      const at = new Set(items.map(({ lockedBy }) => lockedBy));
+      return resource.effects.length > STEPS / 10 && at.has(second!.name) && at.has(third!.name);
+    });
     await second!.end('SIGKILL');
     third!.signal('SIGSTOP');
     const frozenAt = resource.effects.length;
     t.true(frozenAt < STEPS, 'it was not over yet');
     await until('another part of it is done', () => Promise.resolve(resource.effects.length > frozenAt));
-    // Longer than its session lasts.
-    await new Promise(resolve => setTimeout(resolve, LEASE_TTL_SECONDS * 2000));
+    await until('the session of the frozen one is over', async () => {
+      const { items } = await first!.api.nodes();
+      return items.find(({ name }) => name === third!.name)?.state !== 'Active';
+    });
     third!.signal('SIGCONT');
     const view = await until(
       'it has ended',
