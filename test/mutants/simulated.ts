@@ -74,4 +74,11 @@ export const simulatedMutants: Mutant[] = [
     replace: 'if (units.length >= 0) {',
     test,
   },
+  {
+    name: 'simulated, rule 3: a name needs no hold-down',
+    file: 'src/agent/name-machine.ts',
+    search: 'if (forMs > 0) {\n      const last',
+    replace: 'if (forMs > 1e9) {\n      const last',
+    test,
+  },
 ];

@@ -2,6 +2,7 @@ import { Chance } from './chance.ts';
 import { SimEtcd } from './etcd.ts';
 import { Judge } from './judge.ts';
 import { Machine, type SimUnit, type UnitHabits } from './machine.ts';
+import { NameJudge } from './name-judge.ts';
 import { SimNode } from './node.ts';
 import { Timeline } from './timeline.ts';
 
@@ -25,6 +26,7 @@ export class SimCluster {
   readonly chance: Chance;
   readonly etcd: SimEtcd;
   readonly judge: Judge;
+  readonly nameJudge: NameJudge;
   readonly nodes: SimNode[] = [];
   /** Copies crash by themselves, start slowly, and do not heed SIGTERM, each with this probability. */
   troubleProbability = 0;
@@ -43,7 +45,16 @@ export class SimCluster {
       strict: options.strict,
       storeOnly: options.storeOnly,
     });
-    this.etcd.onWritten = written => this.judge.written(written);
+    this.nameJudge = new NameJudge({
+      timeline: this.timeline,
+      etcd: this.etcd,
+      strict: options.strict,
+      broken: violation => this.judge.holdAgainst(violation),
+    });
+    this.etcd.onWritten = written => {
+      this.judge.written(written);
+      this.nameJudge.written(written);
+    };
     for (let number = 1; number <= options.nodes; number++) {
       const name = `node-${number}`;
       const machine = new Machine({

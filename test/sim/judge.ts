@@ -334,6 +334,13 @@ export class Judge {
     if (lives) fail(rule, `${node} ${what} ${subject} while ${lives.described.unit} lives`);
   }
 
+  /** Found by another judge. */
+  holdAgainst(violation: Violation): void {
+    this.note(() => {
+      throw violation;
+    });
+  }
+
   /** Kept, since whoever called may swallow what is thrown. */
   private note(look: () => void): void {
     try {

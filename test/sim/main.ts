@@ -36,6 +36,9 @@ const sums = {
   writesAccepted: 0,
   staleAttempts: 0,
   staleAccepted: 0,
+  nameGrants: 0,
+  nameStaleAttempts: 0,
+  statesWritten: 0,
 };
 const beganMs = performance.now();
 
@@ -64,6 +67,7 @@ async function attack(): Promise<void> {
       `${seconds.toFixed(1)} s; ${sums.takeovers} takeovers, ${sums.exclusiveStarts} exclusive starts ` +
       `(${sums.overlaps} overlaps, where clocks and pauses were beyond the margin)\n` +
       `${sums.writesAccepted} fenced writes, ${sums.staleAttempts} stale attempts, ${sums.staleAccepted} of them accepted\n` +
+      `names given ${sums.nameGrants} times, ${sums.statesWritten} states written under them, ${sums.nameStaleAttempts} stale attempts\n` +
       `${sums.seeds - failed.length} passed, ${failed.length} failed\n`,
   );
   process.exitCode = failed.length === 0 && sums.staleAttempts > 0 && sums.staleAccepted === 0 ? 0 : 1;

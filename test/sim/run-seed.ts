@@ -5,9 +5,13 @@ import { Chance } from './chance.ts';
 import { SimCluster, type SimOptions } from './cluster.ts';
 import { faults, suspension, type Fault } from './faults.ts';
 import type { SimNode } from './node.ts';
+import { Program } from './programs.ts';
 
-/** What a seed is about: everything, the store alone, or clocks and pauses beyond what unfenced effects are promised for. */
-export type SimMode = 'all' | 'store' | 'beyond';
+/**
+ * What a seed is about: everything, the same with programs that share names, the store alone, or clocks and pauses beyond what
+ * unfenced effects are promised for.
+ */
+export type SimMode = 'all' | 'names' | 'store' | 'beyond';
 
 export interface SeedResult {
   seed: number;
@@ -23,6 +27,9 @@ export interface SeedResult {
   overlaps: number;
   writesAccepted: number;
   exclusiveStarts: number;
+  nameGrants: number;
+  nameStaleAttempts: number;
+  statesWritten: number;
   trace: readonly string[];
 }
 
@@ -35,7 +42,7 @@ const STAYS_MS = 10_000;
 
 export function modeOf(seed: number): SimMode {
   const rest = seed % 10;
-  return rest === 8 ? 'store' : rest === 9 ? 'beyond' : 'all';
+  return rest === 8 ? 'store' : rest === 9 ? 'beyond' : rest === 7 ? 'names' : 'all';
 }
 
 /** One whole life of a cluster: it begins, is hurt, is healed, and has to come right. The same seed is the same life. */
@@ -69,6 +76,7 @@ export async function runSeed(seed: number, settings: { keepTrace?: boolean } = 
     simulatedMs: timeline.nowMs,
     hash: timeline.digest(),
     ...judge.counts,
+    ...cluster.nameJudge.counts,
     staleAccepted: judge.staleAccepted(),
     trace: timeline.told(),
   };
@@ -80,6 +88,7 @@ async function live(cluster: SimCluster, mode: SimMode): Promise<string | null> 
   for (const node of cluster.nodes) timeline.after(chance.between(0, 1500), () => node.start());
   await timeline.run(3000, broken);
   for (const app of APPS) apply(cluster, app);
+  if (mode === 'names') startPrograms(cluster);
   await settle(cluster, 60_000);
   const before = judge.unfinished(wanted(cluster));
   if (before !== null) return `before anything went wrong: ${before}`;
@@ -89,13 +98,16 @@ async function live(cluster: SimCluster, mode: SimMode): Promise<string | null> 
   const ends = attack(cluster, mode, timeline.nowMs + chance.between(20_000, 80_000));
   await timeline.run(ends.atMs, broken);
   timeline.tell('healed');
+  const healedMs = timeline.nowMs;
   cluster.troubleProbability = 0;
   for (const end of ends.open) end();
   for (const node of cluster.nodes) node.switchOn();
   await settle(cluster, HEALED_WITHIN_MS);
   await timeline.run(timeline.nowMs + STAYS_MS, broken);
+  const idle = (): string | null => (mode === 'names' ? cluster.nameJudge.unfinished(NAMES, healedMs) : null);
+  await timeline.run(healedMs + HEALED_WITHIN_MS, () => broken() || idle() === null);
   if (broken()) return null;
-  const left = judge.unfinished(wanted(cluster));
+  const left = judge.unfinished(wanted(cluster)) ?? idle();
   return left === null ? null : `liveness: ${HEALED_WITHIN_MS / 1000} s after all was healed: ${left}`;
 }
 
@@ -150,6 +162,17 @@ function hurt(cluster: SimCluster, fault: Fault, open: Set<() => void>): void {
 }
 
 const APPS = ['shop', 'ledger'] as const;
+const NAMES = ['feed', 'report'] as const;
+
+/** For each name one program on each machine, and two on the first. */
+function startPrograms(cluster: SimCluster): void {
+  const { nodes, timeline, nameJudge: judge, options } = cluster;
+  const chance = new Chance(options.seed ^ 0xa9e);
+  for (const name of NAMES) {
+    for (const [index, node] of [nodes[0]!, ...nodes].entries())
+      new Program({ name, holder: `program-${index}`, node, timeline, chance, judge }).start();
+  }
+}
 
 /** What people do: with whatever agent answers, and without looking at what becomes of it. */
 function order(cluster: SimCluster): void {

@@ -38,13 +38,15 @@ test.serial('the attacks were attacks: subjects were taken over, and stale write
   t.true(sum(one => one.takeovers) > SEEDS);
   t.true(sum(one => one.exclusiveStarts) > SEEDS);
   t.true(sum(one => one.staleAttempts) > SEEDS);
+  t.true(sum(one => one.nameGrants) > SEEDS);
+  t.true(sum(one => one.statesWritten) > SEEDS);
   t.is(
     sum(one => one.staleAccepted),
     0,
   );
 });
 
-for (const seed of [5, 8, 9]) {
+for (const seed of [5, 7, 8, 9]) {
   test.serial(`the same seed is the same life, event by event (${seed})`, async t => {
     const [one, two] = [await runSeed(seed), await runSeed(seed)];
     t.is(one.hash, two.hash);
