@@ -283,6 +283,7 @@ export class Agent {
       store,
       artifacts,
       supplies,
+      keeper,
       ledger,
       clock,
       random,

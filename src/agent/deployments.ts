@@ -8,10 +8,12 @@ import type { Log } from '../ports/log.ts';
 import type { Random } from '../ports/random.ts';
 import type { Entry, Store } from '../ports/store.ts';
 import { Channel } from './channel.ts';
+import { takeTurn, type Turn } from './deploy-lock.ts';
 import { asFoundBefore, DeployChecks, impactOf, sameSource, wantedSpec } from './deploy-checks.ts';
 import { hookEnvironment } from './launch.ts';
 import { generatedValue } from './generated-value.ts';
 import type { Ledger } from './ledger.ts';
+import type { SessionKeeper } from './session-keeper.ts';
 import type { Supplies } from './supplies.ts';
 import { nextRelease, writeRelease, type Made } from './write-release.ts';
 
@@ -25,6 +27,7 @@ export interface DeploymentsOptions {
   artifacts: Artifacts;
   supplies: Supplies;
   ledger: Ledger;
+  keeper: Pick<SessionKeeper, 'current'>;
   clock: Clock;
   random: Random;
   log: Log;
@@ -127,6 +130,26 @@ export class Deployments {
     output: (step: string, text: string) => void,
     signal: AbortSignal,
   ): Promise<AppRecord> {
+    const turn = await takeTurn(
+      this.#options,
+      asked.app,
+      message => tell(asked.app, 'lock', message),
+      signal,
+    );
+    try {
+      return await this.#deployAlone(asked, turn, tell, output, signal);
+    } finally {
+      await turn.release();
+    }
+  }
+
+  async #deployAlone(
+    asked: AppSpec,
+    turn: Turn,
+    tell: Tell,
+    output: (step: string, text: string) => void,
+    signal: AbortSignal,
+  ): Promise<AppRecord> {
     const { store, clock, ledger } = this.#options;
     const note = (line: BuildNote): void => output(line.step, line.text);
     const progress = { tell, note, signal };
@@ -161,7 +184,7 @@ export class Deployments {
         tell(spec.app, 'before-run', `running ${spec.beforeRun.length} command(s) of release ${release}`);
         await this.#beforeRun(made, progress);
       }
-      const record = await writeRelease(this.#options, made, current);
+      const record = await writeRelease(this.#options, made, current, turn.compares);
       tell(spec.app, 'settle', `release ${record.release} of "${spec.app}" is what the cluster wants now`);
       ledger.note({
         kind: 'app-applied',

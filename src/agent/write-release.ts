@@ -22,6 +22,7 @@ export async function writeRelease(
   { store, clock }: { store: Store; clock: Clock },
   { spec, release, artifact, source, secrets }: Made,
   current: Entry<'apps'> | null,
+  held: Compare[],
 ): Promise<AppRecord> {
   const at = clock.timestamp();
   const record: AppRecord = {
@@ -42,6 +43,7 @@ export async function writeRelease(
   if (rollout) record.rollout = rollout;
   if (!there || there.unproven) record.unproven = true;
   const compares: Compare[] = [
+    ...held,
     current
       ? { kind: 'apps', name: spec.app, revision: current.revision }
       : { kind: 'apps', name: spec.app, is: 'absent' },

@@ -51,6 +51,8 @@ export interface Records {
   waiters: WaiterRecord;
   /** name: `<agent>` */
   agents: AgentStateRecord;
+  /** name: `<app>`; on the lease of the node that deploys it */
+  deploys: DeployLockRecord;
   /** name: `<node>`; there as long as somebody wants it */
   drains: DrainRecord;
   /** name: the plan's id */
@@ -308,6 +310,16 @@ export interface AgentStateRecord {
   /** Unique per write: recognises one whose reply was lost. */
   operation: string;
   at: Timestamp;
+}
+
+/** One deployment of an app at a time: who has the turn. */
+export interface DeployLockRecord {
+  v: 1;
+  app: AppName;
+  node: NodeName;
+  /** Unique for each deployment. */
+  holder: string;
+  since: Timestamp;
 }
 
 /** The wish that a node be emptied, and take nothing new. It outlives the node's sessions; the node itself fulfils it. */

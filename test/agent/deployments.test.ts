@@ -308,18 +308,6 @@ test('what somebody else changed meanwhile is not overwritten: it says so, and t
   t.is(record()?.spec.processes[0]?.scale, 3);
 });
 
-test('of two who deploy the same app at once, one wins and the other is told', async t => {
-  const cluster = new SimCluster();
-  await cluster.start();
-  await cluster.run(webApp(1));
-  const said = await Promise.all([
-    cluster.apply(webApp(1), { on: 'node-1', content: 'from node-1' }),
-    cluster.apply(webApp(1), { on: 'node-2', content: 'from node-2' }),
-  ]);
-  t.deepEqual(said.map(each => result(each)?.kind).sort(), ['applied', 'failed']);
-  t.is(cluster.etcd.contents('apps')['blog']?.release, 2);
-});
-
 test('while it deploys, the node promises that, with a time to be complete by', async t => {
   const { cluster, node } = await oneNode();
   const build = node.artifacts.build.bind(node.artifacts);
@@ -357,4 +345,39 @@ test('without a store a deployment fails in words, and a plan says unavailable',
   t.like(said.at(-1), { kind: 'failed', step: 'plan', message: 'cannot be reached' });
   const error = await t.throwsAsync(plan(webApp(1)), { instanceOf: AdminError });
   t.is(error.kind, 'unavailable');
+});
+
+test('two deployments of one app go one after the other, and the second says for whom it waits', async t => {
+  const cluster = new SimCluster(['node-1', 'node-2'], { ttlSeconds: 10 });
+  await cluster.start();
+  const [first, second] = await Promise.all([
+    cluster.apply(webApp(1, { env: { A: literal('1') } }), { on: 'node-1' }),
+    cluster.apply(webApp(1, { env: { A: literal('2') } }), { on: 'node-2', content: 'other' }),
+  ]);
+  const releases = [first, second].map(said => {
+    const last = result(said);
+    return last?.kind === 'applied' ? last.apps[0]?.release : last;
+  });
+  t.deepEqual(releases.toSorted(), [1, 2]);
+  const waited = [...first, ...second].flatMap(each =>
+    each.kind === 'step' && each.step === 'lock' ? [each] : [],
+  );
+  t.is(waited.length, 1);
+  t.regex(waited[0]!.message, /^waits for node-[12], which deploys it since 2/);
+  t.deepEqual(cluster.etcd.contents('deploys'), {});
+});
+
+test('the turn of a node that dies while it deploys is over with its session', async t => {
+  const cluster = new SimCluster(['node-1', 'node-2'], { ttlSeconds: 10 });
+  await cluster.start();
+  const { store } = cluster.node('node-2');
+  const lease = cluster.node('node-2').agent.admin.node().incarnation;
+  t.truthy(lease);
+  const session = await store.get('sessions', `node-2/${lease}`);
+  const lock = { v: 1 as const, app: 'blog', node: 'node-2', holder: 'x', since: cluster.clock.timestamp() };
+  await store.commit([], [{ put: 'deploys', name: 'blog', value: lock, lease: session!.lease! }]);
+  await cluster.node('node-2').crash();
+  const said = await cluster.apply(webApp(1), { on: 'node-1' });
+  t.is(result(said)?.kind, 'applied');
+  t.true(said.some(each => each.kind === 'step' && /^waits for node-2, which/.test(each.message)));
 });
