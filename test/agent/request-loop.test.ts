@@ -51,8 +51,8 @@ for (const { title, parts, reason } of [
   { title: 'what it does not own', parts: { subject: 'instance/blog/web/7' }, reason: /does not own/ },
   {
     title: 'what it does not know',
-    parts: { action: 'drain' as const },
-    reason: /does not know how to drain/,
+    parts: { action: 'rebalance' as const },
+    reason: /does not know how to rebalance/,
   },
   {
     title: 'a release, which it would not do',
