@@ -381,3 +381,14 @@ test('the turn of a node that dies while it deploys is over with its session', a
   t.is(result(said)?.kind, 'applied');
   t.true(said.some(each => each.kind === 'step' && /^waits for node-2, which/.test(each.message)));
 });
+
+test('what is deployed under a turn that was lost meanwhile is not written', async t => {
+  const { cluster, node, record } = await oneNode();
+  const build = node.artifacts.build.bind(node.artifacts);
+  node.artifacts.build = async (...args) => {
+    cluster.etcd.delete('deploys', 'blog');
+    return build(...args);
+  };
+  t.like(result(await cluster.apply(webApp(1))), { kind: 'failed', app: 'blog' });
+  t.is(record(), undefined);
+});
