@@ -2,10 +2,12 @@ import type { AppName, NodeName } from '../model/ids.ts';
 import type { DeployLockRecord } from '../model/records.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Random } from '../ports/random.ts';
-import { StoreError, type Compare, type Store } from '../ports/store.ts';
+import { StoreError, type Compare, type Session, type Store } from '../ports/store.ts';
 import type { SessionKeeper } from './session-keeper.ts';
 
 const LOOK_AGAIN_MS = 500;
+/** Longer than any request waits for its answer. */
+const LATE_WRITE_MS = 30_000;
 
 export interface DeployLockOptions {
   node: NodeName;
@@ -20,6 +22,13 @@ export interface Turn {
   /** What has to hold for a write of it: that the turn is still its own. */
   compares: Compare[];
   release(): Promise<void>;
+}
+
+/** A lock, as one deployment of one session took it. */
+interface Held {
+  app: AppName;
+  holder: string;
+  incarnation: string;
 }
 
 /**
@@ -47,14 +56,14 @@ export async function takeTurn(
       );
     }
     const lock: DeployLockRecord = { v: 1, app, node, holder: random.hex(6), since: clock.timestamp() };
-    const result = await store.commit(
-      [
-        { kind: 'deploys', name: app, is: 'absent' },
-        { kind: 'sessions', name: `${node}/${session.incarnation}`, lease: session.lease },
-      ],
-      [{ put: 'deploys', name: app, value: lock, lease: session.lease }],
-    );
-    if (result.kind === 'committed') return turn(store, app, result.revision);
+    const held: Held = { app, holder: lock.holder, incarnation: session.incarnation };
+    const revision = await taken(store, lock, session).catch((error: unknown) => {
+      // It may be there all the same, and would stay for as long as this node lives.
+      void letGoLater(options, held, LATE_WRITE_MS);
+      throw error;
+    });
+    if (revision !== null)
+      return { compares: [{ kind: 'deploys', name: app, revision }], release: () => letGo(options, held) };
     const holder = (await store.get('deploys', app))?.value;
     if (holder && holder.holder !== told)
       tell(`waits for ${holder.node}, which deploys it since ${holder.since}`);
@@ -63,15 +72,49 @@ export async function takeTurn(
   }
 }
 
-function turn(store: Store, app: AppName, revision: bigint): Turn {
-  const compares: Compare[] = [{ kind: 'deploys', name: app, revision }];
-  return {
-    compares,
-    // What can't be let go of now goes with the session.
-    release: async () => {
-      await store.commit(compares, [{ delete: 'deploys', name: app }]).catch((error: unknown) => {
-        if (!(error instanceof StoreError)) throw error;
-      });
-    },
-  };
+/** The lock's revision; null = somebody has it. @throws StoreError, after which it may be there or not */
+async function taken(
+  store: Store,
+  lock: DeployLockRecord,
+  { incarnation, lease }: Session,
+): Promise<bigint | null> {
+  const result = await store.commit(
+    [
+      { kind: 'deploys', name: lock.app, is: 'absent' },
+      { kind: 'sessions', name: `${lock.node}/${incarnation}`, lease },
+    ],
+    [{ put: 'deploys', name: lock.app, value: lock, lease }],
+  );
+  return result.kind === 'committed' ? result.revision : null;
+}
+
+/** Once; later, again and again, what could not be done at once. With the session it goes by itself. */
+async function letGo(options: DeployLockOptions, held: Held): Promise<void> {
+  if (!(await isGone(options, held))) void letGoLater(options, held, 0);
+}
+
+/** A write whose reply was lost may still be on its way for so long. */
+async function letGoLater(options: DeployLockOptions, held: Held, mayComeMs: number): Promise<void> {
+  const { keeper, clock } = options;
+  const lastMs = clock.now() + mayComeMs;
+  while (keeper.current()?.incarnation === held.incarnation) {
+    const gone = await isGone(options, held);
+    if (gone && clock.now() >= lastMs) return;
+    await clock.sleep(LOOK_AGAIN_MS);
+  }
+}
+
+async function isGone({ store }: DeployLockOptions, { app, holder }: Held): Promise<boolean> {
+  try {
+    const entry = await store.get('deploys', app);
+    if (entry?.value.holder !== holder) return true;
+    await store.commit(
+      [{ kind: 'deploys', name: app, revision: entry.revision }],
+      [{ delete: 'deploys', name: app }],
+    );
+    return true;
+  } catch (error) {
+    if (error instanceof StoreError) return false;
+    throw error;
+  }
 }

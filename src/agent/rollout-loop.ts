@@ -40,8 +40,8 @@ interface Watched {
 
 /**
  * Lets releases go on taking the place of others, or gives them up. Every node watches all of them; the first in rendezvous
- * order acts, and any other may, since each step is one transaction over the app as it was read. So a rollout goes on
- * whoever dies.
+ * order of those that are there acts, and two that both take themselves for it do no harm, since each step is one
+ * transaction over the app as it was read. So a rollout goes on whoever dies.
  */
 export function rolloutLoop(options: RolloutLoopOptions): Loop {
   const { world, clock, log, keeper } = options;

@@ -3,6 +3,7 @@ import type { AppSpec, EnvValue } from '../../src/model/app-spec.ts';
 import type { ApplyResult, DeployProgress } from '../../src/model/views.ts';
 import { AdminError } from '../../src/ports/admin.ts';
 import { ArtifactError } from '../../src/ports/artifacts.ts';
+import { StoreError } from '../../src/ports/store.ts';
 import { processSpec } from '../support/nouns.ts';
 import { SimCluster, webApp } from '../support/sim-cluster.ts';
 
@@ -392,3 +393,29 @@ test('what is deployed under a turn that was lost meanwhile is not written', asy
   t.like(result(await cluster.apply(webApp(1))), { kind: 'failed', app: 'blog' });
   t.is(record(), undefined);
 });
+
+for (const { title, lost } of [
+  { title: 'taken', lost: 'put' },
+  { title: 'let go of', lost: 'delete' },
+] as const) {
+  test(`a turn that was ${title} with the reply lost is in nobody's way for long`, async t => {
+    const cluster = new SimCluster(['node-1', 'node-2'], { ttlSeconds: 10 });
+    await cluster.start();
+    const { store } = cluster.node('node-2');
+    const commit = store.commit.bind(store);
+    let losses = 0;
+    store.commit = async (compares, writes) => {
+      const isMeant = writes.some(write => lost in write && Object.values(write).includes('deploys'));
+      if (!isMeant || losses > 0) return commit(compares, writes);
+      losses++;
+      if (lost === 'put') await commit(compares, writes);
+      throw new StoreError('no answer in time', { outcome: 'unknown', retryable: true });
+    };
+    const first = await cluster.apply(webApp(1), { on: 'node-2' });
+    t.is(result(first)?.kind, lost === 'put' ? 'failed' : 'applied');
+    t.is(losses, 1);
+    const second = await cluster.apply(webApp(1, { env: { A: literal('2') } }), { on: 'node-1' });
+    t.is(result(second)?.kind, 'applied');
+    t.deepEqual(cluster.etcd.contents('deploys'), {});
+  });
+}
