@@ -237,8 +237,8 @@ export const stepList = listing('StepList', stepView);
 /** The whole state of one thing; a watch may go on after its revision. */
 export const planEvent = z
   .discriminatedUnion('kind', [
-    z.object({ kind: z.literal('plan'), revision, plan: planView }),
-    z.object({ kind: z.literal('step'), revision, step: stepView }),
+    z.object({ kind: z.literal('plan'), revision, changed: revision, plan: planView }),
+    z.object({ kind: z.literal('step'), revision, changed: revision, step: stepView }),
   ])
   .meta({ id: 'PlanEvent' }) satisfies z.ZodType<PlanEvent>;
 

@@ -75,10 +75,11 @@ export interface SubmittedPlan {
 
 /**
  * The whole state of one thing. Whoever has heard of it may go on after `revision`, whatever came before and whichever node is asked
- * then: all up to it has been told. 0 = not yet the whole, begin again.
+ * then: all up to it has been told. 0 = not yet the whole, begin again. `changed` = when its part of the plan was written last.
  */
-export type PlanEvent =
-  { kind: 'plan'; revision: string; plan: PlanView } | { kind: 'step'; revision: string; step: StepView };
+export type PlanEvent = { revision: string; changed: string } & (
+  { kind: 'plan'; plan: PlanView } | { kind: 'step'; step: StepView }
+);
 
 export interface ScheduleView {
   name: string;

@@ -59,9 +59,9 @@ export class PlanFeed {
     this.#batches.clear();
   }
 
-  /** Where whoever has heard of all changes before that revision goes on. */
+  /** Where whoever has heard of all changes before that revision goes on; what has been heard of may be among what comes. */
   placeOf(revision: bigint): number {
-    return this.#log.find(({ event }) => BigInt(event.revision) >= revision)?.place ?? this.end;
+    return this.#log.find(({ event }) => BigInt(event.changed) >= revision)?.place ?? this.end;
   }
 
   /** What comes from that place on; null = nothing yet. */
@@ -79,12 +79,23 @@ export class PlanFeed {
     for (let at = this.#firstFrom(place); at < this.#log.length; at++) {
       const entry = this.#log[at];
       if (entry === undefined || !this.#isLatest(entry)) continue;
-      if (events.length === MOST_CHANGES) {
-        return { events, next: entry.place, revision: BigInt(entry.event.revision) };
-      }
+      if (events.length === MOST_CHANGES)
+        return { events, next: entry.place, revision: this.#revisionBefore(at) };
       events.push(entry.event);
     }
     return { events, next: this.end, revision: this.#revision };
+  }
+
+  /** Up to which all that changed is told, when what is in the log from that index on is not. */
+  #revisionBefore(index: number): bigint {
+    let revision = this.#revision;
+    for (let at = index; at < this.#log.length; at++) {
+      const entry = this.#log[at];
+      if (entry === undefined || !this.#isLatest(entry)) continue;
+      const changed = BigInt(entry.event.changed);
+      if (changed < revision) revision = changed;
+    }
+    return revision;
   }
 
   /** The index of the first entry at that place or after it. */
@@ -103,6 +114,6 @@ export class PlanFeed {
 }
 
 function compare(a: PlanEvent, b: PlanEvent): number {
-  const [first, second] = [BigInt(a.revision), BigInt(b.revision)];
+  const [first, second] = [BigInt(a.changed), BigInt(b.changed)];
   return first < second ? -1 : first > second ? 1 : 0;
 }

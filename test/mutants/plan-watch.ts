@@ -7,8 +7,8 @@ export const planWatchMutants: Mutant[] = [
   {
     ...watch,
     name: 'plans: a watch goes on after what it has not told yet',
-    search: "yield { kind: 'step', revision: String(this.#told), step: stepView(plan, index) };",
-    replace: "yield { kind: 'step', revision: String(upTo), step: stepView(plan, index) };",
+    search: "yield { kind: 'step', revision: String(this.#told), changed, step: stepView(plan, index) };",
+    replace: "yield { kind: 'step', revision: String(upTo), changed, step: stepView(plan, index) };",
   },
   {
     ...watch,

@@ -34,13 +34,15 @@ class BusyPlan {
     yield {
       kind: 'plan',
       revision: '1',
+      changed: '1',
       plan: PLAN,
     };
     for (let told = -1; !signal.aborted;) {
       if (told < this.attempt) {
         told = this.attempt;
         const step = { plan: 'plan-1', index: 0, state: 'RUNNING', attempt: told, output: null } as StepView;
-        yield { kind: 'step', revision: String(told + 1), step };
+        const revision = String(told + 1);
+        yield { kind: 'step', revision, changed: revision, step };
       } else if (this.ended) return;
       else await new Promise<void>(resolve => (this.wake = resolve));
     }

@@ -218,8 +218,9 @@ export class FakePlans implements Plans {
     try {
       if (after === null) {
         const revision = String(this.revision);
-        for (const step of this.stepViews(plan)) yield { kind: 'step', revision: '0', step };
-        yield { kind: 'plan', revision, plan: this.view(plan) };
+        for (const step of this.stepViews(plan))
+          yield { kind: 'step', revision: '0', changed: revision, step };
+        yield { kind: 'plan', revision, changed: revision, plan: this.view(plan) };
       }
       this.whenWatched(id);
       while (!signal.aborted) {
@@ -282,6 +283,7 @@ export class FakePlans implements Plans {
     const event = {
       kind: 'step' as const,
       revision: String(this.revision),
+      changed: String(this.revision + 1),
       step: this.stepView(plan, record.index),
     };
     plan.log.push({ revision: this.revision + 1, event });
@@ -289,7 +291,8 @@ export class FakePlans implements Plans {
 
   private changed(plan: FakePlan): void {
     this.revision++;
-    const event = { kind: 'plan' as const, revision: String(this.revision), plan: this.view(plan) };
+    const revision = String(this.revision);
+    const event = { kind: 'plan' as const, revision, changed: revision, plan: this.view(plan) };
     plan.log.push({ revision: this.revision, event });
     for (const wake of this.listeners) wake();
   }

@@ -59,13 +59,14 @@ export class PlanWatch {
           this.#steps.delete(index);
           await this.#book.read(plan);
           if (this.#over()) return;
-          yield { kind: 'step', revision: String(this.#told), step: stepView(plan, index) };
+          const changed = String(plan.chunks[plan.chunkOf(index)]?.entry.revision ?? plan.newest);
+          yield { kind: 'step', revision: String(this.#told), changed, step: stepView(plan, index) };
         }
         if (upTo > this.#told) this.#told = upTo;
         if (this.#plans) {
           this.#plans = false;
           const view = planView(plan, plan.entry.revision);
-          yield { kind: 'plan', revision: String(this.#told), plan: view };
+          yield { kind: 'plan', revision: String(this.#told), changed: String(plan.newest), plan: view };
         }
         if (this.#over() || (ended && this.#steps.size === 0)) return;
         if (this.#steps.size === 0 && !this.#planChanged()) await this.#changed();
