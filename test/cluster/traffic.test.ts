@@ -257,6 +257,8 @@ test.serial(
     holder.close();
     await once(holder, 'close');
     await answering('shop.test', node);
+    // It answers a moment before the agent knows.
+    await until('it says that it is over', async () => (await logOf(node)).includes('the proxy works again'));
     t.is(
       (await logOf(node)).split("can't listen").length - 1,
       2,

@@ -12,6 +12,12 @@ export const planWatchMutants: Mutant[] = [
   },
   {
     ...watch,
+    name: 'plans: the end of a plan is told before that of its steps',
+    search: 'if (this.#plans && !(plan.settled && this.#steps.size > 0)) {',
+    replace: 'if (this.#plans) {',
+  },
+  {
+    ...watch,
     name: 'plans: a watch that goes on leaves out what was written since',
     search: 'if (chunk === undefined || (after !== null && chunk.entry.revision <= after)) continue;',
     replace: 'if (chunk === undefined || after !== null) continue;',

@@ -52,7 +52,7 @@ export class PlanWatch {
     try {
       for (;;) {
         const plan = this.#plan;
-        // Of an ended plan the steps come before its end.
+        // Of an ended plan the steps come before its end: whoever hears of that listens no longer.
         const ended = plan.settled;
         const upTo = this.#caughtUp();
         for (const index of [...this.#steps]) {
@@ -63,7 +63,8 @@ export class PlanWatch {
           yield { kind: 'step', revision: String(this.#told), changed, step: stepView(plan, index) };
         }
         if (upTo > this.#told) this.#told = upTo;
-        if (this.#plans) {
+        // It may have ended while these were taken: then there is more to tell before.
+        if (this.#plans && !(plan.settled && this.#steps.size > 0)) {
           this.#plans = false;
           const view = planView(plan, plan.entry.revision);
           yield { kind: 'plan', revision: String(this.#told), changed: String(plan.newest), plan: view };

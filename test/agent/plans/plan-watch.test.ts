@@ -47,3 +47,21 @@ test('a watch that is cut after any event goes on at any node, and misses nothin
   // It goes on, and does not begin again.
   t.true(shortest < 100, String(shortest));
 });
+
+test('whoever takes its time has heard of every end when it hears of the end of the plan', async t => {
+  let turn = 0;
+  const cluster = await PlanCluster.start(3, () => ({ afterMs: 10 + 7 * (turn++ % 13), result: completed }));
+  const plan = await cluster.submit(200);
+  const { plans } = cluster.node(1).engine;
+  const ended = new Set<number>();
+  const watching = async (): Promise<number> => {
+    for await (const event of plans.watch(plan, null, new AbortController().signal)) {
+      if (event.kind === 'plan') {
+        if (event.plan.endedAt !== null) return ended.size;
+      } else if (event.step.state === 'COMPLETED') ended.add(event.step.index);
+      await cluster.clock.sleep(5);
+    }
+    return -1;
+  };
+  t.is(await cluster.whileTimePasses(watching()), 200);
+});
