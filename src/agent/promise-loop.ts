@@ -159,6 +159,10 @@ export class PromiseLoop {
       if (now !== null && lease === session.lease && isSame(now, value.promise)) continue;
       if (!this.#unwritten.has(name)) this.#unwritten.set(name, now);
     }
+    for (const [name, promise] of standing) {
+      const isThere = world.promises.get(`${node}/${name}`) !== undefined;
+      if (!isThere && !this.#unwritten.has(name)) this.#unwritten.set(name, promise);
+    }
   }
 
   /** What nobody could keep is not promised; that it came up at all is a defect, and is written down. */
