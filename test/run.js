@@ -1,5 +1,5 @@
 /**
- * The test command: sets up what is missing, holds the house rules, runs the suites, and ends with a line of totals.
+ * The test command: sets up what is missing, runs the suites and holds the house rules, and ends with a line of totals.
  * `npm test -- --only SUITE` runs one of them.
  */
 import { spawn } from 'node:child_process';
@@ -25,35 +25,13 @@ const isFailure =
 /** Of this run alone: another one in the same checkout has files of its own. */
 const compiled = `.cache/tests/${process.pid}`;
 const ava = [bin('ava'), '--no-color'];
+/** For what only computes, beside suites that depend on time: it has the processor when nobody else wants it. */
+const patient = ['nice', '-n', '19'];
 /** Suites of one stage run side by side. */
 const stages = [
+  { build: { command: [process.execPath, 'deploy/build.js'] } },
   {
-    format: {
-      command: [bin('prettier'), '--check', '--log-level', 'warn', 'src', 'test', 'deploy', '*.js', '*.json'],
-    },
-    types: { command: [bin('tsc')] },
-    lint: { command: [bin('eslint'), 'src', 'test'] },
-    imports: {
-      command: [bin('depcruise'), 'src', '--config', 'test/import-rules.js', '--output-type', 'err'],
-    },
-    dead: { command: [bin('knip')] },
-    build: { command: [process.execPath, 'deploy/build.js'] },
-  },
-  { unit: { command: [...ava, ...patterns(name => !real.includes(name))], isAva: true } },
-  {
-    // One file at a time: a lease or a probe that is late because others have the processor proves nothing.
-    real: {
-      command: [...ava, '--concurrency=1', ...patterns(name => real.includes(name))],
-      isAva: true,
-    },
-  },
-  {
-    cluster: {
-      command: [...ava, '--serial', '--timeout=180s', ...clusters(name => !waiting.includes(name))],
-      isAva: true,
-    },
-  },
-  {
+    unit: { command: [...patient, ...ava, ...patterns(name => !real.includes(name))], isAva: true },
     ownership: {
       command: [
         ...ava,
@@ -61,6 +39,36 @@ const stages = [
         '--timeout=180s',
         ...clusters(name => waiting.includes(name)),
       ],
+      isAva: true,
+    },
+  },
+  {
+    // One file at a time: a lease or a probe that is late because others have the processor proves nothing.
+    real: {
+      command: [...ava, '--concurrency=1', ...patterns(name => real.includes(name))],
+      isAva: true,
+    },
+    format: {
+      command: [
+        ...patient,
+        bin('prettier'),
+        ...['--check', '--log-level', 'warn', 'src', 'test', 'deploy', '*.js', '*.json'],
+      ],
+    },
+    types: { command: [...patient, bin('tsc')] },
+    lint: { command: [...patient, bin('eslint'), 'src', 'test'] },
+    imports: {
+      command: [
+        ...patient,
+        bin('depcruise'),
+        ...['src', '--config', 'test/import-rules.js', '--output-type', 'err'],
+      ],
+    },
+    dead: { command: [...patient, bin('knip')] },
+  },
+  {
+    cluster: {
+      command: [...ava, '--serial', '--timeout=180s', ...clusters(name => !waiting.includes(name))],
       isAva: true,
     },
   },

@@ -282,7 +282,7 @@ async function withoutFailure(
 ): Promise<void> {
   const phase = { isDone: false };
   const load = (async () => {
-    const reports = [await underLoad(proxy.proxyPort, host, 3)];
+    const reports = [await underLoad(proxy.proxyPort, host, 2)];
     while (!phase.isDone) reports.push(await underLoad(proxy.proxyPort, host, 1));
     reports.push(await underLoad(proxy.proxyPort, host, 1));
     return reports;
