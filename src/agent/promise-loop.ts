@@ -8,7 +8,7 @@ import type { InstanceStatus } from '../model/reconciliation.ts';
 import { specOfRelease } from '../model/rollout.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
-import type { Session, Store, Write } from '../ports/store.ts';
+import type { Change, Entry, Session, Store, Write } from '../ports/store.ts';
 import type { Ledger } from './ledger.ts';
 import { Loop } from './loop.ts';
 import type { SessionKeeper } from './session-keeper.ts';
@@ -54,6 +54,7 @@ export class PromiseLoop {
   #lease: string | null = null;
   /** The revision of the last write that is known to be done. */
   #writtenAt = 0n;
+  #unlisten: () => void = () => undefined;
 
   constructor(options: PromiseLoopOptions) {
     this.#options = options;
@@ -67,6 +68,7 @@ export class PromiseLoop {
   }
 
   start(): void {
+    this.#unlisten = this.#options.world.promises.onChange(changed => this.#noticeOverwritten(changed));
     this.#loop.start();
   }
 
@@ -85,6 +87,7 @@ export class PromiseLoop {
   }
 
   async stop(): Promise<void> {
+    this.#unlisten();
     await this.#loop.stop();
   }
 
@@ -132,7 +135,7 @@ export class PromiseLoop {
     for (const promise of [...difference.made, ...difference.changed])
       this.#unwritten.set(promise.name, promise);
     for (const { promise } of difference.withdrawn) this.#unwritten.set(promise.name, null);
-    this.#findOverwritten(session);
+    this.#findOverwritten();
     await this.#write(session);
     return null;
   }
@@ -148,21 +151,34 @@ export class PromiseLoop {
   }
 
   /** A write that nobody answered for can be done after later ones: what the store says then is not what this node says. */
-  #findOverwritten(session: Session): void {
+  #noticeOverwritten(changed: readonly Change<'promises'>[]): void {
+    const ofNode = `${this.#options.node}/`;
+    const standing = this.#standingByName();
+    const isOther = ({ name, after }: Change<'promises'>): boolean =>
+      name.startsWith(ofNode) && !this.#isAsSaid(after, standing.get(name.slice(ofNode.length)));
+    if (changed.some(isOther)) this.wakeSoon();
+  }
+
+  #findOverwritten(): void {
     const { world, node } = this.#options;
     if (world.promises.revision < this.#writtenAt) return;
-    const standing = new Map(this.#standing.map(promise => [promise.name, promise]));
-    for (const { value, lease } of world.promises.all()) {
-      if (value.promise.promiser !== node) continue;
-      const { name } = value.promise;
-      const now = standing.get(name) ?? null;
-      if (now !== null && lease === session.lease && isSame(now, value.promise)) continue;
-      if (!this.#unwritten.has(name)) this.#unwritten.set(name, now);
+    const standing = this.#standingByName();
+    const stored = world.promises.all().filter(({ value }) => value.promise.promiser === node);
+    const names = new Set([...standing.keys(), ...stored.map(({ value }) => value.promise.name)]);
+    for (const name of names) {
+      const said = standing.get(name);
+      if (this.#unwritten.has(name) || this.#isAsSaid(world.promises.get(`${node}/${name}`), said)) continue;
+      this.#unwritten.set(name, said ?? null);
     }
-    for (const [name, promise] of standing) {
-      const isThere = world.promises.get(`${node}/${name}`) !== undefined;
-      if (!isThere && !this.#unwritten.has(name)) this.#unwritten.set(name, promise);
-    }
+  }
+
+  #isAsSaid(stored: Entry<'promises'> | undefined, said: NodePromise | undefined): boolean {
+    if (stored === undefined || said === undefined) return stored === said;
+    return stored.lease === this.#lease && isSame(said, stored.value.promise);
+  }
+
+  #standingByName(): Map<string, NodePromise> {
+    return new Map(this.#standing.map(promise => [promise.name, promise]));
   }
 
   /** What nobody could keep is not promised; that it came up at all is a defect, and is written down. */

@@ -15,6 +15,7 @@ const session = { file: 'src/store/session.ts', test: 'test/store/session.test.t
 const lostStore = { test: 'test/agent/lost-store.test.ts' };
 const evidence = { test: 'test/agent/evidence.test.ts' };
 const keeper = { file: 'src/agent/session-keeper.ts', test: 'test/agent/session-keeper.test.ts' };
+const promises = { file: 'src/agent/promise-loop.ts', test: 'test/agent/promise-loop.test.ts' };
 
 export const mutants: Mutant[] = [
   {
@@ -307,6 +308,18 @@ export const mutants: Mutant[] = [
     name: 'rule 12: the evidence may be gone when it is taken',
     file: 'src/agent/holdings.ts',
     search: "...evidence.map(({ name, revision }) => ({ kind: 'assessments' as const, name, revision })),",
+    replace: '',
+  },
+  {
+    ...promises,
+    name: 'promises: what a late write has put over one stays there',
+    search: '      this.#unwritten.set(name, said ?? null);\n',
+    replace: '',
+  },
+  {
+    ...promises,
+    name: 'promises: what a late write has put over one stays there until the next look',
+    search: 'if (changed.some(isOther)) this.wakeSoon();',
     replace: '',
   },
 ];

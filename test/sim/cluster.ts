@@ -41,7 +41,6 @@ export class SimCluster {
       timeline: this.timeline,
       etcd: this.etcd,
       machines,
-      bornMs: name => this.node(name)?.life?.startedMs ?? -Infinity,
       strict: options.strict,
       storeOnly: options.storeOnly,
     });

@@ -14,9 +14,17 @@ import type {
 } from '../../src/store/wire.ts';
 import type { Timeline } from './timeline.ts';
 
+/** Who asked for a write: not always the agent that its node has by the time it is done. */
+export interface Sender {
+  node: string;
+  /** When the process that sent it began, and when that made up its mind, on the true clock. */
+  bornMs: number;
+  sentMs: number;
+}
+
 export interface Written {
   /** The client whose transaction it was; null = etcd itself, at the end of a lease. */
-  by: string | null;
+  by: Sender | null;
   revision: bigint;
   conditions: readonly Condition[];
   key: string;
@@ -88,7 +96,7 @@ export class SimEtcd {
     return { head, entries: found.slice(0, limit), more: found.length > limit };
   }
 
-  txn(by: string, request: TxnRequest): TxnReply {
+  txn(by: Sender, request: TxnRequest): TxnReply {
     const succeeded = request.conditions.every(condition => this.holds(condition));
     const branch = succeeded ? request.success : request.failure;
     const read = branch.flatMap(operation => {
@@ -165,7 +173,7 @@ export class SimEtcd {
     return entry ? { value: JSON.parse(entry.text) as Records[K], entry } : null;
   }
 
-  private write(by: string | null, conditions: readonly Condition[], operations: Operation[]): void {
+  private write(by: Sender | null, conditions: readonly Condition[], operations: Operation[]): void {
     const revision = this.revision + 1n;
     for (const operation of operations) {
       if ('put' in operation && operation.lease !== undefined && !this.leases.has(operation.lease)) {
@@ -185,7 +193,7 @@ export class SimEtcd {
       const after = 'put' in operation ? entryOf(operation, before, revision) : undefined;
       befores.push(before);
       events.push(after ? { type: 'put', entry: after } : { type: 'delete', key, revision });
-      this.timeline.mix(`${by} ${revision} ${key} ${after?.text}`);
+      this.timeline.mix(`${by?.node} ${revision} ${key} ${after?.text}`);
       this.onWritten({ by, revision, conditions, key, before, after });
       if (after) this.entries.set(key, after);
       else {

@@ -124,7 +124,8 @@ export const faults: Fault[] = [
       const sessions = [...cluster.etcd.contents('sessions').keys()].sort();
       if (sessions.length === 0) return null;
       const key = keys.key('sessions', chance.pick(sessions));
-      cluster.etcd.txn('operator', { conditions: [], success: [{ delete: key }], failure: [] });
+      const operator = { node: 'operator', bornMs: 0, sentMs: cluster.timeline.nowMs };
+      cluster.etcd.txn(operator, { conditions: [], success: [{ delete: key }], failure: [] });
       return { what: `somebody deletes ${key}`, ...NOTHING };
     },
   },

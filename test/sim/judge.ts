@@ -2,7 +2,7 @@ import { instanceOfSubject, type InstanceId, type Subject } from '../../src/mode
 import { tokenOf, type AssessmentRecord, type OwnerRecord } from '../../src/model/records.ts';
 import type { CommitResult, Write } from '../../src/ports/store.ts';
 import type { KeyValue } from '../../src/store/wire.ts';
-import type { SimEtcd, Written } from './etcd.ts';
+import type { Sender, SimEtcd, Written } from './etcd.ts';
 import type { Machine, SimUnit } from './machine.ts';
 import { copiesOf } from './machine.ts';
 import type { Timeline } from './timeline.ts';
@@ -19,8 +19,6 @@ export interface JudgeParts {
   timeline: Timeline;
   etcd: SimEtcd;
   machines: Map<string, Machine>;
-  /** When the agent that a node has now began. */
-  bornMs: (node: string) => number;
   /** Clock rates within the margin and no suspended host: what is not fenced is judged as well. */
   strict: boolean;
   /** Nothing but the way to the store is ever broken: no redundant instance may be without a copy. */
@@ -73,7 +71,7 @@ export class Judge {
     if (!written.key.startsWith(prefix)) return;
     const subject = written.key.slice(prefix.length);
     const before = written.before ? parse(written.before) : null;
-    const by = written.by ?? fail('rule 1', `${subject} was written by the end of a lease`);
+    const by = written.by?.node ?? fail('rule 1', `${subject} was written by the end of a lease`);
     if (!compares(written)) fail('rule 1', `${by} wrote ${subject} without comparing it as last read`);
     if (!written.after) {
       const free = before !== null && before.released !== null && before.mayStillRun.length === 0;
@@ -248,7 +246,7 @@ export class Judge {
       }
       this.counts.takeovers++;
       const guarded = before.exclusive === true && after.exclusive === true;
-      if (guarded) this.heldDown(by, subject, before, former);
+      if (guarded && written.by) this.heldDown(written.by, subject, before, former);
       const named = after.mayStillRun.includes(before.node) || guarded || before.node === by;
       if (!named) fail('rule 8', `${by} took ${subject} and forgot that ${before.node} may still run it`);
     }
@@ -260,21 +258,22 @@ export class Judge {
     }
   }
 
-  private heldDown(by: string, subject: Subject, before: OwnerRecord, former: string): void {
-    const { etcd, timeline, machines, bornMs } = this.parts;
-    const machine = machines.get(by);
+  /** A claim may arrive long after it was sent: whoever sent it had to have waited by then. */
+  private heldDown(by: Sender, subject: Subject, before: OwnerRecord, former: string): void {
+    const { etcd, machines } = this.parts;
+    const machine = machines.get(by.node);
     if (!machine) return;
-    if (before.node === by) {
+    if (before.node === by.node) {
       const lives = machine.living().some(unit => `instance/${unit.described.instance}` === subject);
-      if (lives) fail('rule 3', `${by} took ${subject} anew while its former copy lives`);
+      if (lives) fail('rule 3', `${by.node} took ${subject} anew while its former copy lives`);
       return;
     }
-    const sinceMs = Math.max(etcd.goneMs.get(former) ?? -Infinity, bornMs(by));
-    const waitedMs = (timeline.nowMs - sinceMs) * machine.clock.rate;
+    const sinceMs = Math.max(etcd.goneMs.get(former) ?? -Infinity, by.bornMs);
+    const waitedMs = (by.sentMs - sinceMs) * machine.clock.rate;
     if (waitedMs < before.ttlSeconds * 1000 - 1) {
       fail(
         'rule 3',
-        `${by} took ${subject} ${Math.round(waitedMs)} ms after the session of ${before.node} was gone`,
+        `${by.node} took ${subject} ${Math.round(waitedMs)} ms after the session of ${before.node} was gone`,
       );
     }
   }

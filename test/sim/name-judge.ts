@@ -52,10 +52,10 @@ export class NameJudge {
       owner?.value.released === null
         ? tokenOf({ value: owner.value, revision: owner.entry.revision })
         : 'none';
-    if (token !== inForce || owner?.value.node !== node || by !== node)
+    if (token !== inForce || owner?.value.node !== node || by?.node !== node)
       this.fail(
         'rule 4',
-        `${by ?? 'etcd'} wrote the state of ${name} under ${token}, in force is ${inForce}`,
+        `${by?.node ?? 'etcd'} wrote the state of ${name} under ${token}, in force is ${inForce}`,
       );
     this.states.set(name, [...(this.states.get(name) ?? []), String(state)]);
     this.counts.statesWritten++;

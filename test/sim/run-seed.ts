@@ -108,7 +108,8 @@ async function live(cluster: SimCluster, mode: SimMode): Promise<string | null> 
   await timeline.run(healedMs + HEALED_WITHIN_MS, () => broken() || idle() === null);
   if (broken()) return null;
   const left = judge.unfinished(wanted(cluster)) ?? idle();
-  return left === null ? null : `liveness: ${HEALED_WITHIN_MS / 1000} s after all was healed: ${left}`;
+  const seconds = Math.round((timeline.nowMs - healedMs) / 1000);
+  return left === null ? null : `liveness: ${seconds} s after all was healed: ${left}`;
 }
 
 /** Lets time pass until all is as wanted. */

@@ -93,8 +93,9 @@ export class SimWire implements Wire {
   }
 
   txn(request: TxnRequest, { idempotent, timeoutMs }: TxnOptions): Promise<TxnReply> {
-    const { etcd, node } = this.parts;
-    const act = (): TxnReply => this.staleTxn(request) ?? etcd.txn(node, request);
+    const { etcd, node, life, timeline } = this.parts;
+    const by = { node, bornMs: life.startedMs, sentMs: timeline.nowMs };
+    const act = (): TxnReply => this.staleTxn(request) ?? etcd.txn(by, request);
     return this.again(idempotent, () => this.send(act, timeoutMs));
   }
 
