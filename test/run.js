@@ -27,11 +27,22 @@ const compiled = `.cache/tests/${process.pid}`;
 const ava = [bin('ava'), '--no-color'];
 /** For what only computes, beside suites that depend on time: it has the processor when nobody else wants it. */
 const patient = ['nice', '-n', '19'];
-/** Suites of one stage run side by side. */
-const stages = [
-  { build: { command: [process.execPath, 'deploy/build.js'] } },
+/**
+ * Suites of one lane run one after the other, lanes side by side. What depends on time has two of them, each with one file at a
+ * time: a lease or a probe that is late because others have the processor proves nothing, but most of them wait most of the time.
+ */
+const lanes = [
   {
-    unit: { command: [...patient, ...ava, ...patterns(name => !real.includes(name))], isAva: true },
+    real: {
+      command: [...ava, '--concurrency=1', ...patterns(name => real.includes(name))],
+      isAva: true,
+    },
+  },
+  {
+    cluster: {
+      command: [...ava, '--serial', '--timeout=180s', ...clusters(name => !waiting.includes(name))],
+      isAva: true,
+    },
     ownership: {
       command: [
         ...ava,
@@ -43,11 +54,9 @@ const stages = [
     },
   },
   {
-    // One file at a time: a lease or a probe that is late because others have the processor proves nothing.
-    real: {
-      command: [...ava, '--concurrency=1', ...patterns(name => real.includes(name))],
-      isAva: true,
-    },
+    unit: { command: [...patient, ...ava, ...patterns(name => !real.includes(name))], isAva: true },
+    types: { command: [...patient, bin('tsc')] },
+    lint: { command: [...patient, bin('eslint'), 'src', 'test'] },
     format: {
       command: [
         ...patient,
@@ -55,8 +64,6 @@ const stages = [
         ...['--check', '--log-level', 'warn', 'src', 'test', 'deploy', '*.js', '*.json'],
       ],
     },
-    types: { command: [...patient, bin('tsc')] },
-    lint: { command: [...patient, bin('eslint'), 'src', 'test'] },
     imports: {
       command: [
         ...patient,
@@ -66,15 +73,10 @@ const stages = [
     },
     dead: { command: [...patient, bin('knip')] },
   },
-  {
-    cluster: {
-      command: [...ava, '--serial', '--timeout=180s', ...clusters(name => !waiting.includes(name))],
-      isAva: true,
-    },
-  },
 ];
+const build = { build: { command: [process.execPath, 'deploy/build.js'] } };
 
-const names = stages.flatMap(stage => Object.keys(stage));
+const names = [build, ...lanes].flatMap(lane => Object.keys(lane));
 const only = process.argv.includes('--only') ? process.argv[process.argv.indexOf('--only') + 1] : null;
 if (only !== null && !names.includes(only)) {
   process.stderr.write(`error: there is no suite "${only}": ${names.join(', ')}\n`);
@@ -84,14 +86,22 @@ if (only !== null && !names.includes(only)) {
 const totals = { passed: 0, failed: 0 };
 const env = { ...process.env, ...(await toolsEnvironment()), HOP3_TESTS: compiled };
 process.once('exit', () => rmSync(join(root, compiled), { recursive: true, force: true }));
-const chosen = stage => Object.entries(stage).filter(([name]) => only === null || only === name);
-if (stages.flatMap(chosen).some(([, { isAva = false }]) => isAva)) await compileTests(compiled);
-for (const stage of stages) {
-  const suites = chosen(stage);
-  await Promise.all(suites.map(([name, suite]) => judge(name, suite, suites.length > 1)));
-}
+const chosen = lane => Object.entries(lane).filter(([name]) => only === null || only === name);
+if (lanes.flatMap(chosen).some(([, { isAva = false }]) => isAva)) await compileTests(compiled);
+const running = new Map();
+const progress = setInterval(() => {
+  const soFar = [...running].map(([name, { passed }]) => `${name} ${passed}`);
+  process.stdout.write(`# passed so far: ${soFar.join(', ')}\n`);
+}, 30_000);
+await go(build);
+await Promise.all(lanes.map(go));
+clearInterval(progress);
 process.stdout.write(`${totals.passed} passed, ${totals.failed} failed\n`);
 process.exitCode = totals.failed === 0 ? 0 : 1;
+
+async function go(lane) {
+  for (const [name, suite] of chosen(lane)) await judge(name, suite, only === null && lane !== build);
+}
 
 async function judge(name, suite, hasCompany) {
   const beganMs = Date.now();
@@ -99,7 +109,12 @@ async function judge(name, suite, hasCompany) {
   // What runs side by side is told at the end of each, lest their words mix.
   const say = hasCompany ? line => lines.push(line) : line => process.stdout.write(`${line}\n`);
   if (!hasCompany) say(`# ${name}`);
-  const { code, passed, failed } = await run(suite, say);
+  const counts = { passed: 0, failed: 0 };
+  running.set(name, counts);
+  const code = await run(suite, say, counts);
+  running.delete(name);
+  if (!suite.isAva) counts.passed = code === 0 ? 1 : 0;
+  const { passed, failed } = counts;
   // A suite that dies without a failing test has failed all the same, and so has one that ran no test.
   const broken = failed === 0 && (code !== 0 || passed === 0);
   totals.passed += passed;
@@ -128,19 +143,16 @@ function clusters(wanted) {
   return names.filter(wanted).map(name => `${compiled}/cluster/${name}.test.js`);
 }
 
-/** Runs one suite. Of what AVA says it tells all but the tests that passed, and those it counts. */
-function run({ command: [file, ...args], isAva = false }, say) {
+/** Runs one suite. Of what AVA says it tells all but the tests that passed, and those it counts. Gives the exit code. */
+function run({ command: [file, ...args], isAva = false }, say, counts) {
   return new Promise(resolve => {
     const child = spawn(file, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] });
-    const counts = { passed: 0, failed: 0 };
     createInterface({ input: child.stdout }).on('line', line => {
       if (isAva) count(line, counts);
       if (line.trim() !== '' && !(isAva && hasPassed.test(line))) say(line);
     });
     createInterface({ input: child.stderr }).on('line', say);
-    child.on('close', code =>
-      resolve({ code, ...(isAva ? counts : { passed: code === 0 ? 1 : 0, failed: 0 }) }),
-    );
+    child.on('close', resolve);
   });
 }
 

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -69,9 +70,11 @@ for (const [what, command, code, signal] of ends) {
 }
 
 test('a command that is stopped while nobody looks ends by the signal it was sent, and what is forgotten leaves no file', async t => {
-  const { open, start, exits } = await place(t);
+  const { open, start, exits, stateDir } = await place(t);
   const first = open();
-  await start(first, 'exec sleep 60');
+  // A signal before the shell has read its first line ends it unseen.
+  await start(first, `touch ${stateDir}/started; exec sleep 60`);
+  await until('it runs', () => existsSync(join(stateDir, 'started')));
   await first.close();
   const second = open();
   await second.stop('a.b.c', 5);
