@@ -1,13 +1,13 @@
 import { z } from 'zod';
-import type {
-  CronSchedule,
-  PlanCancel,
-  PlanSpec,
-  PlanState,
-  StepOutput,
-  StepPayload,
-  StepState,
-  StepWork,
+import {
+  planStates,
+  stepStates,
+  type CronSchedule,
+  type PlanCancel,
+  type PlanSpec,
+  type StepOutput,
+  type StepPayload,
+  type StepWork,
 } from '../model/plan.ts';
 import type { PlanEvent, PlanSummary, PlanView, ScheduleView, StepView } from '../model/plan-views.ts';
 import { given } from './query.ts';
@@ -45,29 +45,8 @@ export const idempotencyKey = z
       'The same key and plan again gives the same plan; the same key with another one is a conflict.',
   });
 
-const planStates = z.enum([
-  'PENDING',
-  'RUNNING',
-  'COMPENSATING',
-  'COMPLETED',
-  'FAILED',
-  'CANCELLED',
-  'COMPENSATED',
-  'COMPENSATION_FAILED',
-]) satisfies z.ZodType<PlanState, string>;
-const stepStates = z.enum([
-  'PENDING',
-  'RUNNING',
-  'RETRY_WAIT',
-  'COMPLETED',
-  'FAILED',
-  'TIMED_OUT',
-  'CANCELLED',
-  'SKIPPED',
-  'COMPENSATING',
-  'COMPENSATED',
-  'COMPENSATION_FAILED',
-]) satisfies z.ZodType<StepState, string>;
+const planState = z.enum(planStates);
+const stepState = z.enum(stepStates);
 
 /** Several words in one query parameter, with commas between them. */
 function wordsOf<T extends string>(words: z.ZodType<T, string>, example: string) {
@@ -77,8 +56,8 @@ function wordsOf<T extends string>(words: z.ZodType<T, string>, example: string)
     .pipe(z.array(words))
     .meta({ type: 'string', example });
 }
-export const planStateWords = wordsOf(planStates, 'PENDING,RUNNING');
-export const stepStateWords = wordsOf(stepStates, 'FAILED,TIMED_OUT');
+export const planStateWords = wordsOf(planState, 'PENDING,RUNNING');
+export const stepStateWords = wordsOf(stepState, 'FAILED,TIMED_OUT');
 
 const payload = z
   .union([
@@ -157,7 +136,7 @@ function workOf({ agent, resource, ...rest }: z.output<typeof workBody>): StepWo
 const summaryFields = {
   plan: z.string(),
   title: z.string().nullable(),
-  state: planStates,
+  state: planState,
   origin: z.string(),
   priority: z.int(),
   steps: z.int(),
@@ -177,7 +156,7 @@ const planFieldsShown = {
   completeBySeconds: z.number().nullable(),
   idempotencyKey: z.string().nullable(),
   cancel: orNull(planCancel),
-  counts: z.partialRecord(stepStates, z.int()),
+  counts: z.partialRecord(stepState, z.int()),
   troubles: z.array(z.string()),
   revision,
 };
@@ -208,7 +187,7 @@ export const stepView = z
     arguments: z.record(z.string(), z.string()),
     dependsOn: z.array(z.int()),
     payload: z.object({ mimeType: z.string(), bytes: z.int() }).nullable(),
-    state: stepStates,
+    state: stepState,
     attempt: z.int(),
     token: z.string().nullable(),
     lockedBy: z.string().nullable(),

@@ -77,28 +77,32 @@ export interface ConcurrencySpec {
 export type StepPayload =
   { mimeType: string; text: string } | { mimeType: string; digest: Digest; bytes: number };
 
-export type StepState =
-  | 'PENDING'
-  | 'RUNNING'
-  | 'RETRY_WAIT'
-  | 'COMPLETED'
-  | 'FAILED'
-  | 'TIMED_OUT'
-  | 'CANCELLED'
-  | 'SKIPPED'
-  | 'COMPENSATING'
-  | 'COMPENSATED'
-  | 'COMPENSATION_FAILED';
+export const stepStates = [
+  'PENDING',
+  'RUNNING',
+  'RETRY_WAIT',
+  'COMPLETED',
+  'FAILED',
+  'TIMED_OUT',
+  'CANCELLED',
+  'SKIPPED',
+  'COMPENSATING',
+  'COMPENSATED',
+  'COMPENSATION_FAILED',
+] as const;
+export type StepState = (typeof stepStates)[number];
 
-export type PlanState =
-  | 'PENDING'
-  | 'RUNNING'
-  | 'COMPENSATING'
-  | 'COMPLETED'
-  | 'FAILED'
-  | 'CANCELLED'
-  | 'COMPENSATED'
-  | 'COMPENSATION_FAILED';
+export const planStates = [
+  'PENDING',
+  'RUNNING',
+  'COMPENSATING',
+  'COMPLETED',
+  'FAILED',
+  'CANCELLED',
+  'COMPENSATED',
+  'COMPENSATION_FAILED',
+] as const;
+export type PlanState = (typeof planStates)[number];
 export type SettledState = Exclude<PlanState, 'PENDING' | 'RUNNING' | 'COMPENSATING'>;
 
 /** FATAL = trying again can't help. */

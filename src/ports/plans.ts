@@ -23,7 +23,7 @@ export interface Plans {
   /** In the order of their indexes. */
   steps(id: string, filter: StepFilter): Promise<Listing<StepView>>;
   step(id: string, index: number): Promise<StepView>;
-  /** What a completed step gave, read where it lies; null = nothing. */
+  /** What a completed step gave, read where it lies; null = nothing. Of one that has not completed: `conflict`. */
   output(id: string, index: number, signal: AbortSignal): Promise<Uint8Array | null>;
   /** Newest first. */
   list(filter: PlanFilter): Promise<Listing<PlanSummary> & { next: string | null }>;
@@ -35,7 +35,8 @@ export interface Plans {
   forget(id: string): Promise<void>;
   /**
    * Every change of the plan and its steps from after that revision; null = first all of it as it is, the plan last. Each event
-   * holds the whole state of one thing, so that hearing one twice does no harm. Ends after the plan has; a retry by hand is not waited for.
+   * holds the whole state of one thing, so that hearing one twice does no harm. Ends after the plan has, when the end of each of its
+   * steps has been told; a retry by hand is not waited for.
    */
   watch(id: string, after: string | null, signal: AbortSignal): AsyncIterable<PlanEvent>;
 

@@ -1,33 +1,8 @@
 import { z } from 'zod';
-import type { PlanState, StepState } from '../model/plan.ts';
+import { planStates, stepStates } from '../model/plan.ts';
 import { shapeRefusal } from './refusal.ts';
 import { planMessage, word } from './read-plan.ts';
 import { enumWords } from './words.ts';
-
-const planStates = [
-  'PENDING',
-  'RUNNING',
-  'COMPENSATING',
-  'COMPLETED',
-  'FAILED',
-  'CANCELLED',
-  'COMPENSATED',
-  'COMPENSATION_FAILED',
-] as const satisfies PlanState[];
-
-const stepStates = [
-  'PENDING',
-  'RUNNING',
-  'RETRY_WAIT',
-  'COMPLETED',
-  'FAILED',
-  'TIMED_OUT',
-  'CANCELLED',
-  'SKIPPED',
-  'COMPENSATING',
-  'COMPENSATED',
-  'COMPENSATION_FAILED',
-] as const satisfies StepState[];
 
 /** An empty list, or one of nothing in particular, restricts nothing. */
 function states<T extends string>(prefix: string, words: readonly T[]) {

@@ -6,7 +6,7 @@ import type { PlanSpec, StepSpec } from '../../src/model/plan.ts';
 import type { Plans } from '../../src/ports/plans.ts';
 import { startEtcd } from '../support/etcd.ts';
 import { submission } from '../support/plan-cluster.ts';
-import { startPlanNode } from './plan-node.ts';
+import { startNoopNode } from './plan-node.ts';
 
 export interface PlanFigure {
   what: string;
@@ -138,7 +138,7 @@ async function withNodes(count: number, work: (node: Node) => Promise<void>): Pr
   try {
     const endpoint = etcd.urls[0]!;
     for (let number = 2; number <= count; number++) others.push(await other(endpoint, `node-${number}`));
-    const first = await startPlanNode(endpoint, 'node-1');
+    const first = await startNoopNode(endpoint, 'node-1');
     await work({ plans: first.engine.plans, figures: () => first.engine.figures() });
     await first.stop();
   } finally {

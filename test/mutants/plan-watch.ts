@@ -13,8 +13,14 @@ export const planWatchMutants: Mutant[] = [
   {
     ...watch,
     name: 'plans: the end of a plan is told before that of its steps',
-    search: 'if (this.#plans && !(plan.settled && this.#steps.size > 0)) {',
-    replace: 'if (this.#plans) {',
+    search: '(!this.#plan.settled || (this.#plan.over && this.#steps.size === 0))',
+    replace: '(!this.#plan.settled || this.#plan.over)',
+  },
+  {
+    ...watch,
+    name: 'plans: the end of a plan is told though the ends of its steps have not been heard of',
+    search: '(!this.#plan.settled || (this.#plan.over && this.#steps.size === 0))',
+    replace: '(!this.#plan.settled || this.#steps.size === 0)',
   },
   {
     ...watch,

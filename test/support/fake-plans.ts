@@ -161,14 +161,21 @@ export class FakePlans implements Plans {
   }
 
   async output(id: string, index: number): Promise<Uint8Array | null> {
-    const { state } = this.stepView(this.known(id), this.existing(id, index));
-    if (state !== 'COMPLETED') throw new AdminError('conflict', `step ${index} of ${id} is ${state}`);
-    return this.outputs.get(`${id}/${index}`) ?? null;
+    const { state, output } = this.stepView(this.known(id), this.existing(id, index));
+    const bytes = this.outputs.get(`${id}/${index}`);
+    if (bytes) return bytes;
+    if (output === null && state !== 'COMPLETED')
+      throw new AdminError('conflict', `step ${index} of ${id} is ${state}`);
+    if (output === null || !('value' in output)) return null;
+    const { value } = output;
+    return new TextEncoder().encode(typeof value === 'string' ? value : JSON.stringify(value));
   }
 
   async list(filter: PlanFilter): Promise<Listing<PlanSummary> & { next: string | null }> {
     const newest = [...this.plans.values()].reverse().map(plan => this.view(plan));
     const place = filter.after === undefined ? 0 : newest.findIndex(({ plan }) => plan === filter.after) + 1;
+    if (filter.after !== undefined && place === 0)
+      throw new AdminError('invalid', `"${filter.after}" is no place to go on from`);
     const fitting = newest
       .slice(place)
       .filter(
@@ -185,6 +192,7 @@ export class FakePlans implements Plans {
   async cancel(id: string, by: string): Promise<PlanView> {
     const plan = this.known(id);
     if (plan.settled !== null) throw new AdminError('conflict', `${id} has ended: ${plan.settled}`);
+    if (plan.cancel !== null) return this.view(plan);
     plan.cancel = { kind: 'asked', by, at: AT };
     this.begin(id);
     this.changed(plan);
@@ -208,27 +216,32 @@ export class FakePlans implements Plans {
     if (plan.settled === null) throw new AdminError('conflict', `${id} has not ended: cancel it first`);
     this.plans.delete(id);
     this.forgotten.push(id);
+    for (const wake of this.listeners) wake();
   }
 
   async *watch(id: string, after: string | null, signal: AbortSignal): AsyncGenerator<PlanEvent> {
     this.failIfTold('watch');
     const plan = this.known(id);
-    let seen = after === null ? plan.log.length : 0;
+    if (after !== null && !/^\d+$/.test(after)) throw new AdminError('invalid', `"${after}" is no revision`);
+    let seen = plan.log.length;
+    const missed = plan.log.filter(({ revision }) => after !== null && revision > Number(after));
     this.open++;
     try {
-      if (after === null) {
-        const revision = String(this.revision);
+      const revision = String(this.revision);
+      if (after === null)
         for (const step of this.stepViews(plan))
           yield { kind: 'step', revision: '0', changed: revision, step };
+      for (const { event } of missed) yield event;
+      if (missed.at(-1)?.event.kind !== 'plan')
         yield { kind: 'plan', revision, changed: revision, plan: this.view(plan) };
-      }
       this.whenWatched(id);
-      while (!signal.aborted) {
-        for (const { revision, event } of plan.log.slice(seen)) {
+      while (!signal.aborted && this.plans.has(id)) {
+        for (const { event } of plan.log.slice(seen)) {
           seen++;
-          if (after === null || revision > Number(after)) yield event;
+          yield event;
         }
-        if (plan.settled !== null && seen === plan.log.length) return;
+        if (seen < plan.log.length) continue;
+        if (plan.settled !== null) return;
         await this.change(signal);
       }
     } finally {
@@ -396,7 +409,7 @@ export class FakePlans implements Plans {
   }
 
   private existing(id: string, index: number): number {
-    if (index < this.known(id).shape.steps.length) return index;
+    if (this.known(id).shape.steps[index] !== undefined) return index;
     throw new AdminError('not-found', `${id} has no step ${index}`);
   }
 

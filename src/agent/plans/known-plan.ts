@@ -78,6 +78,11 @@ export class KnownPlan {
     );
   }
 
+  /** It has ended, and so is all of it known here: its end was written with a chunk, and its record may have come before. */
+  get over(): boolean {
+    return this.settled && this.chunks.some(chunk => chunk && chunk.entry.revision >= this.entry.revision);
+  }
+
   /** Every step's own work has ended, and the plan has not. */
   get undoing(): boolean {
     return this.whole && this.#open === 0 && !this.settled;

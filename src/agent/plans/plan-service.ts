@@ -78,8 +78,12 @@ export class PlanService implements Plans {
   async output(id: string, index: number, signal: AbortSignal): Promise<Uint8Array | null> {
     const plan = await this.#known(id);
     mustHave(plan, index);
-    const output = plan.records[index]?.output;
-    return output === undefined ? null : this.#read(output, signal);
+    const { output, state = 'PENDING' } = plan.records[index] ?? {};
+    if (output !== undefined) return this.#read(output, signal);
+    if (state === 'COMPLETED') return null;
+    throw new AdminError('conflict', `step ${index} of plan ${id} has given nothing: it is ${state}`, {
+      state,
+    });
   }
 
   list: Plans['list'] = filter => Promise.resolve().then(() => this.#list(filter));

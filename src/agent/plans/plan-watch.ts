@@ -53,7 +53,7 @@ export class PlanWatch {
       for (;;) {
         const plan = this.#plan;
         // Of an ended plan the steps come before its end: whoever hears of that listens no longer.
-        const ended = plan.settled;
+        const ended = plan.over;
         const upTo = this.#caughtUp();
         for (const index of [...this.#steps]) {
           this.#steps.delete(index);
@@ -63,23 +63,22 @@ export class PlanWatch {
           yield { kind: 'step', revision: String(this.#told), changed, step: stepView(plan, index) };
         }
         if (upTo > this.#told) this.#told = upTo;
-        // It may have ended while these were taken: then there is more to tell before.
-        if (this.#plans && !(plan.settled && this.#steps.size > 0)) {
+        if (this.#mayTellPlan()) {
           this.#plans = false;
           const view = planView(plan, plan.entry.revision);
           yield { kind: 'plan', revision: String(this.#told), changed: String(plan.newest), plan: view };
         }
         if (this.#over() || (ended && this.#steps.size === 0)) return;
-        if (this.#steps.size === 0 && !this.#planChanged()) await this.#changed();
+        if (this.#steps.size === 0 && !this.#mayTellPlan()) await this.#changed();
       }
     } finally {
       this.close();
     }
   }
 
-  /** Read afresh: it may have while somebody took what it gave. */
-  #planChanged(): boolean {
-    return this.#plans;
+  /** It may have ended while somebody took what was told before, or before its steps are known to have: they go first. */
+  #mayTellPlan(): boolean {
+    return this.#plans && (!this.#plan.settled || (this.#plan.over && this.#steps.size === 0));
   }
 
   #over(): boolean {

@@ -1,6 +1,13 @@
 import test from 'ava';
+import { PlanBook, type PlanBookOptions } from '../../../src/agent/plans/plan-book.ts';
+import { PlanWatch } from '../../../src/agent/plans/plan-watch.ts';
+import type { StepRecord } from '../../../src/model/plan.ts';
 import type { PlanEvent } from '../../../src/model/plan-views.ts';
-import { completed, PlanCluster } from '../../support/plan-cluster.ts';
+import type { Entry } from '../../../src/ports/store.ts';
+import { newPlan } from '../../../src/workflow/submission.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
+import { FakeLog } from '../../support/fake-log.ts';
+import { completed, PlanCluster, submission } from '../../support/plan-cluster.ts';
 
 async function heardOf(cluster: PlanCluster, place: number, plan: string, after: string | null) {
   const heard: PlanEvent[] = [];
@@ -64,4 +71,41 @@ test('whoever takes its time has heard of every end when it hears of the end of 
     return -1;
   };
   t.is(await cluster.whileTimePasses(watching()), 200);
+});
+
+test('the end of a plan that is heard of before those of its steps is told after them', async t => {
+  const clock = new FakeClock();
+  const mirror = { all: () => [], get: () => undefined, revision: 0n, onChange: () => () => undefined };
+  const world = { plans: mirror, steps: mirror, guards: mirror, sessions: mirror };
+  const store = { list: () => Promise.reject(new Error('all is known')) };
+  const book = new PlanBook({ world, store, clock, log: new FakeLog() } as unknown as PlanBookOptions);
+  const given = { plan: 'p', submittedAt: clock.timestamp(), origin: 'test', idempotencyKey: null };
+  const made = newPlan(submission(1).spec, given);
+  const entry = <K extends 'plans' | 'steps'>(
+    kind: K,
+    name: string,
+    value: Entry<K>['value'],
+    revision: bigint,
+  ) => ({ kind, name, value, createRevision: 1n, revision, lease: null }) as Entry<K>;
+  const [chunk] = made.chunks;
+  const plan = book.learnNew(entry('plans', 'p', made.plan, 1n), submission(1).spec.steps, [
+    entry('steps', 'p/000000', chunk!, 1n),
+  ]);
+  const events = new PlanWatch(book, plan, 1n, () => 1n).events();
+  const next = async () => {
+    const { value } = (await events.next()) as { value: PlanEvent | undefined };
+    return value === undefined
+      ? 'the end'
+      : value.kind === 'plan'
+        ? `plan ${value.plan.state}`
+        : value.step.state;
+  };
+  t.is(await next(), 'plan PENDING');
+  const at = clock.timestamp();
+  book.learnPlan(entry('plans', 'p', { ...made.plan, settled: { state: 'COMPLETED', at } }, 5n));
+  const after = next();
+  await clock.settle();
+  const done: StepRecord = { index: 0, attempt: 1, state: 'COMPLETED', endedAt: at };
+  book.learnChunk(entry('steps', 'p/000000', { ...chunk!, steps: [done] }, 5n));
+  t.deepEqual([await after, await next(), await next()], ['COMPLETED', 'plan COMPLETED', 'the end']);
 });
