@@ -72,14 +72,18 @@ async function tryOut(mutant: Mutant): Promise<string | null> {
 }
 
 function inWords(test: Mutant['test']): string {
-  return typeof test === 'string' ? test : `${test.seeds} simulated seeds`;
+  return typeof test === 'string' ? test : `${test.seeds} simulated seeds of mode ${test.mode ?? 'any'}`;
+}
+
+function seedsOf({ seeds, mode }: Exclude<Mutant['test'], string>): string[] {
+  return ['--seeds', String(seeds), ...(mode === undefined ? [] : ['--mode', mode])];
 }
 
 function run(test: Mutant['test']): Promise<Verdict> {
   const [command, ...args] =
     typeof test === 'string'
       ? [join(copy, 'node_modules/.bin/ava'), '--tap', test]
-      : [process.execPath, '--import=tsx', 'test/sim/main.ts', '--seeds', String(test.seeds), '--bail'];
+      : [process.execPath, '--import=tsx', 'test/sim/main.ts', '--bail', ...seedsOf(test)];
   return new Promise(resolve => {
     const child = spawn(command, args, {
       cwd: copy,

@@ -28,8 +28,10 @@ export class Claim {
   lastToken: Token = '';
   /** Why it is to be released, once nothing of it can be at work any more; its holder has it no longer. */
   ending: { reason: string; notBeforeMs: InstantMs } | null = null;
-  /** The last state under this token; undefined = not looked at yet. */
+  /** The state as only this claim can change it now; undefined = not known. */
   kept: Entry<'agents'> | null | undefined = undefined;
+  /** The revision of the state that a write without an answer compares: as long as it has that one, the write may come in. */
+  unansweredAfter: bigint | null = null;
   /** A transaction of it is under way. */
   busy = false;
   readonly #listeners = new Set<() => void>();
@@ -63,6 +65,7 @@ export class Claim {
       this.taken = null;
       this.ending = null;
       this.kept = undefined;
+      this.unansweredAfter = null;
     }
     if (this.state !== 'Pending') this.waiter = null;
     this.changed();

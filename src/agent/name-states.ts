@@ -22,16 +22,16 @@ export class NameStates {
     this.#options = options;
   }
 
-  /** @throws StoreError */
+  /** From memory where this node has the name, since then nobody else writes it. @throws StoreError */
   async get(name: AgentName): Promise<NameState | null> {
     const { keys, claims } = this.#options;
     const claim = claims.held(name);
-    if (claim && claims.validForMs(claim) > 0) {
-      const kept = claim.kept === undefined ? await claim.inTurn(() => this.#kept(claim)) : claim.kept;
-      return kept ? stateView(kept) : null;
+    if (!claim || claims.validForMs(claim) <= 0) {
+      const entry = await keys.state(name);
+      return entry ? stateView(entry) : null;
     }
-    const entry = await keys.state(name);
-    return entry ? stateView(entry) : null;
+    const kept = claim.kept === undefined ? await claim.inTurn(() => this.#kept(claim)) : claim.kept;
+    return kept ? stateView(kept) : null;
   }
 
   /** @throws AdminError when the holder does not have it under that token, StoreError */
@@ -45,12 +45,17 @@ export class NameStates {
     return claim.inTurn(() => this.#put(claim, token, state));
   }
 
-  /** Read once: from then on only this claim writes it. @throws StoreError */
+  /**
+   * Read once: from then on only this claim writes it. Not while a write that nobody answered for may still come in, which
+   * others would see before this node does. @throws StoreError
+   */
   async #kept(claim: Claim): Promise<Entry<'agents'> | null> {
+    const { keys, claims } = this.#options;
     const { taken } = claim;
-    if (claim.kept !== undefined) return claim.kept;
-    const read = await this.#options.keys.state(claim.name);
-    if (taken !== null && claim.taken === taken) claim.kept = read;
+    if (claim.kept !== undefined && claims.validForMs(claim) > 0) return claim.kept;
+    const read = await keys.state(claim.name);
+    if (taken !== null && claim.taken === taken && claim.unansweredAfter !== revisionOf(read))
+      claim.kept = read;
     return read;
   }
 
@@ -64,20 +69,29 @@ export class NameStates {
         throw claims.lostIt('state', name, holder, token);
       const remembered = claim.kept !== undefined;
       const before = await this.#kept(claim);
+      const mayChange = remembered || claim.unansweredAfter === revisionOf(before);
+      // From when it is sent others may see it: nothing is answered from memory until it is known whether it is there.
+      claim.kept = undefined;
       try {
         const written = await keys.writeState(name, holder, taken, session, state, before);
         if (claim.taken === taken) claim.kept = keptEntry(name, written, before);
         return stateView({ ...written, name });
       } catch (error) {
-        claim.kept = undefined;
-        if (!(error instanceof AdminError)) throw error;
+        if (!(error instanceof AdminError)) {
+          if (claim.taken === taken) claim.unansweredAfter = revisionOf(before);
+          throw error;
+        }
         // A write whose reply was lost may have come in after it was looked for.
-        if (remembered) continue;
+        if (mayChange) continue;
         claims.refused('state', name, holder, token);
         throw error;
       }
     }
   }
+}
+
+function revisionOf(entry: Entry<'agents'> | null): bigint {
+  return entry?.revision ?? 0n;
 }
 
 function stateView({

@@ -2,6 +2,7 @@ import test from 'ava';
 import { deadlineMs, marginMs } from '../../src/model/deadline.ts';
 import type { CommandProgress, CommandRequest, NameRequest } from '../../src/model/named-agents.ts';
 import { AdminError } from '../../src/ports/admin.ts';
+import { StoreError } from '../../src/ports/store.ts';
 import { SimCluster, type SimNode } from '../support/sim-cluster.ts';
 
 const TTL_SECONDS = 10;
@@ -19,6 +20,10 @@ const never = new AbortController().signal;
 
 function asks(holder: string, parts: Partial<NameRequest> = {}): NameRequest {
   return { holder, wait: false, waitSeconds: 0, ttlSeconds: 30, token: null, ...parts };
+}
+
+function isPage(cluster: SimCluster, page: number): boolean {
+  return (cluster.etcd.contents('agents')[NAME]?.state as { page: number }).page === page;
 }
 
 function had(cluster: SimCluster, node: SimNode, request: NameRequest) {
@@ -428,6 +433,47 @@ test('a state is kept under the token, outlives its owner, and a stale token wri
   t.deepEqual([here.staleUses, there.staleUses], [['state'], ['state']]);
   await put(there, 'second', second.token!, { page: 4 });
   t.like(cluster.etcd.contents('agents')[NAME], { state: { page: 4 }, token: second.token });
+  await cluster.stop();
+});
+
+test('what others can see of a state already is not denied by the node that writes it', async t => {
+  const { cluster, nodes } = await started();
+  const [here, there] = nodes as [SimNode, SimNode];
+  const { token } = await had(cluster, here, asks('first'));
+  const put = (page: number) =>
+    here.agent.names.putState(NAME, { holder: 'first', token: token!, state: { page } });
+  await cluster.whileTimePasses(put(1));
+  here.store.setLink('replies-lost');
+  const writing = put(2);
+  await cluster.until(() => isPage(cluster, 2));
+  t.like(await cluster.whileTimePasses(there.agent.names.state(NAME)), { state: { page: 2 } });
+  const reading = here.agent.names.state(NAME);
+  here.store.setLink('up');
+  t.like(await cluster.whileTimePasses(reading), { state: { page: 2 } });
+  t.like(await cluster.whileTimePasses(writing), { state: { page: 2 } });
+  await cluster.stop();
+});
+
+test('a state is not answered from memory while a write that nobody answered for may still come in', async t => {
+  const { cluster, nodes } = await started();
+  const [here] = nodes as [SimNode];
+  const { token } = await had(cluster, here, asks('first'));
+  const put = (page: number) =>
+    cluster.whileTimePasses(
+      here.agent.names.putState(NAME, { holder: 'first', token: token!, state: { page } }),
+    );
+  const read = () => cluster.whileTimePasses(here.agent.names.state(NAME));
+  await put(1);
+  here.store.setLink('silent');
+  await t.throwsAsync(() => put(2), { instanceOf: StoreError });
+  here.store.setLink('up');
+  t.like(await read(), { state: { page: 1 } });
+  const late = { ...cluster.etcd.contents('agents')[NAME]!, state: { page: 2 }, operation: 'late' };
+  cluster.etcd.put('agents', NAME, late);
+  t.like(await read(), { state: { page: 2 } });
+  await put(3);
+  here.store.setLink('silent');
+  t.like(await here.agent.names.state(NAME), { state: { page: 3 } }, 'nothing can come in any more');
   await cluster.stop();
 });
 

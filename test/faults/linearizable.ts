@@ -4,6 +4,8 @@
  */
 export type Operation = { startMs: number; endMs: number } & (
   | { kind: 'read'; value: string | null }
+  /** Whatever was there. One whose outcome nobody knows: see `settled`. */
+  | { kind: 'write'; to: string }
   | { kind: 'swap'; from: string | null; to: string; outcome: 'done' }
   /** `found` is what it said was there instead. */
   | { kind: 'swap'; from: string | null; to: string; outcome: 'refused'; found: string | null }
@@ -23,7 +25,7 @@ interface Node {
 
 /** Null when it is linearizable, else the operation that could be placed nowhere. */
 export function notLinearizable(operations: Operation[], initial: string | null): Operation | null {
-  const head = linked(operations);
+  const head = linked(operations.toSorted((a, b) => a.startMs - b.startMs));
   const must = operations.filter(operation => !isOpen(operation)).length;
   const done = new Set<number>();
   const tried = new Set<string>();
@@ -64,13 +66,29 @@ export function notLinearizable(operations: Operation[], initial: string | null)
   return null;
 }
 
+/**
+ * Writes that nobody answered for, as far as the reads tell of them: what was read has been written before the first read of it
+ * was over, and what never was need not have been. So none is left open, and the search stays short.
+ */
+export function settled(unanswered: { to: string; startMs: number }[], reads: Operation[]): Operation[] {
+  const firstEndMs = new Map<string, number>();
+  for (const { value, endMs } of reads.filter(operation => operation.kind === 'read')) {
+    if (value !== null) firstEndMs.set(value, Math.min(endMs, firstEndMs.get(value) ?? Infinity));
+  }
+  return unanswered.flatMap(({ to, startMs }) => {
+    const endMs = firstEndMs.get(to);
+    // Read before it began: that the search finds out.
+    return endMs === undefined ? [] : [{ kind: 'write', to, startMs, endMs: Math.max(startMs, endMs) }];
+  });
+}
+
 /** The value after it; undefined when it can't happen in this state. */
 function after(operation: Operation, state: string | null): string | null | undefined {
   if (operation.kind === 'read') return operation.value === state ? state : undefined;
-  if (operation.outcome === 'refused') {
+  if (operation.kind === 'swap' && operation.outcome === 'refused') {
     return operation.found === state && state !== operation.from ? state : undefined;
   }
-  return operation.from === state ? operation.to : undefined;
+  return operation.kind === 'write' || operation.from === state ? operation.to : undefined;
 }
 
 function isOpen(operation: Operation): boolean {
@@ -79,7 +97,11 @@ function isOpen(operation: Operation): boolean {
 
 /** False when the same set was placed with the same result before. */
 function remember(tried: Set<string>, done: Set<number>, index: number, state: string | null): boolean {
-  const key = `${[...done, index].sort((a, b) => a - b).join(',')} ${state ?? ''}`;
+  // Nearly all that began before the first that is missing is there: only the rest tells two sets apart.
+  let first = 0;
+  while (done.has(first) || first === index) first++;
+  const rest = [...done, index].filter(each => each > first).sort((a, b) => a - b);
+  const key = `${first}: ${rest.join(',')} ${state ?? ''}`;
   if (tried.has(key)) return false;
   tried.add(key);
   return true;

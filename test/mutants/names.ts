@@ -5,6 +5,7 @@ const keys = { file: 'src/agent/name-keys.ts', test: agent };
 const names = { file: 'src/agent/named-agents.ts', test: agent };
 const claims = { file: 'src/agent/name-claims.ts', test: agent };
 const machine = { file: 'src/agent/name-machine.ts', test: agent };
+const states = { file: 'src/agent/name-states.ts', test: agent };
 const commands = { file: 'src/agent/named-commands.ts', test: agent };
 
 /** Each takes out one thing that keeps a name from being two holders' at once, or its state from being lost. */
@@ -142,5 +143,17 @@ export const nameMutants: Mutant[] = [
     search: "stale.refused({ use: 'route', subject, by: promiser, token: lease ?? 'none' });",
     replace: 'void stale;\n      void subject;',
     test: 'test/agent/proxy-loop.test.ts',
+  },
+  {
+    ...states,
+    name: 'rule 13: a state is answered from memory while it is written',
+    search: '      claim.kept = undefined;\n      try {',
+    replace: '      try {',
+  },
+  {
+    ...states,
+    name: 'rule 13: a state is answered from memory though a write may still come in',
+    search: ' && claim.unansweredAfter !== revisionOf(read)',
+    replace: '',
   },
 ];

@@ -6,8 +6,8 @@ export interface Mutant {
   /** Found exactly once in the file. */
   search: string;
   replace: string;
-  /** The tests that have to notice; or so many seeds of the simulator. */
-  test: string | { seeds: number };
+  /** The tests that have to notice; or so many seeds of the simulator, of one mode or of all. */
+  test: string | { seeds: number; mode?: string };
 }
 
 const holdings = { file: 'src/agent/holdings.ts', test: 'test/agent/holdings.test.ts' };

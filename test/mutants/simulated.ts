@@ -81,4 +81,11 @@ export const simulatedMutants: Mutant[] = [
     replace: 'if (forMs > 1e9) {\n      const last',
     test,
   },
+  {
+    name: 'simulated, rule 13: a state is answered from memory while it is written',
+    file: 'src/agent/name-states.ts',
+    search: '      claim.kept = undefined;\n      try {',
+    replace: '      try {',
+    test: { seeds: 20, mode: 'names' },
+  },
 ];

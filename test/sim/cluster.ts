@@ -48,6 +48,7 @@ export class SimCluster {
       timeline: this.timeline,
       etcd: this.etcd,
       strict: options.strict,
+      staleReads: options.staleReads,
       broken: violation => this.judge.holdAgainst(violation),
     });
     this.etcd.onWritten = written => {

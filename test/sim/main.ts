@@ -1,13 +1,13 @@
 /**
  * Attacks the agents in a simulated world, one seed after the other: `npm run test:sim -- [--seeds N] [--seed S] [--from S]
- * [--minutes M] [--processes P] [--trace]`. The seeds in known-seeds.json come first. Ends with a line of totals.
+ * [--minutes M] [--mode MODE] [--processes P] [--trace]`. The seeds in known-seeds.json come first. Ends with a line of totals.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { runSeeds } from './pool.ts';
-import { runSeed, type SeedResult } from './run-seed.ts';
+import { MODES, modeOf, runSeed, type SeedResult } from './run-seed.ts';
 
 const { values } = parseArgs({
   options: {
@@ -16,6 +16,8 @@ const { values } = parseArgs({
     /** Only this one, and what happened in it. */
     seed: { type: 'string' },
     from: { type: 'string', default: '1' },
+    /** Only seeds that are about this: all, names, store or beyond. */
+    mode: { type: 'string' },
     /** As many as fit into so long. */
     minutes: { type: 'string' },
     trace: { type: 'boolean', default: false },
@@ -24,6 +26,11 @@ const { values } = parseArgs({
     bail: { type: 'boolean', default: false },
   },
 });
+
+if (values.mode !== undefined && !(MODES as readonly string[]).includes(values.mode)) {
+  process.stderr.write(`error: --mode ${values.mode}: one of ${MODES.join(', ')}\n`);
+  process.exit(2);
+}
 
 const failed: SeedResult[] = [];
 const sums = {
@@ -39,6 +46,7 @@ const sums = {
   nameGrants: 0,
   nameStaleAttempts: 0,
   statesWritten: 0,
+  statesRead: 0,
 };
 const beganMs = performance.now();
 
@@ -52,11 +60,18 @@ async function attack(): Promise<void> {
   const untilMs = values.minutes === undefined ? Infinity : beganMs + Number(values.minutes) * 60_000;
   const most = values.minutes === undefined ? Number(values.seeds) : Infinity;
   const first = Number(values.from);
-  const queue = known.map(({ seed }) => seed);
+  const isWanted = (seed: number): boolean => values.mode === undefined || modeOf(seed) === values.mode;
+  const queue = known.map(({ seed }) => seed).filter(isWanted);
   let seed = first;
+  let begun = 0;
   const next = (): number | null => {
     if (values.bail && failed.length > 0) return null;
-    return queue.shift() ?? (seed < first + most && performance.now() < untilMs ? seed++ : null);
+    const again = queue.shift();
+    if (again !== undefined) return again;
+    if (begun >= most || performance.now() >= untilMs) return null;
+    begun++;
+    while (!isWanted(seed)) seed++;
+    return seed++;
   };
   await runSeeds(next, Number(values.processes), count);
   if (sums.staleAttempts === 0) process.stdout.write('no stale write was ever tried: nothing was proved\n');
@@ -67,7 +82,7 @@ async function attack(): Promise<void> {
       `${seconds.toFixed(1)} s; ${sums.takeovers} takeovers, ${sums.exclusiveStarts} exclusive starts ` +
       `(${sums.overlaps} overlaps, where clocks and pauses were beyond the margin)\n` +
       `${sums.writesAccepted} fenced writes, ${sums.staleAttempts} stale attempts, ${sums.staleAccepted} of them accepted\n` +
-      `names given ${sums.nameGrants} times, ${sums.statesWritten} states written under them, ${sums.nameStaleAttempts} stale attempts\n` +
+      `names given ${sums.nameGrants} times, ${sums.statesWritten} states written under them and ${sums.statesRead} read, ${sums.nameStaleAttempts} stale attempts\n` +
       `${sums.seeds - failed.length} passed, ${failed.length} failed\n`,
   );
   process.exitCode = failed.length === 0 && sums.staleAttempts > 0 && sums.staleAccepted === 0 ? 0 : 1;

@@ -1,3 +1,4 @@
+import { History } from '../faults/history.ts';
 import { subjectOfAgent, type AgentName } from '../../src/model/named-agents.ts';
 import { tokenOf, type AgentStateRecord } from '../../src/model/records.ts';
 import type { SimEtcd, Written } from './etcd.ts';
@@ -10,18 +11,22 @@ export interface NameJudgeParts {
   etcd: SimEtcd;
   /** Clock rates within the margin and no suspended host: what is not fenced is judged as well. */
   strict: boolean;
+  /** Reads of etcd may be of the past: then nothing can be said of what programs read. */
+  staleReads: boolean;
   broken: (violation: Violation) => void;
 }
 
-/** Judges what programs do under names: one at a time, states under the token in force, and nothing acknowledged lost. */
+/** Judges what programs do under names: one at a time, states under the token in force, nothing acknowledged lost, and no read of the past. */
 export class NameJudge {
-  readonly counts = { nameGrants: 0, nameStaleAttempts: 0, statesWritten: 0 };
+  readonly counts = { nameGrants: 0, nameStaleAttempts: 0, statesWritten: 0, statesRead: 0 };
   private readonly parts: NameJudgeParts;
   /** By name, in the order in which they were written. */
   private readonly states = new Map<AgentName, string[]>();
   private readonly acting = new Map<AgentName, { program: Program; token: string }>();
   private readonly highest = new Map<AgentName, bigint>();
   private readonly grantedMs = new Map<AgentName, number>();
+  /** By name, as the programs saw it. */
+  private readonly histories = new Map<AgentName, History>();
 
   constructor(parts: NameJudgeParts) {
     this.parts = parts;
@@ -61,9 +66,28 @@ export class NameJudge {
     this.counts.statesWritten++;
   }
 
-  acknowledged(name: AgentName, state: string): void {
+  acknowledged(name: AgentName, state: string, startMs: number): void {
+    this.history(name).written(state, startMs, this.parts.timeline.nowMs);
     if (this.states.get(name)?.includes(state) !== true)
       this.fail('acknowledged', `the state "${state}" of ${name} was acknowledged and never written`);
+  }
+
+  unanswered(name: AgentName, state: string, startMs: number): void {
+    this.history(name).unanswered(state, startMs);
+  }
+
+  read(name: AgentName, state: string | null, startMs: number): void {
+    if (this.parts.staleReads) return;
+    this.history(name).read(state, startMs, this.parts.timeline.nowMs);
+    this.counts.statesRead++;
+  }
+
+  /** Once all is over: whether each name was one register to all its programs, whatever node they asked. */
+  judgeHistories(): void {
+    for (const [name, history] of this.histories) {
+      const wrong = history.trouble();
+      if (wrong) this.fail('linearizable', `the state of ${name} is not, at ${JSON.stringify(wrong)}`);
+    }
   }
 
   /** A write arrives at something that compares tokens. */
@@ -81,6 +105,12 @@ export class NameJudge {
   unfinished(names: readonly AgentName[], sinceMs: number): string | null {
     const idle = names.find(name => (this.grantedMs.get(name) ?? -Infinity) <= sinceMs);
     return idle === undefined ? null : `nobody has been given ${idle}`;
+  }
+
+  private history(name: AgentName): History {
+    const known = this.histories.get(name) ?? new History();
+    this.histories.set(name, known);
+    return known;
   }
 
   private fail(rule: string, message: string): void {

@@ -98,13 +98,15 @@ export class Program {
   }
 
   private async write(token: string): Promise<void> {
-    const { name, holder, judge } = this.parts;
+    const { name, holder, judge, timeline } = this.parts;
     if (!this.acts()) return;
     judge.acted(this, name, token);
     const state = `${this.label} ${++this.writes}`;
+    const startMs = timeline.nowMs;
     const written = await this.call(names => names.putState(name, { holder, token, state }));
     if (written === 'refused') this.right = null;
-    else if (written !== 'nothing') judge.acknowledged(name, state);
+    else if (written === 'nothing') judge.unanswered(name, state, startMs);
+    else judge.acknowledged(name, state, startMs);
   }
 
   /** Something else that it writes to, which takes its time. */
@@ -113,18 +115,38 @@ export class Program {
     timeline.after(chance.delayMs(50, 12_000, 0.2), () => judge.arrived(node.name, name, token));
   }
 
-  /** `nothing` = no answer, or none that says how it is. */
   private call<T>(act: (names: NamedAgents) => Promise<T>): Promise<T | 'refused' | 'nothing'> {
-    const { node, timeline } = this.parts;
-    const { agent, life } = node;
-    if (!agent || !life) return Promise.resolve('nothing');
-    return new Promise(resolve => {
-      timeline.after(PATIENCE_MS, () => resolve('nothing'));
-      life
-        .call(() => act(agent.names), LOCAL_MS)
-        .then(resolve, (error: unknown) => {
-          resolve(error instanceof AdminError && error.kind === 'conflict' ? 'refused' : 'nothing');
-        });
-    });
+    return asked(this.parts, act);
   }
+}
+
+/** Looks at the state of a name again and again, through the agent of its machine. */
+export function startReader(parts: Omit<ProgramParts, 'holder'>): void {
+  const { name, timeline, chance, judge } = parts;
+  const look = async (): Promise<void> => {
+    const startMs = timeline.nowMs;
+    const found = await asked(parts, names => names.state(name));
+    if (typeof found !== 'string') judge.read(name, found === null ? null : String(found.state), startMs);
+  };
+  const next = (): void => {
+    void look().finally(() => timeline.after(chance.between(50, 800), next));
+  };
+  timeline.after(chance.between(0, 3000), next);
+}
+
+/** `nothing` = no answer, or none that says how it is. */
+function asked<T>(
+  { node, timeline }: Pick<ProgramParts, 'node' | 'timeline'>,
+  act: (names: NamedAgents) => Promise<T>,
+): Promise<T | 'refused' | 'nothing'> {
+  const { agent, life, machine } = node;
+  if (!agent || !life || machine.suspended) return Promise.resolve('nothing');
+  return new Promise(resolve => {
+    timeline.after(PATIENCE_MS, () => resolve('nothing'));
+    life
+      .call(() => act(agent.names), LOCAL_MS)
+      .then(resolve, (error: unknown) => {
+        resolve(error instanceof AdminError && error.kind === 'conflict' ? 'refused' : 'nothing');
+      });
+  });
 }

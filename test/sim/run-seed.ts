@@ -5,13 +5,14 @@ import { Chance } from './chance.ts';
 import { SimCluster, type SimOptions } from './cluster.ts';
 import { faults, suspension, type Fault } from './faults.ts';
 import type { SimNode } from './node.ts';
-import { Program } from './programs.ts';
+import { Program, startReader } from './programs.ts';
 
 /**
  * What a seed is about: everything, the same with programs that share names, the store alone, or clocks and pauses beyond what
  * unfenced effects are promised for.
  */
-export type SimMode = 'all' | 'names' | 'store' | 'beyond';
+export const MODES = ['all', 'names', 'store', 'beyond'] as const;
+type SimMode = (typeof MODES)[number];
 
 export interface SeedResult {
   seed: number;
@@ -30,6 +31,7 @@ export interface SeedResult {
   nameGrants: number;
   nameStaleAttempts: number;
   statesWritten: number;
+  statesRead: number;
   trace: readonly string[];
 }
 
@@ -53,7 +55,8 @@ export async function runSeed(seed: number, settings: { keepTrace?: boolean } = 
     seed,
     nodes: chance.whole(3, 5),
     ttlSeconds: chance.pick([10, 10, 12]),
-    staleReads: chance.happens(0.6),
+    // Where they are stale nothing can be said of what programs read.
+    staleReads: chance.happens(mode === 'names' ? 0.2 : 0.6),
     rates: mode === 'beyond' ? BEYOND : WITHIN,
     strict: mode !== 'beyond',
     storeOnly: mode === 'store',
@@ -68,6 +71,7 @@ export async function runSeed(seed: number, settings: { keepTrace?: boolean } = 
     failure = error instanceof Error ? (error.stack ?? error.message) : String(error);
   }
   for (const node of cluster.nodes) node.life?.kill();
+  cluster.nameJudge.judgeHistories();
   return {
     seed,
     mode,
@@ -165,13 +169,14 @@ function hurt(cluster: SimCluster, fault: Fault, open: Set<() => void>): void {
 const APPS = ['shop', 'ledger'] as const;
 const NAMES = ['feed', 'report'] as const;
 
-/** For each name one program on each machine, and two on the first. */
+/** For each name one program on each machine, and two on the first; and somebody who looks at it on each. */
 function startPrograms(cluster: SimCluster): void {
   const { nodes, timeline, nameJudge: judge, options } = cluster;
   const chance = new Chance(options.seed ^ 0xa9e);
   for (const name of NAMES) {
     for (const [index, node] of [nodes[0]!, ...nodes].entries())
       new Program({ name, holder: `program-${index}`, node, timeline, chance, judge }).start();
+    for (const node of nodes) startReader({ name, node, timeline, chance, judge });
   }
 }
 

@@ -40,6 +40,7 @@ test.serial('the attacks were attacks: subjects were taken over, and stale write
   t.true(sum(one => one.staleAttempts) > SEEDS);
   t.true(sum(one => one.nameGrants) > SEEDS);
   t.true(sum(one => one.statesWritten) > SEEDS);
+  t.true(sum(one => one.statesRead) > SEEDS);
   t.is(
     sum(one => one.staleAccepted),
     0,
