@@ -3,6 +3,7 @@
  * real one can suffer (kills, pauses, compactions, lost replies, TLS) is in store-faults.test.ts and store-security.test.ts.
  */
 import test, { type ExecutionContext } from 'ava';
+import type { CronSchedule } from '../../src/model/plan.ts';
 import type { HolderRecord } from '../../src/model/records.ts';
 import {
   type Change,
@@ -79,6 +80,86 @@ for (const { title, options, after, expected } of listings) {
     const found = await store.list('hostnames', after ? { ...options, after: created.get(after)! } : options);
     t.deepEqual(names(found), expected);
   });
+}
+
+const AT = '2026-01-01T00:00:00.000Z';
+const schedule: CronSchedule = {
+  expression: '@daily',
+  timeZone: 'Europe/Berlin',
+  overlap: 'forbid',
+  catchUp: { kind: 'all', atMost: 3 },
+};
+const spec = {
+  title: 'é',
+  priority: 5,
+  sequential: false,
+  onFailure: 'stop',
+  completeBySeconds: null,
+} as const;
+const steps = [{ agent: 'noop', resource: '', payload: { mimeType: 'text/plain', text: 'a\u0000"\n' } }];
+const owner = { node: 'node-1', incarnation: 'first', operation: 'o', tokenBase: '7' };
+const ofPlans: Extract<Write, { put: unknown }>[] = [
+  {
+    put: 'plans',
+    name: 'p1',
+    value: {
+      ...{ v: 1, plan: 'p1', spec, steps, chunks: 1, submittedAt: AT, origin: 'rest', idempotencyKey: 'k' },
+      settled: { state: 'COMPLETED', at: AT },
+      cancel: { kind: 'asked', by: 'ann', at: AT },
+    },
+  },
+  {
+    put: 'steps',
+    name: 'p1/000000',
+    value: {
+      ...{ v: 1, plan: 'p1', chunk: 0, first: 0, count: 1, owner, token: '12' },
+      steps: [{ index: 0, attempt: 1, state: 'COMPLETED', output: { value: { n: 1.5 } }, endedAt: AT }],
+    },
+  },
+  { put: 'definitions', name: 'p1/000000', value: { v: 1, plan: 'p1', first: 0, steps } },
+  {
+    put: 'idempotency',
+    name: encodeURIComponent('order 7/a?é'),
+    value: { v: 1, plan: 'p1', digest: 'sha256:1' },
+  },
+  {
+    put: 'guards',
+    name: encodeURIComponent('the db/x'),
+    value: { v: 1, key: 'the db/x', plan: 'p1', chunk: 0 },
+  },
+  {
+    put: 'schedules',
+    name: 'app/blog/1',
+    value: {
+      ...{ v: 1, name: 'app/blog/1', schedule, plan: { ...spec, steps }, paused: true, origin: 'app/blog' },
+      ...{ dealtWithMs: 1_767_225_600_000, lastFiredAt: AT, lastOutcome: 'it ran', plans: ['p1'] },
+    },
+  },
+  { put: 'drains', name: 'node-1', value: { v: 1, node: 'node-1', reason: 'disk', from: 'node-2', at: AT } },
+  { put: 'deploys', name: 'blog', value: { v: 1, app: 'blog', node: 'node-1', holder: 'd1', since: AT } },
+];
+for (const { put: kind, name, value } of ofPlans) {
+  contract(
+    `an entry of ${kind} is read, listed and mirrored as it was written, and deleted`,
+    async (t, scene) => {
+      const { store, other, world } = scene;
+      const mirror = other.mirror(kind);
+      await mirror.ready();
+      const revision = await committed(store, [{ put: kind, name, value } as Write]);
+      t.deepEqual((await other.get(kind, name))?.value, value);
+      const { entries } = await other.list(kind, { prefix: name.slice(0, 2) });
+      t.deepEqual(
+        entries.map(entry => ({ name: entry.name, value: entry.value })),
+        [{ name, value }],
+      );
+      await world.until('it is mirrored', () => mirror.get(name)?.revision === revision);
+      t.deepEqual(mirror.get(name)?.value, value);
+      await store.commit([{ kind, name, revision }], [{ delete: kind, name }]);
+      t.is(await other.get(kind, name), null);
+      await world.until('that it is gone, too', () => mirror.get(name) === undefined);
+      mirror.close();
+    },
+  );
 }
 
 contract('more keys than one page are listed and mirrored whole', async (t, { store, other }) => {
