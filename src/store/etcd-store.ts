@@ -21,7 +21,7 @@ import { LostLeases } from './lost-leases.ts';
 import { WireMirror, type MirrorParts } from './mirror.ts';
 import { incarnationInUse, SessionKey } from './session-key.ts';
 import { WireSession } from './session.ts';
-import { noted, Timeline } from './timeline.ts';
+import { headOfLog, noted, Timeline } from './timeline.ts';
 import type { KeyValue } from './wire.ts';
 
 export type StoreParts = Omit<MirrorParts, 'keys' | 'decoder'> & { cluster: string };
@@ -36,7 +36,7 @@ export class EtcdStore implements Store {
 
   constructor(parts: StoreParts) {
     const keys = new Keyspace(parts.cluster);
-    const wire = noted(parts.wire, this.timeline);
+    const wire = noted(parts.wire, this.timeline, keys);
     this.parts = { ...parts, wire, keys, decoder: new Decoder(keys, parts.log) };
     this.lostLeases = new LostLeases(parts.wire, parts.clock, parts.log);
   }
@@ -131,18 +131,8 @@ export class EtcdStore implements Store {
 
   /** Through the log of etcd, so that the answer is not older than what is known. @throws GoneBackError */
   private async checkTimeline(): Promise<void> {
-    const { wire, keys } = this.parts;
-    const unused = keys.unused();
     const before = this.timeline.seen;
-    const reply = await wire.txn(
-      {
-        conditions: [{ key: unused, is: 'absent' }],
-        success: [{ read: unused }],
-        failure: [{ delete: unused }],
-      },
-      { what: 'ask how far the store has come', idempotent: true },
-    );
-    this.timeline.check(before, reply.head);
+    this.timeline.check(before, await headOfLog(this.parts.wire, this.parts.keys));
   }
 
   private async takeKey(options: SessionOptions, granted: { lease: string; ttlSeconds: number }) {

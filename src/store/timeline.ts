@@ -1,4 +1,5 @@
 import { StoreError, type Seen } from '../ports/store.ts';
+import type { Keyspace } from './keys.ts';
 import type {
   Head,
   RangeReply,
@@ -33,6 +34,12 @@ export class Timeline {
     if (this.latest === null || head.revision > this.latest.revision) this.latest = head;
   }
 
+  /** Whether an answer is from before what had been seen when it was asked for; of another cluster it is not for this to say. */
+  isBehind(before: Seen | null, head: Head): boolean {
+    if (before === null || this.latest === null || before.clusterId !== head.clusterId) return false;
+    return head.revision < BigInt(before.revision);
+  }
+
   /**
    * For requests that etcd answers no earlier than anything it has committed before they were sent; `before` is what was
    * known then. @throws GoneBackError when it has gone back in time, or is another one
@@ -40,7 +47,7 @@ export class Timeline {
   check(before: Seen | null, head: Head): void {
     if (before === null || this.latest === null) return;
     const isOther = before.clusterId !== head.clusterId;
-    if (!isOther && head.revision >= BigInt(before.revision)) return;
+    if (!isOther && !this.isBehind(before, head)) return;
     const what = isOther
       ? `this etcd is another one than before (cluster id ${head.clusterId}, not ${before.clusterId})`
       : `etcd has gone back in time: it is at revision ${head.revision}, and ${before.revision} has been seen`;
@@ -57,11 +64,46 @@ export class GoneBackError extends StoreError {
   }
 }
 
-/** The same wire, whose answers are noted. */
-export function noted(wire: Wire, timeline: Timeline): Wire {
+class StaleReadError extends StoreError {
+  constructor(head: Head, seen: Seen | null) {
+    super(
+      `etcd answered as of revision ${head.revision}, though ${seen?.revision ?? 'more'} has been seen: ` +
+        'a known defect of some versions, after a pause',
+      { outcome: 'refused', retryable: true },
+    );
+    this.name = 'StaleReadError';
+  }
+}
+
+/**
+ * How far the store has come, through the log of etcd: not earlier than anything it had committed before, whatever its reads do.
+ * Costs one entry of the log and no revision. @throws StoreError
+ */
+export async function headOfLog(wire: Wire, keys: Keyspace): Promise<Head> {
+  const unused = keys.unused();
+  const reply = await wire.txn(
+    {
+      conditions: [{ key: unused, is: 'absent' }],
+      success: [{ read: unused }],
+      failure: [{ delete: unused }],
+    },
+    { what: 'ask how far the store has come', idempotent: true },
+  );
+  return reply.head;
+}
+
+/**
+ * The same wire, whose answers are noted. A read is not answered from before what has been seen already, which some versions of
+ * etcd do after a pause (known-defects.ts): what this node has released must not look like its own again. Of an etcd that went
+ * back in time as a whole it is answered.
+ */
+export function noted(wire: Wire, timeline: Timeline, keys: Keyspace): Wire {
   return {
     range: async (request: RangeRequest): Promise<RangeReply> => {
+      const before = timeline.seen;
       const reply = await wire.range(request);
+      if (timeline.isBehind(before, reply.head) && !timeline.isBehind(before, await headOfLog(wire, keys)))
+        throw new StaleReadError(reply.head, before);
       timeline.note(reply.head);
       return reply;
     },

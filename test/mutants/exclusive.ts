@@ -143,7 +143,7 @@ export const exclusiveMutants: Mutant[] = [
   {
     name: 'rule 14: a store that is behind is believed',
     file: 'src/store/timeline.ts',
-    search: 'if (!isOther && head.revision >= BigInt(before.revision)) return;',
+    search: 'if (!isOther && !this.isBehind(before, head)) return;',
     replace: 'if (!isOther) return;',
     test: restored,
   },
@@ -223,5 +223,12 @@ export const exclusiveMutants: Mutant[] = [
     file: 'src/agent/refusals.ts',
     search: 'if (!holds) await store.commit(',
     replace: 'if (value.v !== 1) await store.commit(',
+  },
+  {
+    name: 'rule 9: what a node has seen go is believed to be there again',
+    file: 'src/store/timeline.ts',
+    search: 'if (timeline.isBehind(before, reply.head) && ',
+    replace: 'if (before === undefined && ',
+    test: 'test/store/timeline.test.ts',
   },
 ];

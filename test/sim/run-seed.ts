@@ -56,7 +56,7 @@ export async function runSeed(seed: number, settings: { keepTrace?: boolean } = 
     nodes: chance.whole(3, 5),
     ttlSeconds: chance.pick([10, 10, 12]),
     // Where they are stale nothing can be said of what programs read.
-    staleReads: chance.happens(mode === 'names' ? 0.2 : 0.6),
+    staleReads: chance.happens(mode === 'names' ? 0.4 : 0.6),
     rates: mode === 'beyond' ? BEYOND : WITHIN,
     strict: mode !== 'beyond',
     storeOnly: mode === 'store',

@@ -51,6 +51,8 @@ export class FakeEtcd {
   clusterId = 'fake-1';
   /** Leases shorter than this are granted longer, as etcd does. */
   ttlFloorSeconds = 2;
+  /** Reads that ought to be of the present are of then: some versions do that after a pause. */
+  readsAsOf: bigint | null = null;
   /** While true, watches get no events though they live: etcd has lost some before. */
   losesEvents = false;
   private readonly cluster: string;
@@ -129,8 +131,8 @@ export class FakeEtcd {
   }
 
   range(request: RangeRequest): RangeReply {
-    const head = { clusterId: this.clusterId, revision: this.revision };
-    const at = request.atRevision ?? this.revision;
+    const head = { clusterId: this.clusterId, revision: this.readsAsOf ?? this.revision };
+    const at = request.atRevision ?? head.revision;
     if (at < this.compacted)
       throw new RevisionGoneError('compacted', { outcome: 'refused', retryable: true });
     const { range } = request;
