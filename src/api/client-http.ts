@@ -18,11 +18,14 @@ export interface ClientOptions {
 export class ApiError extends Error {
   readonly status: number;
   readonly problem: ProblemDetails;
-  constructor(problem: ProblemDetails) {
+  /** It was no agent that said so: a gateway before it, or another server. */
+  readonly isForeign: boolean;
+  constructor(problem: ProblemDetails, isForeign = false) {
     super(problem.detail === '' ? problem.title : problem.detail);
     this.name = 'ApiError';
     this.status = problem.status;
     this.problem = problem;
+    this.isForeign = isForeign;
   }
 }
 
@@ -56,8 +59,8 @@ export interface Ask {
 export type Send = (ask: Ask) => Promise<http.IncomingMessage>;
 
 /**
- * A function that sends one request and gives the answer's head once it is a 2xx. Bodies are left to the caller.
- * It rejects with ApiError, ApiUnreachable, or the signal's own reason.
+ * A function that sends one request and gives the answer's head once it is a 2xx of an agent. Bodies are left to the
+ * caller. It rejects with ApiError, ApiUnreachable, or the signal's own reason.
  */
 export function sender(options: ClientOptions): Send {
   const base = new URL(options.url);
@@ -68,11 +71,16 @@ export function sender(options: ClientOptions): Send {
       ask.signal?.throwIfAborted();
       throw error;
     });
-    if (response.statusCode !== undefined && response.statusCode < 300) return response;
+    const { 'content-type': type = '' } = response.headers;
+    if (response.statusCode !== undefined && response.statusCode < 300) {
+      if (!/^text\/html\b/.test(type)) return response;
+      response.destroy();
+      throw new ApiUnreachable(where, new Error('what answers there is a web page, and no agent'));
+    }
     const problem = problemOf(response, await readAll(response, where, ask.signal));
     // What is left of an upload need not be sent any more.
     response.destroy();
-    throw new ApiError(problem);
+    throw new ApiError(problem, !/^application\/problem\+json\b/.test(type));
   };
 }
 

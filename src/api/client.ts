@@ -19,7 +19,16 @@ import type {
 import type { EventFilter, Listing } from '../ports/admin.ts';
 import type { EnrolledNode, EnrolmentRequest, IssuedToken } from '../ports/enrolment.ts';
 import { type AgentCalls, agentCalls } from './client-agents.ts';
-import { ApiError, type Ask, bytesOf, type ClientOptions, readAll, sender, textOf } from './client-http.ts';
+import {
+  ApiError,
+  ApiUnreachable,
+  type Ask,
+  bytesOf,
+  type ClientOptions,
+  readAll,
+  sender,
+  textOf,
+} from './client-http.ts';
 import { type PlanCalls, planCalls } from './client-plans.ts';
 import { eventsIn, linesIn, type Placed } from './client-stream.ts';
 import type {
@@ -136,6 +145,8 @@ export interface ApiClient extends AgentCalls, PlanCalls {
   metrics(signal?: AbortSignal): Promise<string>;
 }
 
+/** An agent answers a question from memory: one that takes longer is stuck, or stopped. */
+const ANSWER_WITHIN_MS = 15_000;
 const json = { 'content-type': 'application/json' };
 const ndjson = { accept: 'application/x-ndjson' };
 
@@ -148,11 +159,18 @@ export function apiClient(options: ClientOptions): ApiClient {
     return await readAll(await send(ask), where, ask.signal);
   }
   async function get<T>(path: string, query: object, signal: AbortSignal | undefined): Promise<T> {
-    return JSON.parse(await text({ method: 'GET', path, query, signal })) as T;
+    return parsed(await text({ method: 'GET', path, query, signal, silenceMs: ANSWER_WITHIN_MS })) as T;
   }
   async function post<T>(path: string, body: unknown, signal: AbortSignal | undefined): Promise<T> {
     const ask: Ask = { method: 'POST', path, headers: json, body: JSON.stringify(body), signal };
-    return JSON.parse(await text(ask)) as T;
+    return parsed(await text(ask)) as T;
+  }
+  function parsed(answer: string): unknown {
+    try {
+      return JSON.parse(answer);
+    } catch (error) {
+      throw new ApiUnreachable(where, error);
+    }
   }
   async function* lines<T>(ask: Ask): AsyncGenerator<T> {
     const response = await send({ ...ask, headers: { ...ask.headers, ...ndjson } });

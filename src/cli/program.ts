@@ -16,12 +16,16 @@ export async function runCli(argv: string[], io: CliIo): Promise<number> {
   const form = { json: asksForJson(argv), color: !argv.includes('--no-color') };
   const out = new Output(io, form);
   let exitCode: number = EXIT.ok;
-  const program = buildProgram(io, async (definition, command, words) => {
+  const program = buildProgram(io, form, async (definition, command, words) => {
     const options: Record<string, unknown> = command.optsWithGlobals();
     const call = new Invocation(words, options);
     const target = apiTarget({ api: call.text('api'), token: call.text('token') }, io.env);
+    const context = commandContext(io, out, target);
     const run = await definition.load();
-    exitCode = await run(commandContext(io, out, target), call);
+    exitCode = await run(context, call).catch(async (error: unknown) => {
+      const { withKnownNames } = await import('./known-names.ts');
+      throw await withKnownNames(error, definition, words, context);
+    });
   });
   try {
     if (argv.length === 0) {
@@ -33,10 +37,10 @@ export async function runCli(argv: string[], io: CliIo): Promise<number> {
       await complete(io, argv.slice(1));
       return EXIT.ok;
     }
-    await program.parseAsync(argv, { from: 'user' });
+    await program.parseAsync(helpAsOption(argv, program), { from: 'user' });
     return exitCode;
   } catch (error) {
-    if (error instanceof CommanderError) return await usageExit(error, out);
+    if (error instanceof CommanderError) return await usageExit(error, argv, out);
     return await reportFailure(error, out);
   }
 }
@@ -47,9 +51,17 @@ function asksForJson(argv: string[]): boolean {
   return argv.slice(0, end < 0 ? undefined : end).includes('--json');
 }
 
+/** `help COMMAND` is `COMMAND --help`, also for commands of two words. */
+function helpAsOption(argv: string[], program: Command): string[] {
+  const [first, about, ...rest] = argv;
+  if (first !== 'help' || about === undefined || about.startsWith('-')) return argv;
+  const isKnown = program.commands.some(command => command.name() === about);
+  return isKnown ? [about, ...rest, '--help'] : [about];
+}
+
 type Perform = (definition: CommandDefinition, command: Command, words: string[]) => Promise<void>;
 
-function buildProgram(io: CliIo, perform: Perform): Command {
+function buildProgram(io: CliIo, { json }: { json: boolean }, perform: Perform): Command {
   const program = new Command('hop3-agent')
     .description(
       'Keeps web applications running on a fleet of servers by making, keeping and checking promises.',
@@ -60,7 +72,8 @@ function buildProgram(io: CliIo, perform: Perform): Command {
     .configureHelp({ showGlobalOptions: true, helpWidth: helpWidth(io) })
     .configureOutput({
       writeOut: text => io.stdout.write(text),
-      writeErr: text => io.stderr.write(text),
+      // The help that is shown when no command was named.
+      writeErr: text => (json ? undefined : io.stderr.write(text)),
       // Usage errors are told by `usageExit`, in the same form as all others.
       outputError: () => undefined,
     })
@@ -170,12 +183,23 @@ function readPair(text: string): string {
 }
 
 /** `--help` and `--version` also end in a CommanderError, with exit code 0. */
-async function usageExit(error: CommanderError, out: Output): Promise<number> {
-  if (error.exitCode === 0 || error.code === 'commander.help')
-    return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
-  const [first = '', ...rest] = error.message.replace(/^error: /, '').split('\n');
+async function usageExit(error: CommanderError, argv: string[], out: Output): Promise<number> {
+  if (error.exitCode === 0) return EXIT.ok;
+  if (error.code === 'commander.help' && !out.json) return EXIT.usage;
+  const line = error.code === 'commander.help' ? 'no command was named' : error.message;
+  const [first = '', ...rest] = line.replace(/^error: /, '').split('\n');
   const suggestion = /^\(Did you mean (.*)\?\)$/.exec(rest.join(' '))?.[1];
   const hint =
-    suggestion === undefined ? 'hop3-agent --help shows what can be asked' : `did you mean ${suggestion}?`;
+    suggestion === undefined
+      ? `${['hop3-agent', ...commandIn(argv)].join(' ')} --help shows what can be asked`
+      : `did you mean ${suggestion}?`;
   return await reportFailure(usageFailure(first, hint), out);
+}
+
+/** The words that name the command, as far as they do. */
+function commandIn(argv: string[]): string[] {
+  const [first = '', second = ''] = argv.filter(word => !word.startsWith('-'));
+  const names = commandDefinitions.map(({ name }) => name);
+  if (names.includes(`${first} ${second}`)) return [first, second];
+  return names.includes(first) || first in commandGroups ? [first] : [];
 }

@@ -27,17 +27,18 @@ async function asFailure(error: unknown): Promise<CliFailure> {
   if (error instanceof CliFailure) return error;
   // Loaded only now: whoever asks for --help needs no client.
   const { ApiError, ApiUnreachable } = await import('../api/client.ts');
-  if (error instanceof ApiError) return ofApiError(error);
-  if (error instanceof ApiUnreachable) {
+  if (error instanceof ApiError && !error.isForeign) return ofApiError(error);
+  if (error instanceof ApiError || error instanceof ApiUnreachable) {
     return new CliFailure(EXIT.unreachable, error.message, {
       hint: 'is an agent running there? hop3-agent dev starts a cluster; --api URL asks another agent',
       cause: error,
     });
   }
   if (!(error instanceof Error)) return new CliFailure(EXIT.failed, String(error));
-  if (isFileError(error)) {
-    const exitCode = error.code === 'ENOENT' ? EXIT.notFound : EXIT.failed;
-    return new CliFailure(exitCode, fileErrorText(error), { cause: error });
+  const trouble = fileTroubleOf(error);
+  if (trouble !== null) {
+    const exitCode = trouble.isMissing ? EXIT.notFound : EXIT.failed;
+    return new CliFailure(exitCode, trouble.message, { cause: error });
   }
   return new CliFailure(EXIT.failed, error.message, {
     hint: knownKinds.has(error.name) ? null : 'HOP3_AGENT_DEBUG=1 shows where this came from',
@@ -80,10 +81,6 @@ function ofApiError(error: ApiError): CliFailure {
   });
 }
 
-function isFileError(error: Error): error is NodeJS.ErrnoException {
-  return 'syscall' in error && 'code' in error;
-}
-
 const fileTrouble: Record<string, string> = {
   ENOENT: 'there is no such file or directory',
   EACCES: 'permission denied',
@@ -94,9 +91,13 @@ const fileTrouble: Record<string, string> = {
   ENOSPC: 'no space is left on the device',
 };
 
-function fileErrorText(error: NodeJS.ErrnoException): string {
-  const trouble = fileTrouble[error.code ?? ''];
-  return trouble === undefined || error.path === undefined ? error.message : `${error.path}: ${trouble}`;
+/** In words, when the error is that of a file; else null. */
+export function fileTroubleOf(error: unknown): { message: string; isMissing: boolean } | null {
+  if (!(error instanceof Error) || !('syscall' in error) || !('code' in error)) return null;
+  const { code = '', path } = error as NodeJS.ErrnoException;
+  const trouble = fileTrouble[code];
+  const message = trouble === undefined || path === undefined ? error.message : `${path}: ${trouble}`;
+  return { message, isMissing: code === 'ENOENT' };
 }
 
 function stackOf(error: unknown): string {

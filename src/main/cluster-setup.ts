@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { nodeFiles, replaceFile } from '../authority/authority-files.ts';
@@ -11,6 +10,7 @@ import { readNodeConfig } from '../manifest/node-config.ts';
 import type { NodeConfig, TlsFiles } from '../model/node-config.ts';
 import { systemClock } from '../platform/clock.ts';
 import { winstonLog } from '../platform/log.ts';
+import { optionalText } from './optional-text.ts';
 
 /** One node about to become part of a cluster: what its configuration says so far, and where its files go. */
 export interface ClusterSetup {
@@ -27,10 +27,7 @@ export async function readSetup(
   options: Pick<ClusterInitOptions, 'configFile' | 'name' | 'addresses' | 'cluster'>,
 ): Promise<ClusterSetup> {
   const { configFile } = options;
-  const text = await readFile(configFile, 'utf8').catch((error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw error;
-  });
+  const text = await optionalText(configFile);
   const { config } = readNodeConfig(null, null, process.env, {}, facts());
   const said = (...path: string[]): string | null => {
     const value = settingOf(text, path);

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { DevOrder } from '../cli/daemon.ts';
+import { CliFailure, EXIT } from '../cli/failure.ts';
 
 export type GivenOrder = Exclude<DevOrder, { kind: 'start' }>;
 
@@ -48,13 +49,14 @@ export async function listenForOrders(
   };
 }
 
-/** @throws Error in words when there is no such cluster, or it could not do so */
+/** @throws CliFailure when there is no such cluster, or it could not do so */
 export async function giveOrder(stateDir: string, order: GivenOrder): Promise<string> {
   const reply = await new Promise<Reply>((resolve, reject) => {
     const socket = connect(socketPath(stateDir));
     socket.once('error', error =>
       reject(
-        new Error(`no development cluster runs in ${stateDir}: start one with "hop3-agent dev"`, {
+        new CliFailure(EXIT.unreachable, `no development cluster runs in ${stateDir}`, {
+          hint: 'hop3-agent dev starts one; --state-dir names where another runs',
           cause: error,
         }),
       ),
@@ -64,10 +66,12 @@ export async function giveOrder(stateDir: string, order: GivenOrder): Promise<st
       socket.write(`${JSON.stringify(order)}\n`);
     });
     socket.once('close', () =>
-      reject(new Error(`the development cluster in ${stateDir} ended without an answer`)),
+      reject(
+        new CliFailure(EXIT.unreachable, `the development cluster in ${stateDir} ended without an answer`),
+      ),
     );
   });
-  if ('error' in reply) throw new Error(reply.error);
+  if ('error' in reply) throw new CliFailure(EXIT.failed, reply.error);
   return reply.ok;
 }
 

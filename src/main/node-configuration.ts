@@ -1,10 +1,10 @@
-import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import type { RunOptions } from '../cli/daemon.ts';
 import { CliFailure, EXIT } from '../cli/failure.ts';
 import { defaultStateDir } from '../cli/state-dir.ts';
 import { readNodeConfig } from '../manifest/node-config.ts';
 import type { NodeConfig } from '../model/node-config.ts';
+import { optionalText } from './optional-text.ts';
 
 const DEFAULT_FILE = '/etc/hop3/agent.yaml';
 
@@ -14,10 +14,10 @@ export async function nodeConfiguration(
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<NodeConfig> {
   const file = configFile ?? DEFAULT_FILE;
-  const text = await readFile(file, 'utf8').catch((error: unknown) => {
-    if (configFile === null && (error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw error;
-  });
+  const text = await optionalText(file);
+  if (text === null && configFile !== null) {
+    throw new CliFailure(EXIT.notFound, `${file}: there is no such file`);
+  }
   const facts = { hostname: hostname(), stateDir: defaultStateDir(env) };
   const { config, problems } = readNodeConfig(text === null ? null : file, text, env, flags, facts);
   if (config !== null) return config;

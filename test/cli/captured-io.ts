@@ -17,6 +17,8 @@ export interface Circumstances {
   signal?: AbortSignal;
   /** Given the way to interrupt whoever listens to interruptions. */
   onListening?: (interrupt: (times: number) => void) => void;
+  /** Called whenever it waits. */
+  onSleep?: () => void;
   /** Called with all of stdout after each write: to abort at a certain word. */
   onStdout?: (soFar: string) => void;
   daemon?: Partial<DaemonCommands>;
@@ -48,6 +50,7 @@ export async function ran(argv: string[], circumstances: Circumstances = {}): Pr
     },
     now: () => Date.parse('2026-01-01T00:00:00Z') + passedMs,
     sleep: (durationMs, signal) => {
+      circumstances.onSleep?.();
       signal.throwIfAborted();
       passedMs += durationMs;
       return new Promise(resolve => setTimeout(resolve, Math.min(durationMs, 5 + durationMs / 1000)));

@@ -41,6 +41,19 @@ test('validate shows all problems of all files, each with its line and a caret',
   t.regex(stderr, /^\d problems$/m);
 });
 
+test('validate tells of a file that cannot be read beside the problems of the others', async t => {
+  const cwd = await directoryWith(t, {
+    'b.yaml': 'metadata: {id: [1]}\n',
+    'c.yaml': 'metadata: {id: shop}\n',
+  });
+  const { exitCode, stderr } = await ran(['validate', 'a.yaml', 'b.yaml', 'c.yaml'], { cwd });
+  t.is(exitCode, 1);
+  t.regex(stderr, /^a\.yaml: error: .*a\.yaml: there is no such file or directory\nb\.yaml:1:16: error: /);
+  const alone = await ran(['validate', 'a.yaml', 'd.yaml'], { cwd });
+  t.is(alone.exitCode, 3);
+  t.regex(alone.stderr, /^error: .*a\.yaml: there is no such file or directory$/m);
+});
+
 test('validate --json gives the specs and the problems on stdout, and exits 1 when there are any', async t => {
   const cwd = await directoryWith(t, { 'a.yaml': guestbook, 'guestbook/x': '', 'b.yaml': 'metdata: {}\n' });
   const good = await ran(['validate', 'a.yaml', '--json'], { cwd });

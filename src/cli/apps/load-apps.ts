@@ -12,6 +12,7 @@ import { checkSubmission } from '../../workflow/check-submission.ts';
 import { checkCron } from '../../workflow/cron.ts';
 import type { CommandContext } from '../context.ts';
 import { CliFailure, EXIT } from '../failure.ts';
+import { fileTroubleOf } from '../report.ts';
 import { withPayloads } from '../plans/payload-files.ts';
 import { countText } from '../words.ts';
 
@@ -43,14 +44,15 @@ interface ReadApp extends LoadedApp {
 /**
  * Reads all that was named on the command line: YAML manifests of apps and plans, `-` for stdin, directories and their hop3.toml; each
  * checked by itself and all together. `change` has the last word on each spec, once its processes are known.
- * @throws Error when a file can't be read
+ * @throws Error when none of the files can be read; one of several is a problem among others
  */
 export async function loadApps(
   context: CommandContext,
   files: string[],
   change: (spec: AppSpec) => AppSpec = spec => spec,
 ): Promise<LoadedApps> {
-  const read = await Promise.all(files.map(file => readNamed(context, file)));
+  const read = await readAllNamed(context, files);
+  const unreadable = read.filter(one => one.kind === 'unreadable');
   const manifests = read.filter(one => one.kind === 'manifest');
   const directories = read.filter(one => one.kind === 'directory');
   const sources = new Map(manifests.map(({ file, text }) => [file, text]));
@@ -76,6 +78,7 @@ export async function loadApps(
     apps: completed.map(({ app }) => app),
     plans: plans.map(({ plan }) => plan),
     problems: inReadingOrder([
+      ...unreadable.map(({ file, message }) => problemOf({ file, line: 0 }, '', message)),
       ...fromManifests.problems,
       ...plans.flatMap(({ problems }) => problems),
       ...fromDirectories.flatMap(one => one.problems),
@@ -106,8 +109,21 @@ export function requireSound(loaded: LoadedApps): LoadedApp[] {
 }
 
 type Named =
+  | { kind: 'unreadable'; file: string; message: string }
   | { kind: 'manifest'; file: string; text: string }
   | { kind: 'directory'; path: string; shown: string; files: Record<string, string> };
+
+async function readAllNamed(context: CommandContext, files: string[]): Promise<Named[]> {
+  const read = await Promise.allSettled(files.map(file => readNamed(context, file)));
+  const failure = read.find(one => one.status === 'rejected');
+  if (failure !== undefined && read.every(one => one.status === 'rejected')) throw failure.reason;
+  return read.map((one, index) => {
+    if (one.status === 'fulfilled') return one.value;
+    const trouble = fileTroubleOf(one.reason);
+    if (trouble === null) throw one.reason;
+    return { kind: 'unreadable', file: files[index] ?? '', message: trouble.message };
+  });
+}
 
 async function readNamed(context: CommandContext, file: string): Promise<Named> {
   if (file === '-') return { kind: 'manifest', file: '<stdin>', text: await readStdin(context) };
@@ -184,6 +200,10 @@ function refusalsOf({ spec, file, line }: LoadedApp): Problem[] {
   return runnable(spec, file).map(problem => ({ ...problem, line, column: line > 0 ? 1 : 0 }));
 }
 
-function problemOf({ file, line }: LoadedApp, field: string, message: string): Problem {
+function problemOf(
+  { file, line }: Pick<LoadedApp, 'file' | 'line'>,
+  field: string,
+  message: string,
+): Problem {
   return { file, line, column: line > 0 ? 1 : 0, field, message, hint: null };
 }

@@ -8,6 +8,7 @@ export function completion(context: CommandContext, call: Invocation): Promise<n
   if (shell !== 'bash' && shell !== 'zsh' && shell !== 'fish') {
     throw usageFailure(`there is no completion for "${shell}"`, 'bash, zsh or fish');
   }
-  context.io.stdout.write(completionScripts[shell]);
+  const script = completionScripts[shell];
+  context.out.answer({ shell, script }, () => script);
   return Promise.resolve(EXIT.ok);
 }

@@ -6,8 +6,10 @@ import { Output } from '../output.ts';
 type Live = 'apps' | 'targets' | 'nodes' | 'promises' | 'agents' | 'plans' | 'schedules';
 
 const PATIENCE_MS = 1500;
+/** Of who reads an error message anyway. */
+const HINT_PATIENCE_MS = 5000;
 
-/** Names that exist in the cluster now; none when the API does not answer in time. */
+/** Names that exist in the cluster now, each with what it is; none when the API does not answer in time. */
 export async function liveWords(
   what: Live,
   io: CliIo,
@@ -17,12 +19,27 @@ export async function liveWords(
   try {
     const target = apiTarget({ api: named ?? null, token: null }, io.env);
     const { api } = commandContext(io, new Output(io, { json: false, color: false }), target);
-    const client = await api();
-    return await wordsOf[what](client, AbortSignal.any([io.signal, AbortSignal.timeout(PATIENCE_MS)]));
+    return await wordsThere(what, await api(), io.signal, PATIENCE_MS);
   } catch {
     // Somebody pressed Tab: an error message would only garble their line, and no suggestion is a true answer.
     return [];
   }
+}
+
+/** The names alone, for a hint. */
+export async function liveNames(what: Live, api: ApiClient, signal: AbortSignal): Promise<string[]> {
+  // What has failed already is told in any case; nobody waits for a hint, or reads why there is none.
+  const words = await wordsThere(what, api, signal, HINT_PATIENCE_MS).catch(() => []);
+  return words.map(({ value }) => value);
+}
+
+function wordsThere(
+  what: Live,
+  api: ApiClient,
+  signal: AbortSignal,
+  patienceMs: number,
+): ReturnType<WordsOf> {
+  return wordsOf[what](api, AbortSignal.any([signal, AbortSignal.timeout(patienceMs)]));
 }
 
 type WordsOf = (api: ApiClient, signal: AbortSignal) => Promise<{ value: string; about: string }[]>;
