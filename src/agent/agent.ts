@@ -292,6 +292,7 @@ export class Agent {
         promises.wake();
         shelf.wake();
       },
+      runsCommands: () => parts.stepAgents === undefined || parts.stepAgents.find('command') !== null,
     });
     const promises = (this.#promises = new PromiseLoop({
       node,

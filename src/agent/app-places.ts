@@ -1,4 +1,5 @@
 import type { AppName, NodeName } from '../model/ids.ts';
+import { inCharge } from '../model/rollout.ts';
 import type { Artifacts } from '../ports/artifacts.ts';
 import type { AppPlace, AppPlaces } from '../ports/step-agents.ts';
 import { hookEnvironment } from './launch.ts';
@@ -29,7 +30,8 @@ export class ReleasePlaces implements AppPlaces {
     const { node, user, world, artifacts, supplies, userOf } = this.#options;
     const record = world.apps.get(app)?.value;
     if (!record || record.removing) throw new Error(`there is no app "${app}"`);
-    const { release, spec, artifact, secrets } = record;
+    const { release, spec, artifact } = inCharge(record);
+    const { secrets } = record;
     if (!artifact) throw new Error(`release ${release} of ${app} has no artifact`);
     const place = { app, release };
     this.#entered.add(place);

@@ -7,11 +7,16 @@ import { runnable } from '../manifest/runnable.ts';
 import { hostnameConflicts } from '../promise/conflicts.ts';
 import { classify } from '../reconcile/classify.ts';
 import type { Entry, Store } from '../ports/store.ts';
+import { cronPlan } from '../workflow/app-crons.ts';
+import { checkSubmission } from '../workflow/check-submission.ts';
+import { checkCron } from '../workflow/cron.ts';
 import type { Supplies } from './supplies.ts';
 
 export interface DeployChecksOptions {
   store: Store;
   supplies: Supplies;
+  /** Whether steps of plans can run commands of apps here, as on all nodes. */
+  runsCommands: () => boolean;
 }
 
 /** What applying specs would change, and everything that stands against it. */
@@ -104,7 +109,24 @@ export class DeployChecks {
         ),
       );
     }
-    return problems;
+    return [...problems, ...this.#cronProblems(spec)];
+  }
+
+  #cronProblems({ app, crons }: AppSpec): Problem[] {
+    if (crons.length > 0 && !this.#options.runsCommands()) {
+      const message = 'the nodes run no scheduled commands: their configuration says plans.commands: none';
+      return [problem(app, 'crons', message, 'let them have plans.commands: apps')];
+    }
+    const names = crons.map(({ name }) => name);
+    const twice = names.filter((name, index) => names.indexOf(name) !== index);
+    return [
+      ...twice.map(name => problem(app, `crons.${name}`, 'two scheduled commands have this name')),
+      ...crons.flatMap(cron =>
+        [...checkCron(cron.schedule), ...checkSubmission(cronPlan(app, cron))].map(
+          ({ field, message, hint }) => problem(app, `crons.${cron.name}.${field}`, message, hint),
+        ),
+      ),
+    ];
   }
 }
 

@@ -32,6 +32,7 @@ export interface DeploymentsOptions {
   random: Random;
   log: Log;
   onChange: () => void;
+  runsCommands: () => boolean;
 }
 
 type Tell = (app: AppName, step: string, message: string) => void;

@@ -66,11 +66,11 @@ export class Supplies {
     return digest;
   }
 
-  /** The spec with the process its source suggests. @throws ArtifactError when it suggests none */
+  /** The spec with the process its source suggests. @throws ArtifactError when it suggests none, and nothing else is to be run */
   async complete(spec: AppSpec, source: Digest): Promise<AppSpec> {
     if (spec.processes.length > 0) return spec;
     const completed = completeProcesses(spec, await this.#options.artifacts.inspect(source));
-    if (completed.processes.length > 0) return completed;
+    if (completed.processes.length > 0 || spec.crons.length > 0) return completed;
     const message =
       'there is nothing to run: the manifest names no process, and none is recognised in the source; ' +
       'give run.start, run.workers or build.static-dir';

@@ -34,6 +34,7 @@ export interface PlanCalls {
   scheduleOf(name: string, signal?: AbortSignal): Promise<ScheduleView>;
   putSchedule(name: string, request: ScheduleRequest, signal?: AbortSignal): Promise<ScheduleView>;
   pauseSchedule(name: string, paused: boolean, signal?: AbortSignal): Promise<ScheduleView>;
+  runSchedule(name: string, signal?: AbortSignal): Promise<PlanView>;
   removeSchedule(name: string, signal?: AbortSignal): Promise<void>;
 }
 
@@ -83,6 +84,7 @@ export function planCalls({ get, post, text, bytes, events }: Tools): PlanCalls 
       return JSON.parse(await text(ask)) as ScheduleView;
     },
     pauseSchedule: (name, paused, signal) => post(named(name, paused ? '/pause' : '/resume'), {}, signal),
+    runSchedule: (name, signal) => post(named(name, '/run'), {}, signal),
     removeSchedule: (name, signal) => remove(named(name), signal),
   };
 }

@@ -2,7 +2,6 @@ import { z } from 'zod';
 import {
   planStates,
   stepStates,
-  type CronSchedule,
   type PlanCancel,
   type PlanSpec,
   type StepOutput,
@@ -12,6 +11,7 @@ import {
 import type { PlanEvent, PlanSummary, PlanView, ScheduleView, StepView } from '../model/plan-views.ts';
 import { given } from './query.ts';
 import { listing, problem } from './wire.ts';
+import { catchUp, cronFields, cronSchedule } from './wire-cron.ts';
 import { names } from './wire-spec.ts';
 
 /**
@@ -234,20 +234,6 @@ export const retryBody = z
       .meta({ description: 'Indexes; null = every step that failed.' }),
   })
   .meta({ id: 'PlanRetryRequest' });
-
-const cronFields = {
-  expression: z.string(),
-  timeZone: z.string(),
-  overlap: z.enum(['allow', 'forbid', 'replace']),
-};
-const catchUp = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('none') }),
-  z.strictObject({ kind: z.literal('latest') }),
-  z.strictObject({ kind: z.literal('all'), atMost: z.number() }),
-]);
-const cronSchedule = z
-  .object({ ...cronFields, catchUp })
-  .meta({ id: 'CronSchedule' }) satisfies z.ZodType<CronSchedule>;
 
 export const scheduleBody = z
   .strictObject({

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { hostname, processNamePattern, relativeDirectory, urlPath } from '../manifest/words.ts';
 import type { AppSpec } from '../model/app-spec.ts';
+import { cronSchedule } from './wire-cron.ts';
 
 /**
  * The shape of an AppSpec in a request body: strict, so that a misspelt field is a problem and not a silence. What becomes
@@ -50,6 +51,16 @@ const process = z.strictObject({
   stopTimeoutSeconds: seconds,
 });
 
+const cron = z.strictObject({
+  name: z
+    .string()
+    .regex(/^[a-z][a-z0-9_-]{0,62}$/, 'must be lower-case letters, digits, hyphens and underscores'),
+  command: text,
+  schedule: cronSchedule,
+  timeoutSeconds: seconds,
+  attempts: z.int().min(1).max(100),
+});
+
 const envValue = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('literal'), value: text }),
   z.strictObject({
@@ -76,7 +87,7 @@ export const appSpecBody = z
     webSettings: process
       .pick({ scale: true, exclusive: true, startTimeoutSeconds: true, stopTimeoutSeconds: true })
       .optional(),
-    crons: z.array(z.strictObject({ schedule: text, command: text })),
+    crons: z.array(cron).max(100),
     env: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be a variable name'), envValue),
     hostnames: z.array(hostname),
     healthcheck: z.strictObject({

@@ -464,6 +464,16 @@ A schedule in the file is left alone: the plan is done once, now. hop3-agent app
     load: async () => (await import('./commands/schedules.ts')).scheduleResume,
   },
   {
+    name: 'schedule run',
+    group: 'Plans',
+    summary: 'make the plan of a schedule now, besides those at its times',
+    arguments: [scheduleArgument],
+    options: untilEnded,
+    notes: WAITING,
+    examples: [['schedule run blog/nightly --wait', 'the scheduled command "nightly" of the app blog']],
+    load: async () => (await import('./commands/schedules.ts')).scheduleRun,
+  },
+  {
     name: 'schedule remove',
     group: 'Plans',
     summary: 'forget a schedule; plans that it has made go on',

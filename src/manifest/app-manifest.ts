@@ -12,7 +12,7 @@ import {
   run,
   volumes,
 } from './sections.ts';
-import { appName, processName, seconds } from './words.ts';
+import { appName, command, cronExpression, cronName, processName, seconds, timeZone } from './words.ts';
 
 /** Our own manifest: hop3.toml's tree, plus what Hop3 lacks under the names that its design records reserve. */
 
@@ -55,6 +55,24 @@ const source = z
   })
   .describe('one of path, git, archive');
 
+const cron = z.strictObject({
+  schedule: cronExpression,
+  command,
+  'time-zone': timeZone.optional(),
+  overlap: z
+    .enum(['allow', 'forbid', 'replace'])
+    .optional()
+    .describe('what happens when the last one still runs: allow, forbid or replace'),
+  'catch-up': z
+    .union([z.enum(['none', 'latest']), z.strictObject({ all: z.int().min(1).max(100) })], {
+      error: 'must be none, latest, or {all: N}',
+    })
+    .optional()
+    .describe('of what was missed: none, latest, or {all: N} for up to N of the latest'),
+  timeout: seconds.optional(),
+  attempts: z.int().min(1).max(100).optional().describe('how often it is tried, 1 to 100'),
+});
+
 export const appManifest = z
   .strictObject({
     kind: z.literal('App').optional().describe('App'),
@@ -69,6 +87,7 @@ export const appManifest = z
       .optional()
       .describe('numbers of instances by process name'),
     exclusive: z.array(processName).optional().describe('process names that must never run twice'),
+    crons: z.record(cronName, cron).optional().describe('commands that run at set times, by name'),
     env: env.optional(),
     domains: domains.optional(),
     port: port.optional(),

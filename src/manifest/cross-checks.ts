@@ -24,6 +24,7 @@ export function commonFindings(data: unknown): Finding[] {
 export function manifestFindings(data: unknown, declared: Declared): Finding[] {
   return [
     ...nameFindings(data, declared),
+    ...cronFindings(data, declared),
     ...sourceFindings(data),
     ...dependsOnFindings(data),
     ...deployFindings(data),
@@ -156,6 +157,17 @@ function nameFindings(data: unknown, declared: Declared): Finding[] {
     ...Object.keys(tableAt(data, 'scale')).flatMap(name => unknown(['scale', name], name, 'key')),
     ...exclusive.flatMap((name, index) => unknown(['exclusive', index], name, 'value')),
   ];
+}
+
+function cronFindings(data: unknown, { crons }: Declared): Finding[] {
+  return Object.keys(tableAt(data, 'crons'))
+    .filter(name => crons.has(name))
+    .map(name => ({
+      path: ['crons', name],
+      part: 'key',
+      message: 'is given in run.workers, too',
+      hint: 'keep one of the two',
+    }));
 }
 
 function sourceFindings(data: unknown): Finding[] {

@@ -1,5 +1,6 @@
 import { stringify } from 'yaml';
 import type { AppSpec, EnvValue, ProcessSpec, SourceSpec } from '../model/app-spec.ts';
+import { cronTable, timeZoneOf } from './cron.ts';
 import { defaults } from './defaults.ts';
 import { wsgiModule } from './processes.ts';
 import { memoryText } from './words.ts';
@@ -36,6 +37,9 @@ export function manifestText(spec: AppSpec): string {
     exclusive: isTied(spec)
       ? []
       : spec.processes.filter(process => process.exclusive).map(process => process.type),
+    crons: Object.fromEntries(
+      spec.crons.map(cron => [cron.name, withoutEmpty(cronTable(cron, timeZoneOf(spec.env)))]),
+    ),
     env: envTree(spec.env),
     domains: { list: spec.hostnames },
     ports: spec.ports.map(port => withoutEmpty({ ...port, protocol: unless('tcp', port.protocol) })),
@@ -90,13 +94,9 @@ function sourceTree(source: SourceSpec): object {
 }
 
 function workersTree(spec: AppSpec, web: ProcessSpec | undefined): Record<string, string> {
-  const crons = spec.crons.map(({ schedule, command }, index) => {
-    return [spec.crons.length === 1 ? 'cron' : `cron${index + 1}`, `${schedule} ${command}`] as const;
-  });
   return Object.fromEntries([
     ...(web?.kind === 'wsgi' ? [['wsgi', wsgiModule(web)] as const] : []),
     ...spec.processes.filter(process => process !== web).map(({ type, command }) => [type, command] as const),
-    ...crons,
   ]);
 }
 

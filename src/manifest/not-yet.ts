@@ -27,9 +27,5 @@ export function notYet(spec: AppSpec): NotYet[] {
     const message = `"${type}" serves static files: it has no process that could be exclusive`;
     found.push({ field: 'exclusive', message, hint: 'leave it out: two nodes may serve the same files' });
   }
-  if (spec.crons.length > 0) {
-    const message = 'scheduled commands need the workflow engine, which this version does not have yet';
-    found.push({ field: 'run.workers', message, hint: 'let a worker keep the time itself' });
-  }
   return found;
 }

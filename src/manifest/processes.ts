@@ -1,5 +1,5 @@
-import type { CronSpec, ProcessSpec, WebSettings } from '../model/app-spec.ts';
-import { cronHint, readCron } from './cron.ts';
+import type { ProcessSpec, WebSettings } from '../model/app-spec.ts';
+import { readCronLine, type CronLine } from './cron.ts';
 import { shown } from './tree.ts';
 import { processNamePattern } from './words.ts';
 
@@ -26,7 +26,7 @@ export type ProcessSettings = WebSettings;
 export interface Declared {
   web: WebProcess | null;
   workers: Map<string, string>;
-  crons: Map<string, CronSpec>;
+  crons: Map<string, CronLine>;
   hooks: Hooks;
 }
 
@@ -69,9 +69,9 @@ export function declare<E extends Entry>(
       web = entry;
       declared.web = webProcess(kind, command);
     } else if (cronKind.test(kind)) {
-      const { cron, problem } = readCron(command);
-      if (cron === null) refuse(problem, cronHint);
-      else declared.crons.set(kind, cron);
+      const read = readCronLine(command);
+      if (read.cron === null) refuse(read.problem, read.hint);
+      else declared.crons.set(kind, read.cron);
     } else if (hook !== undefined) {
       declared.hooks[hook].push(command);
     } else if (processNamePattern.test(kind)) {

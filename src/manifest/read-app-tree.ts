@@ -1,5 +1,6 @@
 import type { AppSpec } from '../model/app-spec.ts';
 import type { Problem } from '../model/problem.ts';
+import { isTimeZone } from '../model/time-zone.ts';
 import { appIdOf } from './app-id.ts';
 import { appManifest } from './app-manifest.ts';
 import { commonFindings, manifestFindings } from './cross-checks.ts';
@@ -43,7 +44,7 @@ export function readAppTree(file: string, tree: Tree, beside: Beside): ReadTree 
         ];
   if (all.length > 0) return refused(problemsOf(file, tree, all));
   const data = appManifest.parse(tree.data);
-  return { ...accepted(data.metadata.id, data, tree, declared, beside), unsupported: [] };
+  return { ...accepted(file, data.metadata.id, data, tree, declared, beside), unsupported: [] };
 }
 
 /** A hop3.toml. */
@@ -55,21 +56,30 @@ export function readHop3Tree(file: string, tree: Tree, beside: Beside, directory
   if (all.length > 0) return { ...refused(problemsOf(file, tree, all)), unsupported };
   // Hop3's own `deploy` chooses a deployer, which this agent has no choice of.
   const data = { ...hop3Toml.parse(tree.data), deploy: undefined };
-  return { ...accepted(app, data, tree, declared, beside), unsupported };
+  return { ...accepted(file, app, data, tree, declared, beside), unsupported };
 }
 
 export function refused(problems: Problem[]): ReadTree {
   return { spec: null, webSettings: settingsOf({}, 'web'), problems, unsupported: [] };
 }
 
-function accepted(app: string, data: AppData, tree: Tree, declared: Declared, beside: Beside) {
+function accepted(file: string, app: string, data: AppData, tree: Tree, declared: Declared, beside: Beside) {
   const spec = toSpec({ app, data, tree, declared, envFile: beside.env });
-  return { spec, webSettings: settingsOf(data, 'web'), problems: [] };
+  const problems = problemsOf(file, tree, zoneFindings(spec));
+  return { spec: problems.length > 0 ? null : spec, webSettings: settingsOf(data, 'web'), problems };
 }
 
 function declaredWith(tree: Tree, beside: Beside): { declared: Declared; findings: Finding[] } {
   const { declared, findings } = declaredIn(tree.data);
   return { declared: withDefaultSite(tree.data, merge(declared, beside.procfile)), findings };
+}
+
+/** Those of `crons` have been checked where they stand: what is left is that of the app's own settings. */
+function zoneFindings({ crons }: AppSpec): Finding[] {
+  const wrong = crons.map(({ schedule }) => schedule.timeZone).find(zone => !isTimeZone(zone));
+  if (wrong === undefined) return [];
+  const message = `${shown(wrong)} is no time zone that scheduled commands could go by`;
+  return [{ path: ['env', 'TZ'], part: 'value', message, hint: 'an IANA name, as in Europe/Berlin' }];
 }
 
 function kindFindings(data: unknown): Finding[] {

@@ -26,7 +26,7 @@ export function runnable(spec: AppSpec, file: string = spec.app): Problem[] {
     problems.push(problem('build.builder', `apps are not built with ${builder} here`, 'auto, local or none'));
   }
   const mayStillBeFound = spec.source !== null && spec.source.kind !== 'path';
-  if (spec.processes.length === 0 && !mayStillBeFound) {
+  if (spec.processes.length === 0 && spec.crons.length === 0 && !mayStillBeFound) {
     const hint = 'give run.start, run.workers or build.static-dir';
     problems.push(
       problem('run', 'there is nothing to run: no process is named, and none was recognised', hint),

@@ -2,12 +2,14 @@ import type {
   AddonSpec,
   AppSpec,
   BuildSpec,
+  CronSpec,
   EnvValue,
   HealthcheckSpec,
   ProcessSpec,
   SourceSpec,
 } from '../model/app-spec.ts';
 import type { AppManifest } from './app-manifest.ts';
+import { cronOfLine, cronOfTable, timeZoneOf } from './cron.ts';
 import { defaults } from './defaults.ts';
 import type { Declared, ProcessSettings } from './processes.ts';
 import type { EnvInput } from './sections.ts';
@@ -46,7 +48,7 @@ export function toSpec(told: Told): AppSpec {
     build: buildOf(data, declared),
     beforeRun: declared.hooks.beforeRun,
     processes: processesOf(data, declared),
-    crons: [...declared.crons.values()],
+    crons: cronsOf(data, declared, timeZoneOf(env)),
     env: isName ? variables : env,
     hostnames: inDomains ?? inEnv,
     healthcheck: healthcheckOf(data),
@@ -119,6 +121,13 @@ function processesOf(data: AppData, { web, workers }: Declared): ProcessSpec[] {
   return [
     ...(web === null ? [] : [{ type: 'web', ...web, routed: true, ...settingsOf(data, 'web') }]),
     ...[...workers].map(([type, command]) => ({ type, ...worker, command, ...settingsOf(data, type) })),
+  ];
+}
+
+function cronsOf({ crons = {} }: AppData, declared: Declared, timeZone: string): CronSpec[] {
+  return [
+    ...[...declared.crons].map(([name, line]) => cronOfLine(name, line, timeZone)),
+    ...Object.entries(crons).map(([name, table]) => cronOfTable(name, table, timeZone)),
   ];
 }
 

@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { readCron } from '../model/cron-expression.ts';
+import { isTimeZone } from '../model/time-zone.ts';
 import { shown } from './tree.ts';
 
 /**
@@ -62,6 +64,25 @@ export const relativeDirectory = pattern(
 );
 
 export const seconds = z.number().positive().max(86400).describe('seconds, as a number such as 30');
+
+export const cronName = pattern(
+  /^(?!constructor$)[a-z][a-z0-9_-]{0,62}$/,
+  'the name of a scheduled command',
+  'up to 63 lower-case letters, digits, hyphens and underscores, starting with a letter',
+);
+
+export const cronExpression = z
+  .string()
+  .superRefine((text, context) => {
+    const reading = readCron(text);
+    if (!reading.ok) context.addIssue({ code: 'custom', message: reading.message });
+  })
+  .describe('five fields, as in "30 4 * * mon-fri", or @daily');
+
+export const timeZone = z
+  .string()
+  .refine(isTimeZone, { error: issue => `there is no time zone ${shown(issue.input)}` })
+  .describe('an IANA name, as in Europe/Berlin');
 
 export const urlPath = pattern(/^\/[!-~]*$/, 'a path', 'the path of a URL, percent-encoded, as in /health');
 

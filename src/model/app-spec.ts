@@ -1,4 +1,5 @@
 import type { AppName, Digest, ProcessType } from './ids.ts';
+import type { CronSchedule } from './plan.ts';
 
 /** What a person wants of one app, after its manifest has been read and checked. Plain JSON. */
 export interface AppSpec {
@@ -75,10 +76,17 @@ export type WebSettings = Pick<
   'scale' | 'exclusive' | 'startTimeoutSeconds' | 'stopTimeoutSeconds'
 >;
 
+/** A command that is run at set times, on one node, in the app's current release. */
 export interface CronSpec {
-  /** Five fields. */
-  schedule: string;
+  /** `cron`, `cron1` … of a Procfile, or the manifest's own name; those of one app differ. */
+  name: string;
+  /** Run by `/bin/sh -c`. */
   command: string;
+  schedule: CronSchedule;
+  /** For one attempt. */
+  timeoutSeconds: number;
+  /** How often it is tried, the first one included. */
+  attempts: number;
 }
 
 export type EnvValue =

@@ -5,6 +5,12 @@ export function releaseState({ release, spec, artifact, source, restarts }: AppR
   return { release, spec, artifact, ...(source === undefined ? {} : { source }), restarts };
 }
 
+/** What runs where only one release can: until one that is being tried takes over, that of before. */
+export function inCharge(record: AppRecord): ReleaseState {
+  const { rollout } = record;
+  return rollout && rollout.stage !== 'replacing' ? rollout.before : releaseState(record);
+}
+
 /** What a copy of a release is checked by: its own spec, while that is still known. */
 export function specOfRelease({ spec, rollout }: AppRecord, release: number): AppSpec {
   return rollout?.before.release === release ? rollout.before.spec : spec;

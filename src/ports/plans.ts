@@ -46,6 +46,9 @@ export interface Plans {
   putSchedule(name: string, request: ScheduleRequest): Promise<ScheduleView>;
   /** Stops it from firing, or lets it fire again; what it was to fire in between is not made up for. Plans that run go on. */
   pauseSchedule(name: string, paused: boolean): Promise<ScheduleView>;
+  /** Makes its plan now, besides those at its times, with whatever its overlap policy says of those that run: `conflict` for `forbid`. */
+  runSchedule(name: string): Promise<PlanView>;
+  /** Of an app: `conflict`. */
   removeSchedule(name: string): Promise<void>;
 }
 

@@ -48,10 +48,11 @@ export function classify(
   return { impact: order[heaviest] ?? 'none', differences };
 }
 
-/** Processes are compared by type, not by their place in the list; generated and literal secrets are never shown. */
+/** Processes are compared by type, scheduled commands by name, not by their place in the list; generated and literal secrets are never shown. */
 function comparable(spec: AppSpec, field: keyof AppSpec): unknown {
   if (field === 'processes')
     return Object.fromEntries(spec.processes.map(process => [process.type, process]));
+  if (field === 'crons') return Object.fromEntries(spec.crons.map(cron => [cron.name, cron]));
   return spec[field];
 }
 

@@ -1,7 +1,7 @@
+import { DAY_MS } from '../model/civil.ts';
+import { readCron, type CronFields } from '../model/cron-expression.ts';
 import type { CatchUp, CronSchedule, PlanProblem } from '../model/plan.ts';
-import { DAY_MS } from './civil.ts';
-import { readCron, type CronFields } from './cron-expression.ts';
-import { zoneClock } from './time-zone.ts';
+import { isTimeZone, zoneClock } from '../model/time-zone.ts';
 
 /**
  * The moments at which a schedule fires after `afterMs`, up to and with `untilMs`: Unix times, ascending, at most `atMost`, the
@@ -35,7 +35,7 @@ export function checkCron(schedule: CronSchedule): PlanProblem[] {
   const problems: PlanProblem[] = [];
   const reading = readCron(schedule.expression);
   if (!reading.ok) problems.push({ field: 'expression', message: reading.message, hint: reading.hint });
-  if (!isZone(schedule.timeZone)) {
+  if (!isTimeZone(schedule.timeZone)) {
     const message = `there is no time zone "${schedule.timeZone}"`;
     problems.push({ field: 'timeZone', message, hint: 'an IANA name, as in Europe/Berlin or UTC' });
   }
@@ -145,14 +145,4 @@ function take(all: Iterable<number>, atMost: number): number[] {
     if (taken.length >= atMost) break;
   }
   return taken;
-}
-
-function isZone(timeZone: string): boolean {
-  try {
-    zoneClock(timeZone);
-    return true;
-  } catch (error) {
-    if (error instanceof RangeError) return false;
-    throw error;
-  }
 }

@@ -368,6 +368,7 @@ const asked: Asked[] = [
   ['getSchedule', 'GET', '/v1/schedules/nightly', {}, 200],
   ['pauseSchedule', 'POST', '/v1/schedules/nightly/pause', {}, 200],
   ['resumeSchedule', 'POST', '/v1/schedules/nightly/resume', {}, 200],
+  ['runSchedule', 'POST', '/v1/schedules/nightly/run', {}, 200],
   ['removeSchedule', 'DELETE', '/v1/schedules/nightly', {}, 204],
   ['boltzmannSchedule', 'POST', '/scheduler/schedule', command, 200],
   ['boltzmannPlan', 'GET', '/plans/plan-1', {}, 200],

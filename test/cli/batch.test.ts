@@ -368,6 +368,7 @@ test('schedules are listed, shown, paused, resumed and removed', async t => {
   t.is((await run(['schedule', 'pause', 'nightly'])).stdout, 'nightly: @daily in Europe/Berlin, paused\n');
   t.regex((await run(['schedule', 'list'])).stdout, / paused /);
   t.regex((await run(['schedule', 'resume', 'nightly'])).stdout, /next at/);
+  t.regex((await run(['schedule', 'run', 'nightly'])).stdout, /^plan-1: pending/);
   t.is((await run(['schedule', 'remove', 'nightly'])).exitCode, 0);
   t.is((await run(['schedule', 'show', 'nightly'])).exitCode, 3);
 });

@@ -111,23 +111,45 @@ test.serial('a directory with nothing but public/ is served', async t => {
   t.is(await answerOf((await cluster.ready('site', 1))[0]!), '<h1>Hello</h1>');
 });
 
-test.serial('a Procfile runs its web process and its worker, after its hooks', async t => {
-  const directory = await directoryOf('post', {
-    Procfile: 'web: node web.js\nmailer: node mailer.js\nbuild: echo made > made\nprerun: cat made\n',
-    'web.js': serverSaying('post'),
-    'mailer.js': `console.log('mailer at work'); setInterval(() => undefined, 1000);`,
-  });
-  const { code, stdout, stderr } = await told(['deploy', directory, '--scale', 'mailer=2']);
-  t.is(code, 0, stderr);
-  t.regex(stdout, /web 1\/1, mailer 2\/2/);
-  t.regex(stderr, /post \| \$ cat made\npost \| made$/m);
-  const instances = await cluster.ready('post', 3);
-  t.is((await factsOf(instances.find(({ process }) => process === 'web')!)).text, 'post');
-  await until('the output of both workers can be read', async () => {
-    const { stdout: output } = await told(['logs', 'post/mailer']);
-    return output.match(/mailer at work/g)?.length === 2;
-  });
-});
+test.serial(
+  'a Procfile runs its web process, its worker and its scheduled command, after its hooks',
+  async t => {
+    const directory = await directoryOf('post', {
+      Procfile:
+        'web: node web.js\nmailer: node mailer.js\nbuild: echo made > made\nprerun: cat made\n' +
+        'cron: @yearly cat made; echo "$GREETING from $APP on $HOP3_NODE"\n',
+      ENV: 'GREETING=hello\n',
+      'web.js': serverSaying('post'),
+      'mailer.js': `console.log('mailer at work'); setInterval(() => undefined, 1000);`,
+    });
+    const { code, stdout, stderr } = await told(['deploy', directory, '--scale', 'mailer=2']);
+    t.is(code, 0, stderr);
+    t.regex(stdout, /web 1\/1, mailer 2\/2/);
+    t.regex(stderr, /post \| \$ cat made\npost \| made$/m);
+    const instances = await cluster.ready('post', 3);
+    t.is((await factsOf(instances.find(({ process }) => process === 'web')!)).text, 'post');
+    await until('the output of both workers can be read', async () => {
+      const { stdout: output } = await told(['logs', 'post/mailer']);
+      return output.match(/mailer at work/g)?.length === 2;
+    });
+    // On a node that may have to fetch the release first.
+    await until('the supervisor has heard of the line', async () => {
+      return (await told(['schedule', 'list'])).stdout.includes('app/post');
+    });
+    const tried = await told(['schedule', 'run', 'post/cron', '--wait', '--json'], cluster.nodes[2]);
+    t.is(tried.code, 0, tried.stderr);
+    const { plan } = JSON.parse(tried.stdout) as { plan: string };
+    t.regex(
+      (await told(['batch', 'output', plan, 'cron'])).stdout,
+      /^made\nhello from post on node-[123]\n$/,
+    );
+    t.is((await told(['schedule', 'remove', 'post/cron'])).code, 6);
+    t.is((await told(['remove', 'post', '--yes'])).code, 0);
+    await until('nothing of it is scheduled any more', async () => {
+      return (await told(['schedule', 'show', 'post/cron'])).code === 3;
+    });
+  },
+);
 
 test.serial('a git source names its own process, and a branch that moved is a new release', async t => {
   const repository = await directoryOf('repository', { 'server.js': serverSaying('first') });

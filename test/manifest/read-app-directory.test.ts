@@ -21,7 +21,20 @@ test('hop3.toml goes over Procfile, ENV under [env], and the rest is merged', t 
   );
   t.deepEqual(spec?.beforeRun, ['migrate']);
   t.deepEqual(spec?.build.beforeBuild, ['make']);
-  t.deepEqual(spec?.crons, [{ schedule: '0 1 * * *', command: 'tidy' }]);
+  t.deepEqual(spec?.crons, [
+    {
+      name: 'cron',
+      command: 'tidy',
+      schedule: {
+        expression: '0 1 * * *',
+        timeZone: 'UTC',
+        overlap: 'forbid',
+        catchUp: { kind: 'latest' },
+      },
+      timeoutSeconds: 3600,
+      attempts: 1,
+    },
+  ]);
   const literal = (value: string) => ({ kind: 'literal' as const, value });
   t.deepEqual(spec?.env, { A: literal('toml'), N: literal('1.50'), B: literal('true'), C: literal('env') });
   t.deepEqual(spec?.hostnames, ['a.example', 'b.example']);

@@ -4,7 +4,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import { manifestText } from '../../src/manifest/manifest-text.ts';
 import { readManifest } from '../../src/manifest/read-manifest.ts';
-import type { AppSpec, EnvValue, ProcessSpec } from '../../src/model/app-spec.ts';
+import type { AppSpec, CronSpec, EnvValue, ProcessSpec } from '../../src/model/app-spec.ts';
 import { readCorpusFile, readRows } from '../support/corpus.ts';
 
 const fixtures = fileURLToPath(new URL('../fixtures/hop3', import.meta.url));
@@ -21,15 +21,14 @@ for (const { file, verdict } of readRows(fixtures)) {
 
 const appName = fc.stringMatching(/^[a-z][a-z0-9-]{1,20}[a-z0-9]$/);
 const hostname = fc.stringMatching(/^[a-z][a-z0-9]{0,10}(\.[a-z][a-z0-9]{0,10}){0,2}$/);
-const envName = fc.stringMatching(/^[A-Z_][A-Z0-9_]{0,12}$/).filter(name => name !== 'HOST_NAME');
+const envName = fc
+  .stringMatching(/^[A-Z_][A-Z0-9_]{0,12}$/)
+  .filter(name => !['HOST_NAME', 'TZ'].includes(name));
 // A value that looks like a credential is refused on purpose.
 const text = fc
   .string({ unit: 'grapheme', maxLength: 40 })
   .filter(value => !/^(AKIA|ASIA)|:\/\//.test(value));
 const command = text.filter(value => /\S/.test(value));
-const trimmed = command
-  .map(value => value.trim())
-  .filter(value => /^\S/.test(value) && !/[\r\n\u0085\u2028\u2029]/.test(value));
 const path = fc.stringMatching(/^[a-z]{1,8}(\/[a-z]{1,8}){0,2}$/);
 const seconds = fc.integer({ min: 1, max: 86400 });
 const maybe = <T>(of: fc.Arbitrary<T>) => fc.option(of, { nil: null });
@@ -74,6 +73,23 @@ const workerName = fc
   .stringMatching(/^w[a-zA-Z0-9_-]{1,8}$/)
   .filter(name => name !== 'web' && name !== 'wsgi');
 
+const timeZone = fc.constantFrom('UTC', 'Europe/Berlin');
+const cron: fc.Arbitrary<CronSpec> = fc.record({
+  name: fc.stringMatching(/^[a-z][a-z0-9_-]{0,8}$/),
+  command,
+  schedule: fc.record({
+    expression: fc.constantFrom('* * * * *', '*/5 0 1-3 12 0,7', '@daily', '30 4 * * mon-fri'),
+    timeZone,
+    overlap: fc.constantFrom('allow' as const, 'forbid' as const, 'replace' as const),
+    catchUp: fc.oneof(
+      fc.constantFrom({ kind: 'none' as const }, { kind: 'latest' as const }),
+      fc.record({ kind: fc.constant('all' as const), atMost: fc.integer({ min: 1, max: 100 }) }),
+    ),
+  }),
+  timeoutSeconds: seconds,
+  attempts: fc.integer({ min: 1, max: 100 }),
+});
+
 const spec: fc.Arbitrary<AppSpec> = fc
   .record({
     spec: fc.record({
@@ -111,10 +127,10 @@ const spec: fc.Arbitrary<AppSpec> = fc
         pipInstall: list(text),
       }),
       beforeRun: list(command),
-      crons: list(
-        fc.record({ schedule: fc.constantFrom('* * * * *', '*/5 0 1-3 12 0,7'), command: trimmed }),
-      ),
-      env: fc.dictionary(envName, envValue, { maxKeys: 5 }),
+      crons: fc.uniqueArray(cron, { maxLength: 3, selector: ({ name }) => name }),
+      env: fc.tuple(fc.dictionary(envName, envValue, { maxKeys: 5 }), maybe(timeZone)).map(([env, zone]) => {
+        return zone === null ? env : { ...env, TZ: { kind: 'literal' as const, value: zone } };
+      }),
       hostnames: fc.oneof(fc.constant<string[]>(['_']), fc.uniqueArray(hostname, { maxLength: 3 })),
       healthcheck: fc.record({
         path: maybe(path.map(end => `/${end}`)),

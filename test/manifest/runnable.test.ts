@@ -15,7 +15,8 @@ const cases: [string, string, string[]][] = [
   ['a nix build', `${start}[build]\nbuilder = "nix"`, ['build.builder']],
   ['a volume', `${start}[[volumes]]\nname = "v"\ntarget = "v"`, ['volumes']],
   ['a fixed port', `${start}[[ports]]\nnumber = 25\nprotocol = "udp"`, ['ports']],
-  ['a scheduled command', `${start}[run.workers]\ncron = "* * * * * x"`, ['run.workers']],
+  ['a scheduled command', `${start}[run.workers]\ncron = "* * * * * x"`, []],
+  ['nothing but a scheduled command', `[run.workers]\ncron = "* * * * * x"`, []],
   ['an addon nobody bound', `${start}[[addons]]\ntype = "postgres"`, ['addons[0]']],
   ['an addon that env names', `${start}[[addons]]\ntype = "postgres"\n[env]\nPGHOST = "db"`, []],
   [

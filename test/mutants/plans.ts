@@ -32,4 +32,11 @@ export const planMutants: Mutant[] = [
     search: 'afterLoss.forEach(change);',
     replace: 'void change;',
   },
+  {
+    file: 'src/agent/plans/schedules.ts',
+    test: 'test/agent/plans/app-schedules.test.ts',
+    name: 'plans: what an app scheduled before fires though it wants something else',
+    search: 'compares: [asItIs(name, entry), ...held],',
+    replace: 'compares: [asItIs(name, entry)],',
+  },
 ];

@@ -58,6 +58,26 @@ const rows: Record<string, { after: Partial<AppSpec>; impact: string; fields: st
     impact: 'restart',
     fields: ['processes.web.command'],
   },
+  'another time of a scheduled command is done in place': {
+    after: {
+      crons: [
+        {
+          name: 'tidy',
+          command: './tidy',
+          schedule: {
+            expression: '@daily',
+            timeZone: 'UTC',
+            overlap: 'forbid',
+            catchUp: { kind: 'latest' },
+          },
+          timeoutSeconds: 3600,
+          attempts: 1,
+        },
+      ],
+    },
+    impact: 'in-place',
+    fields: ['crons.tidy'],
+  },
   'another variable replaces the instances': {
     after: { env: { A: { kind: 'literal', value: '1' } } },
     impact: 'restart',

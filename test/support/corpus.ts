@@ -103,7 +103,10 @@ const facts: [RegExp, (reading: Reading, spec: AppSpec, value: string, more: str
   [/^worker (\w+)=(.+)$/, (_, spec, name, command) => isCommand(process(spec, name, 'command'), command)],
   [/^worker (\w+)$/, (_, spec, name) => process(spec, name, 'command') !== undefined],
   [/^release=(.+)$/, (_, spec, command) => isCommand(process(spec, 'release', 'command'), command)],
-  [/^cron (.+)$/, (_, spec, line) => spec.crons.some(cron => `${cron.schedule} ${cron.command}` === line)],
+  [
+    /^cron (.+)$/,
+    (_, spec, line) => spec.crons.some(cron => `${cron.schedule.expression} ${cron.command}` === line),
+  ],
   [/^prerun=(.+)$/, (_, spec, command) => startsWith(spec.beforeRun.join(' && '), command)],
   [
     /^(?:hook )?prebuild=(.+)$/,

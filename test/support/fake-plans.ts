@@ -285,6 +285,12 @@ export class FakePlans implements Plans {
     return this.schedule(name);
   }
 
+  async runSchedule(name: string): Promise<PlanView> {
+    const { plan: spec } = this.knownSchedule(name);
+    const origin = `schedule ${name}`;
+    return (await this.submit({ spec, idempotencyKey: null, digest: name, origin })).plan;
+  }
+
   async removeSchedule(name: string): Promise<void> {
     this.knownSchedule(name);
     this.schedules_.delete(name);

@@ -4,7 +4,7 @@ import type { Blobs } from '../../ports/blobs.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Store } from '../../ports/store.ts';
-import { unixMs } from '../../workflow/civil.ts';
+import { unixMs } from '../../model/civil.ts';
 import type { World } from '../world.ts';
 import { guardName } from './key-holders.ts';
 import type { KnownPlan } from './known-plan.ts';

@@ -12,6 +12,7 @@ import type { Ledger } from '../ledger.ts';
 import { Loop } from '../loop.ts';
 import type { SessionKeeper } from '../session-keeper.ts';
 import type { World } from '../world.ts';
+import { AppSchedules } from './app-schedules.ts';
 import { Attempts } from './attempts.ts';
 import { ChunkWrites } from './chunk-writes.ts';
 import { Keeping } from './keeping.ts';
@@ -95,6 +96,7 @@ export class PlanEngine {
     const submit = new Submit({ ...shared, work: this.#work, writes, attempts, agents, blobs, random });
     const schedules = new Schedules({
       ...shared,
+      random,
       schedules: world.schedules,
       submit,
       cancel: (plan, by) => this.plans.cancel(plan, by).catch(() => null),
@@ -107,6 +109,7 @@ export class PlanEngine {
       revision: () => world.revision(),
       caughtUp: () => world.steps.revision,
     });
+    const ofApps = new AppSchedules({ world, schedules, log });
     const overdue = new Overdue({ ...shared, world, random });
     const keeping = new Keeping({ ...shared, world, blobs });
     const loop = (name: string, everyMs: number, round: (signal: AbortSignal) => Promise<number | null>) =>
@@ -120,11 +123,13 @@ export class PlanEngine {
         await keeping.round(signal);
         return null;
       }),
-      schedules: loop('schedules', SCHEDULES_EVERY_MS, signal =>
-        elected() === null ? Promise.resolve(1000) : schedules.fire(signal),
-      ),
+      schedules: loop('schedules', SCHEDULES_EVERY_MS, async signal => {
+        if (elected() === null) return 1000;
+        await ofApps.round(signal);
+        return schedules.fire(signal);
+      }),
     };
-    this.#unlisten = world.onChange(['schedules'], () => this.#loops.schedules.wake());
+    this.#unlisten = world.onChange(['schedules', 'apps'], () => this.#loops.schedules.wake());
   }
 
   start(): void {

@@ -123,6 +123,8 @@ export class PlanService implements Plans {
     asAdminErrors(() => this.#options.schedules.put(name, request, 'api'));
   pauseSchedule: Plans['pauseSchedule'] = (name, paused) =>
     asAdminErrors(() => this.#options.schedules.pause(name, paused));
+  runSchedule: Plans['runSchedule'] = async name =>
+    this.plan(await asAdminErrors(() => this.#options.schedules.run(name)));
   removeSchedule: Plans['removeSchedule'] = name => asAdminErrors(() => this.#options.schedules.remove(name));
 
   async *#watch(id: string, after: bigint | null, signal: AbortSignal): AsyncGenerator<PlanEvent> {

@@ -5,8 +5,10 @@ import { AdminError, type Listing } from '../../ports/admin.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Log } from '../../ports/log.ts';
 import type { ScheduleRequest } from '../../ports/plans.ts';
+import type { Random } from '../../ports/random.ts';
 import type { Compare, Entry, Mirror, Store } from '../../ports/store.ts';
-import { timestampOf, unixMs } from '../../workflow/civil.ts';
+import { timestampOf, unixMs } from '../../model/civil.ts';
+import { appOfOrigin, appSchedules, saysTheSame } from '../../workflow/app-crons.ts';
 import { atOverlap, checkCron, dueFirings, firingKey, nextFirings } from '../../workflow/cron.ts';
 import { definitionBytes } from '../../workflow/submission.ts';
 import type { Ledger } from '../ledger.ts';
@@ -20,6 +22,8 @@ const AHEAD_MS = 9 * 366 * 86_400_000;
 /** Of the plan in a schedule's own value. */
 const PLAN_BYTES = 256 * 1024;
 const LONGEST_WAIT_MS = 60_000;
+const LOOK_AGAIN_MS = 500;
+const TRIES = 5;
 const MANY = 1_000;
 
 export interface SchedulesOptions {
@@ -31,6 +35,7 @@ export interface SchedulesOptions {
   cancel: (plan: string, by: string) => Promise<unknown>;
   ledger: Pick<Ledger, 'note'>;
   clock: Clock;
+  random: Random;
   log: Log;
 }
 
@@ -62,8 +67,13 @@ export class Schedules {
     return this.#view(entry.value);
   }
 
-  /** @throws AdminError, StoreError */
-  async put(name: string, request: ScheduleRequest, origin: string): Promise<ScheduleView> {
+  /** What `along` compares has to hold as well. @throws AdminError, StoreError */
+  async put(
+    name: string,
+    request: ScheduleRequest,
+    origin: string,
+    along: Compare[] = [],
+  ): Promise<ScheduleView> {
     const { store, submit, schedules } = this.#options;
     const problems = this.#check(name, request);
     if (problems.length > 0)
@@ -75,19 +85,20 @@ export class Schedules {
     }
     if (before === null && schedules.all().length >= MANY)
       throw new AdminError('full', `there are ${MANY} schedules: remove one first`);
+    const asked = { ...request, plan: await submit.apart(request.plan) };
+    if (before?.value.paused === asked.paused && saysTheSame(before.value, asked))
+      return this.#view(before.value);
     const value: ScheduleRecord = {
       v: 1,
       name,
-      schedule: request.schedule,
-      plan: await submit.apart(request.plan),
-      paused: request.paused,
+      ...asked,
       origin,
       dealtWithMs: this.#dealtWithMs(before?.value, request),
       lastFiredAt: before?.value.lastFiredAt ?? null,
       lastOutcome: before?.value.lastOutcome ?? null,
       plans: before?.value.plans ?? [],
     };
-    const result = await store.commit([asItIs(name, before)], [{ put: 'schedules', name, value }]);
+    const result = await store.commit([asItIs(name, before), ...along], [{ put: 'schedules', name, value }]);
     if (result.kind === 'refused')
       throw new AdminError('conflict', `the schedule "${name}" was changed meanwhile: look at it again`);
     return this.#view(value);
@@ -110,11 +121,52 @@ export class Schedules {
   /** Plans it has made go on. @throws AdminError, StoreError */
   async remove(name: string): Promise<void> {
     const { store } = this.#options;
+    const known = await store.get('schedules', name);
+    if (known === null) throw notFound(name);
+    const app = appOfOrigin(known.value.origin);
+    if (app !== null) {
+      const instead = 'take it out of its manifest, or pause it';
+      throw new AdminError('conflict', `the schedule "${name}" is that of the app "${app}": ${instead}`);
+    }
     const result = await store.commit(
       [{ kind: 'schedules', name, is: 'present' }],
       [{ delete: 'schedules', name }],
     );
     if (result.kind === 'refused') throw notFound(name);
+  }
+
+  /** What its app does not want any more goes; with the app itself also what runs of it. @throws StoreError */
+  async drop(known: ScheduleRecord, along: Compare[], appIsGone: boolean): Promise<void> {
+    const { store, cancel } = this.#options;
+    const { name, origin } = known;
+    const entry = await store.get('schedules', name);
+    if (entry?.value.origin !== origin) return;
+    if (appIsGone) for (const plan of await this.#stillRunning(entry.value)) await cancel(plan, origin);
+    await store.commit([asItIs(name, entry), ...along], [{ delete: 'schedules', name }]);
+  }
+
+  /** Fires now, whenever it would by itself, also one that is paused. Gives the plan. @throws AdminError, StoreError */
+  async run(name: string): Promise<string> {
+    const { store, random, clock } = this.#options;
+    for (let attempt = 0; attempt < TRIES; attempt++) {
+      const entry = await store.get('schedules', name);
+      if (entry === null) throw notFound(name);
+      const held = await this.#held(entry.value);
+      if (held === null) throw new AdminError('conflict', `the schedule "${name}" is just being changed`);
+      const running = await this.#stillRunning(entry.value);
+      const { start, cancel, reason } = atOverlap(entry.value.schedule.overlap, running);
+      if (!start) throw new AdminError('conflict', `${name}: ${reason}`);
+      const key = `run/${name}/${random.hex(8)}`;
+      const value = {
+        ...entry.value,
+        lastFiredAt: clock.timestamp(),
+        lastOutcome: 'it was asked for',
+        plans: running,
+      };
+      const plan = await this.#start(entry, value, key, { held, cancel });
+      if (plan !== null) return plan;
+    }
+    throw new AdminError('conflict', `the schedule "${name}" is being changed by others all the time`);
   }
 
   /** Makes the firings that are due. Gives in how long the next one is. */
@@ -131,7 +183,10 @@ export class Schedules {
         waitMs = Math.min(waitMs, 1000);
       }
       const nextMs = this.#nextMs(schedules.get(value.name)?.value ?? value);
-      if (nextMs !== null) waitMs = Math.min(waitMs, Math.max(0, nextMs - this.#wallMs()));
+      if (nextMs === null) continue;
+      // What is due still could not be made to fire, or the copy here has not heard of it yet.
+      const inMs = nextMs - this.#wallMs();
+      waitMs = Math.min(waitMs, inMs > 0 ? inMs : LOOK_AGAIN_MS);
     }
     return waitMs;
   }
@@ -149,16 +204,18 @@ export class Schedules {
   }
 
   async #fireAt(entry: Entry<'schedules'>, firingMs: number): Promise<void> {
-    const { store, submit, cancel, ledger } = this.#options;
+    const { store, ledger } = this.#options;
     const { value } = entry;
     const { name } = value;
+    const held = await this.#held(value);
+    // Its app wants something else by now: that is put in its place first.
+    if (held === null) return;
     const running = await this.#stillRunning(value);
-    const { start, cancel: replaced, reason } = atOverlap(value.schedule.overlap, running);
-    const compare = asItIs(name, entry);
+    const { start, cancel, reason } = atOverlap(value.schedule.overlap, running);
     const dealt = { ...value, dealtWithMs: firingMs, plans: running, lastOutcome: reason };
     const leaveOut = async (why: string): Promise<void> => {
       const after = { ...dealt, lastOutcome: why };
-      const result = await store.commit([compare], [{ put: 'schedules', name, value: after }]);
+      const result = await store.commit([asItIs(name, entry)], [{ put: 'schedules', name, value: after }]);
       if (result.kind === 'refused') return;
       ledger.note({ kind: 'firing-left-out', subject: `schedule/${name}`, message: `${name}: ${why}` });
     };
@@ -166,21 +223,43 @@ export class Schedules {
       await leaveOut(reason);
       return;
     }
-    for (const plan of replaced) await cancel(plan, `schedule ${name}`);
-    const key = firingKey(name, firingMs);
-    const lastFiredAt = timestampOf(firingMs);
     try {
-      await submit.submit(
-        { spec: value.plan, idempotencyKey: key, digest: key, origin: `schedule ${name}` },
-        plan => ({
-          compares: [compare],
-          writes: [{ put: 'schedules', name, value: { ...dealt, lastFiredAt, plans: [...running, plan] } }],
-        }),
-      );
+      const fired = { ...dealt, lastFiredAt: timestampOf(firingMs) };
+      await this.#start(entry, fired, firingKey(name, firingMs), { held, cancel });
     } catch (error) {
       if (!(error instanceof AdminError) || error.kind === 'unavailable') throw error;
       await leaveOut(`it could not be started: ${error.message}`);
     }
+  }
+
+  /** In one transaction with the schedule as it is after: the plan; null = something was changed meanwhile. */
+  async #start(
+    entry: Entry<'schedules'>,
+    after: ScheduleRecord,
+    key: string,
+    { held, cancel: replaced }: { held: Compare[]; cancel: string[] },
+  ): Promise<string | null> {
+    const { submit, cancel } = this.#options;
+    const { name, plan: spec } = entry.value;
+    const origin = `schedule ${name}`;
+    for (const plan of replaced) await cancel(plan, origin);
+    const submitted = await submit.submit({ spec, idempotencyKey: key, digest: key, origin }, plan => ({
+      compares: [asItIs(name, entry), ...held],
+      writes: [{ put: 'schedules', name, value: { ...after, plans: [...after.plans, plan] } }],
+    }));
+    if (submitted.kind === 'refused') return null;
+    return submitted.kind === 'created' ? submitted.plan.id : submitted.plan;
+  }
+
+  /** What has to hold besides for it to fire: that its app still means this; null = it does not. */
+  async #held({ name, origin, schedule, plan }: ScheduleRecord): Promise<Compare[] | null> {
+    const app = appOfOrigin(origin);
+    if (app === null) return [];
+    const entry = await this.#options.store.get('apps', app);
+    if (entry === null) return null;
+    const wanted = appSchedules(entry.value).find(other => other.name === name);
+    if (wanted === undefined || !saysTheSame({ schedule, plan }, wanted)) return null;
+    return [{ kind: 'apps', name: app, revision: entry.revision }];
   }
 
   #check(name: string, { schedule, plan }: ScheduleRequest): PlanProblem[] {

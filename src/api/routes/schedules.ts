@@ -3,7 +3,7 @@ import type { Plans } from '../../ports/plans.ts';
 import { jsonBody } from '../body.ts';
 import { type Route, route, view } from '../route.ts';
 import { listing } from '../wire.ts';
-import { planSpecOf, scheduleBody, scheduleName, scheduleView } from '../wire-plans.ts';
+import { planSpecOf, planView, scheduleBody, scheduleName, scheduleView } from '../wire-plans.ts';
 
 /** Those of apps have names that nobody could give one. */
 const params = z.object({ name: z.string().min(1).max(256) });
@@ -49,11 +49,22 @@ export function scheduleRoutes(plans: Plans): Route[] {
     }),
     paused('pauseSchedule', 'pause', 'Lets a schedule fire no more. Plans that it has made go on.'),
     paused('resumeSchedule', 'resume', 'Lets it fire again, from now on.'),
+    view({
+      method: 'post',
+      path: '/v1/schedules/{name}/run',
+      id: 'runSchedule',
+      summary:
+        'Makes its plan now, besides those at its times. 409 when one still runs and none may overlap it.',
+      params,
+      answer: planView,
+      handle: request => plans.runSchedule(request.params.name),
+    }),
     route({
       method: 'delete',
       path: '/v1/schedules/{name}',
       id: 'removeSchedule',
-      summary: 'Forgets a schedule. Plans that it has made go on.',
+      summary:
+        'Forgets a schedule. Plans that it has made go on. 409 for that of an app, whose manifest has it.',
       params,
       answers: { 204: { description: 'It is gone.', content: {} } },
       handle: async request => {

@@ -3,7 +3,8 @@ import type { CommandContext } from '../context.ts';
 import { EXIT } from '../failure.ts';
 import type { Invocation } from '../invocation.ts';
 import type { Output } from '../output.ts';
-import { scheduleText } from '../plans/plan-words.ts';
+import { requireGood, waitForPlan } from '../plans/follow-plan.ts';
+import { countsText, scheduleText, wordOf } from '../plans/plan-words.ts';
 import { countText } from '../words.ts';
 
 /** One file for what is one call each. */
@@ -45,6 +46,15 @@ export async function scheduleRemove({ api, io, out }: CommandContext, call: Inv
   const name = call.argument(0);
   await (await api()).removeSchedule(name, io.signal);
   out.answer({ name }, () => `${name}: removed; plans that it has made go on\n`);
+  return EXIT.ok;
+}
+
+export async function scheduleRun(context: CommandContext, call: Invocation): Promise<number> {
+  const { api, io, out } = context;
+  const made = await (await api()).runSchedule(call.argument(0), io.signal);
+  const plan = call.flag('wait') ? await waitForPlan(context, made.plan, call.number('timeout')) : made;
+  out.answer(plan, () => `${plan.plan}: ${out.state(wordOf(plan.state))}, ${countsText(plan.counts)}\n`);
+  if (call.flag('wait')) await requireGood(context, plan);
   return EXIT.ok;
 }
 

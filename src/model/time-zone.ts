@@ -69,3 +69,13 @@ export function zoneClock(timeZone: string): ZoneClock {
   };
   return { localAt, momentsOf };
 }
+
+export function isTimeZone(name: string): boolean {
+  try {
+    zoneClock(name);
+    return true;
+  } catch (error) {
+    if (error instanceof RangeError) return false;
+    throw error;
+  }
+}
