@@ -13,6 +13,8 @@ export interface Gated {
   onOrphaned(listener: () => void): void;
   /** Lets the command run. */
   open(): void;
+  /** Instead: it leaves without having run the command. */
+  shut(): void;
 }
 
 /**
@@ -62,6 +64,7 @@ export function spawnGated(
       onOrphaned: () => undefined,
       // What holds the other end may live as long as the unit, and would keep this process from ending.
       open: () => void gate.end('go\n', () => gate.destroy()),
+      shut: () => void gate.destroy(),
     };
   } catch (error) {
     throw cannotStart(launch, error as NodeJS.ErrnoException);

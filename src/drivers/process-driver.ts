@@ -11,7 +11,7 @@ import { outputKeeper } from './output-keeper.ts';
 import type { RotationLimits } from './output-pieces.ts';
 import { readOutput } from './output-reading.ts';
 import { processUnits, type ProcessRecord, type ProcessUnit } from './process-units.ts';
-import { bootId, readStat, sendSignal } from './proc.ts';
+import { bootId, readStat } from './proc.ts';
 import { processGuard, type ProcessGuard } from './process-guard.ts';
 import { canSpawn, spawner } from './spawner.ts';
 import { tokenFiles } from './token-files.ts';
@@ -92,11 +92,10 @@ export function processDriver(options: ProcessDriverOptions): ProcessDriver {
         gated.open();
         return describe(unit);
       } catch (error) {
-        // It has not passed the gate, so this is all there is of it.
         gated.onExit(() => removeGroups(directories));
         tokens.remove(launch.unit);
-        sendSignal(gated.pid, 'SIGKILL');
-        gated.open();
+        // Not killed: what is guarded may be making the process that waits at the gate, and that would outlive it.
+        gated.shut();
         throw new DriverError(`can't start ${launch.unit}: ${(error as Error).message}`, {
           retryable: true,
           cause: error,

@@ -3,9 +3,9 @@
  * made in a fraction of a millisecond, where a copy of the agent takes several, and as long again for the pages it writes next.
  *
  * A request is its length in four bytes and fields that end in NUL: `start ID DIRECTORY OUT ERR UID GID COUNT COMMAND… ENV…`
- * or `open PID`. A reply is a line: `pid ID PID`, `failed ID CODE` or `exit PID CODE SIGNAL`. What was started waits until it is
- * opened. When the agent ends, this ends, and what still waits leaves instead of running. Nothing is waited for before it
- * is opened, so that its pid is its own for as long as the agent writes it down.
+ * or `open PID` or `shut PID`. A reply is a line: `pid ID PID`, `failed ID CODE` or `exit PID CODE SIGNAL`. What was started waits
+ * until it is opened; shut, it leaves instead of running. When the agent ends, this ends, and what still waits leaves. Nothing is
+ * waited for before it is opened or shut, so that its pid is its own for as long as the agent writes it down.
  *
  * SIGCHLD is blocked but for the wait in `select`, and handled there and then, so that none is missed.
  */
@@ -48,11 +48,12 @@ sub start {
   syswrite STDERR, "hop3: can't run $command[0] in $directory: $!\n";
   POSIX::_exit(126);
 }
-sub opened {
-  my ($pid) = @_;
+sub let_go {
+  my ($may_run, $pid) = @_;
   my $opener = delete $gates{$pid} or return;
   local $SIG{PIPE} = 'IGNORE';
-  syswrite $opener, '.';
+  syswrite $opener, '.' if $may_run;
+  close $opener;
   $living{$pid} = 1;
   reap();
 }
@@ -79,7 +80,7 @@ for (;;) {
   while (length $input >= 4 and length $input >= 4 + unpack 'N', $input) {
     my ($what, @fields) = split /\\0/, substr(substr($input, 0, 4 + unpack('N', $input), ''), 4), -1;
     pop @fields;
-    $what eq 'open' ? opened(@fields) : start(@fields);
+    $what eq 'start' ? start(@fields) : let_go($what eq 'open', @fields);
   }
 }
 `;

@@ -117,6 +117,7 @@ function gatedBy({ stdin, exits, orphans }: Helper, pid: number): Gated {
     onExit: listener => exits.set(pid, listener),
     onOrphaned: listener => orphans.set(pid, listener),
     open: () => void stdin.write(frame('open', String(pid))),
+    shut: () => void stdin.write(frame('shut', String(pid))),
   };
 }
 

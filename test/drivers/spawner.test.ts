@@ -39,6 +39,18 @@ test('a command does not run before its gate is opened, and then it does', async
   spawns.close();
 });
 
+test('a command whose gate is shut never runs, and its end is told', async t => {
+  const directory = temporaryDirectory(t);
+  const spawns = spawner();
+  const wanted = launch({ directory, process: { ...launch().process, command: ': > ran; exit 7' } });
+  const gated = await spawns.spawn(wanted, aboutIn(directory), undefined);
+  const ended = new Promise(resolve => gated.onExit(resolve));
+  gated.shut();
+  t.is(await ended, 125);
+  t.false(existsSync(join(directory, 'ran')));
+  spawns.close();
+});
+
 test('commands whose agent dies before it opened their gates never run', async t => {
   const directory = temporaryDirectory(t);
   const script = fileURLToPath(new URL('lone-spawner.ts', import.meta.url));

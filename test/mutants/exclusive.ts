@@ -50,6 +50,20 @@ export const exclusiveMutants: Mutant[] = [
     test: 'test/drivers/process-guard.test.ts',
   },
   {
+    name: 'rule 6: what could not be put on file is let through its gate',
+    file: 'src/drivers/process-driver.ts',
+    search: 'gated.shut();',
+    replace: 'gated.open();',
+    test: 'test/drivers/gated-spawn.test.ts',
+  },
+  {
+    name: 'rule 6: what waits at a gate that is shut goes on',
+    file: 'src/drivers/gated-spawn.ts',
+    search: 'shut: () => void gate.destroy(),',
+    replace: "shut: () => void gate.end('go\\n', () => gate.destroy()),",
+    test: 'test/drivers/gated-spawn.test.ts',
+  },
+  {
     name: 'rule 6: the guard itself starts what it is not armed for',
     file: 'src/drivers/guard-script.ts',
     search: 'if [ $left -le 0 ]; then\n  echo "hop3: not started',
