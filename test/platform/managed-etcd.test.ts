@@ -14,6 +14,7 @@ import {
 import { isAlive, processAt } from '../../src/platform/processes.ts';
 import { findOnPath } from '../../src/platform/tools.ts';
 import { FakeLog } from '../support/fake-log.ts';
+import { until } from '../support/until.ts';
 
 const clock = systemClock();
 
@@ -47,17 +48,23 @@ async function started(t: ExecutionContext, options: ManagedEtcdOptions): Promis
 }
 
 async function put(endpoint: string, key: string, value: string): Promise<void> {
-  const body = JSON.stringify({ key: btoa(key), value: btoa(value) });
-  await fetch(`${endpoint}/v3/kv/put`, { method: 'POST', body });
+  await ask(endpoint, 'put', { key: btoa(key), value: btoa(value) });
 }
 
 async function read(endpoint: string, key: string): Promise<string | undefined> {
-  const response = await fetch(`${endpoint}/v3/kv/range`, {
-    method: 'POST',
-    body: JSON.stringify({ key: btoa(key) }),
-  });
-  const { kvs } = (await response.json()) as { kvs?: { value: string }[] };
+  const { kvs } = await ask<{ kvs?: { value: string }[] }>(endpoint, 'range', { key: btoa(key) });
   return kvs?.map(entry => atob(entry.value))[0];
+}
+
+/** An etcd whose disk is slow answers for a while that it had no time. */
+function ask<T>(endpoint: string, what: string, question: object): Promise<T> {
+  return until(`etcd answers a ${what}`, async () => {
+    const response = await fetch(`${endpoint}/v3/kv/${what}`, {
+      method: 'POST',
+      body: JSON.stringify(question),
+    });
+    return response.ok ? ((await response.json()) as T) : undefined;
+  });
 }
 
 test('it answers on loopback once started, in a session of its own, and is gone once stopped', async t => {

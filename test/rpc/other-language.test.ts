@@ -3,7 +3,7 @@ import { execFile, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { pythonEnvironment, pythonWithGrpc } from '../support/python-grpc.ts';
+import { pythonWithGrpc } from '../support/python-grpc.ts';
 import { stepTask } from '../support/step-task.ts';
 import { until } from '../support/until.ts';
 import { rpcWorld } from './helpers.ts';
@@ -12,11 +12,9 @@ const run = promisify(execFile);
 
 test('a client and a worker in Python do all that can be done', async t => {
   t.timeout(240_000);
-  const python = await pythonWithGrpc();
+  const { program, env } = await pythonWithGrpc();
   const world = await rpcWorld(t);
-  const worker = spawn(python, ['manifests/worker/worker.py', world.server.address], {
-    env: pythonEnvironment,
-  });
+  const worker = spawn(program, ['manifests/worker/worker.py', world.server.address], { env });
   t.teardown(() => worker.kill('SIGKILL'));
   await until('the worker is connected', () => world.server.workers() === 1);
   const owning = new AbortController();
@@ -24,10 +22,7 @@ test('a client and a worker in Python do all that can be done', async t => {
   const owner = ownSteps(world, owning.signal);
 
   const drive = join(import.meta.dirname, 'drive.py');
-  const { stdout } = await run(python, [drive, world.server.address], {
-    env: pythonEnvironment,
-    timeout: 60_000,
-  });
+  const { stdout } = await run(program, [drive, world.server.address], { env, timeout: 60_000 });
   const found = JSON.parse(stdout) as Record<string, unknown>;
   t.is(found['health'], 'SERVING');
   t.deepEqual(found['services'], [

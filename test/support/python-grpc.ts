@@ -4,6 +4,9 @@ import { access, mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { installAsRoot } from '../../src/platform/apt-install.ts';
+import type { Tool } from '../../src/platform/tool.ts';
+import { provideTool } from '../../src/platform/tools.ts';
+import { FakeLog } from './fake-log.ts';
 
 const run = promisify(execFile);
 const root = join(import.meta.dirname, '../..');
@@ -11,51 +14,76 @@ const requirements = ['manifests/worker/requirements.txt', 'test/rpc/requirement
   join(root, file),
 );
 
-/** Where `worker.py` and what drives the tests find `hop3agent.proto`. */
-export const pythonEnvironment = { ...process.env, PYTHONPATH: join(root, 'src/rpc'), PYTHONUNBUFFERED: '1' };
+/** Unpacked for whoever may not install it. It is a Python that has pip. */
+const unpackedPython: Tool = {
+  name: 'python3-pip',
+  package: 'python3-pip',
+  program: 'usr/bin/python3',
+  version: { arguments: ['-m', 'pip', '--version'], answer: /^pip (\S+)/ },
+  environment: home => ({ PYTHONHOME: join(home, 'usr') }),
+  service: null,
+  newest: false,
+  advice: 'install python3 with pip',
+};
 
-/**
- * A Python with the gRPC packages in exactly the versions that are named, made once and kept below `.cache`.
- * @throws Error when it can't be made
- */
-export async function pythonWithGrpc(): Promise<string> {
-  const texts = await Promise.all(requirements.map(file => readFile(file, 'utf8')));
-  const name = createHash('sha256').update(texts.join()).digest('hex').slice(0, 16);
-  const directory = join(root, '.cache/python-grpc', name);
-  const python = join(directory, 'bin/python3');
-  if (await exists(python)) return python;
-  await provideVenv();
-  // Made elsewhere and moved: half of one is never found, however many make it at once.
-  const making = `${directory}.${process.pid}`;
-  await mkdir(join(root, '.cache/python-grpc'), { recursive: true });
-  await rm(making, { recursive: true, force: true });
-  await run('python3', ['-m', 'venv', making]);
-  const install = [
-    '-m',
-    'pip',
-    'install',
-    '--quiet',
-    '--disable-pip-version-check',
-    '--only-binary',
-    ':all:',
-  ];
-  await run(join(making, 'bin/python3'), [...install, ...requirements.flatMap(file => ['-r', file])]);
-  await rename(making, directory).catch(async (error: unknown) => {
-    await rm(making, { recursive: true, force: true });
-    if (!(await exists(python))) throw error;
-  });
-  return python;
+export interface Python {
+  program: string;
+  /** Where it finds the gRPC packages, and `worker.py` and what drives the tests `hop3agent.proto`. */
+  env: NodeJS.ProcessEnv;
 }
 
-/** Debian keeps `venv` in a package of its own. */
-async function provideVenv(): Promise<void> {
-  const works = await run('python3', ['-c', 'import venv, ensurepip']).then(
+/**
+ * A Python with the gRPC packages in exactly the versions that are named, fetched once and kept below `.cache`.
+ * @throws Error when it can't be had
+ */
+export async function pythonWithGrpc(): Promise<Python> {
+  const program = await pythonWithPip();
+  const { stdout: version } = await run(program, ['--version']);
+  const texts = await Promise.all(requirements.map(file => readFile(file, 'utf8')));
+  const name = createHash('sha256')
+    .update([version, ...texts].join())
+    .digest('hex')
+    .slice(0, 16);
+  const packages = join(root, '.cache/python-grpc', name);
+  const env = {
+    ...process.env,
+    PYTHONPATH: [join(root, 'src/rpc'), packages].join(':'),
+    PYTHONUNBUFFERED: '1',
+  };
+  if (!(await exists(packages))) await fetchPackages(program, packages);
+  return { program, env };
+}
+
+/** Fetched elsewhere and moved: half of them are never found, however many fetch them at once. */
+async function fetchPackages(program: string, packages: string): Promise<void> {
+  const fetching = `${packages}.${process.pid}`;
+  await mkdir(join(root, '.cache/python-grpc'), { recursive: true });
+  await rm(fetching, { recursive: true, force: true });
+  const install = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check'];
+  const which = ['--only-binary', ':all:', ...requirements.flatMap(file => ['-r', file])];
+  await run(program, [...install, ...which, '--target', fetching]);
+  await rename(fetching, packages).catch(async (error: unknown) => {
+    await rm(fetching, { recursive: true, force: true });
+    if (!(await exists(packages))) throw error;
+  });
+}
+
+async function pythonWithPip(): Promise<string> {
+  if (await hasPip()) return 'python3';
+  const env = { PATH: process.env['PATH'] ?? '' };
+  if (process.getuid?.() !== 0) {
+    const stateDir = join(root, '.cache');
+    return (await provideTool({ tool: unpackedPython, stateDir, log: new FakeLog(), env })).path;
+  }
+  await installAsRoot({ package: 'python3-pip', service: null, env, signal: undefined });
+  return 'python3';
+}
+
+function hasPip(): Promise<boolean> {
+  return run('python3', ['-m', 'pip', '--version']).then(
     () => true,
     () => false,
   );
-  if (works) return;
-  const environment = { PATH: process.env['PATH'] ?? '' };
-  await installAsRoot({ package: 'python3-venv', service: null, env: environment, signal: undefined });
 }
 
 async function exists(path: string): Promise<boolean> {
