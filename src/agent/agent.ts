@@ -588,6 +588,7 @@ export class Agent {
 
   /** Hands over to the next agent of this node: what runs goes on running, the session is there to be resumed. */
   async stop(): Promise<void> {
+    await this.#planEngine.handBack();
     await this.#stopLoops();
     await this.#keeper.stop({ leave: false });
     await this.#close();
@@ -607,6 +608,7 @@ export class Agent {
     };
     // First of all nothing new is taken: other nodes may be leaving at the same time.
     await this.#claims.stop();
+    await inAnyCase(() => this.#planEngine.handBack());
     await inAnyCase(() => this.names.leave(this.#stop.signal));
     await inAnyCase(() => this.#instances.stopEverything(this.#stop.signal));
     await this.#stopLoops();

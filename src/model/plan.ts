@@ -129,8 +129,10 @@ export interface StepHistory {
   index: number;
   /** How often it, or the undoing of it, was started. Only grows: a number stands for one attempt for ever. */
   attempt: number;
-  /** Attempts before somebody last asked for it to be done again: the limit does not count them. */
+  /** Attempts before somebody last asked for it to be done again, those cut short left out: the limit does not count them. */
   before?: number;
+  /** Attempts that were cut short because the agent of their node was told to end: the limit does not count them either. */
+  cut?: number;
   /** Of its time for all attempts, what is used up, as the owners measured it. */
   spentMs?: number;
   trouble?: StepTrouble;

@@ -4,12 +4,11 @@ import type {
   RunningStep,
   StepHistory,
   StepRecord,
-  StepResult,
   StepSpec,
   StepTrouble,
   WaitingStep,
 } from '../model/plan.ts';
-import { backoffMs, ended, historyOf, withFailure, type Moment } from './history.ts';
+import { backoffMs, ended, historyOf, withFailure, type AttemptEnd, type Moment } from './history.ts';
 import { retryOf, timeoutMs } from './shape.ts';
 import { nextStepState } from './step-machine.ts';
 import { afterUndo } from './undo.ts';
@@ -33,7 +32,7 @@ export function acceptResult(
   record: StepRecord | undefined,
   held: Token | null,
   claim: AttemptClaim,
-  result: StepResult,
+  result: AttemptEnd,
   elapsedMs: number,
   moment: Moment,
 ): Acceptance {
@@ -52,6 +51,8 @@ export function acceptResult(
       return { accepted: true, record: ended(record, 'Cancel', moment) };
     case 'failed':
       return { accepted: true, record: afterFailure(step, record, { ...result, elapsedMs }, moment) };
+    case 'cut-short':
+      return { accepted: true, record: afterCut(step, record, result.error, elapsedMs, moment) };
   }
 }
 
@@ -120,6 +121,29 @@ export interface AttemptFailure extends Omit<StepTrouble, 'failures'> {
   atOnce?: boolean;
 }
 
+/**
+ * A running step whose attempt was cut short: not its fault, so that it is tried again at once and loses no attempt. But what may be
+ * tried only once is not done again: nobody knows how far it came.
+ */
+function afterCut(
+  step: StepSpec,
+  record: RunningStep,
+  error: string,
+  elapsedMs: number,
+  moment: Moment,
+): WaitingStep | EndedStep {
+  if (retryOf(step).attempts <= 1)
+    return afterFailure(step, record, { error, type: 'RETRYABLE', elapsedMs, unknown: true }, moment);
+  nextStepState(record.state, 'Wait');
+  return {
+    ...historyOf(record, record.index),
+    cut: (record.cut ?? 0) + 1,
+    spentMs: (record.spentMs ?? 0) + elapsedMs,
+    state: 'RETRY_WAIT',
+    wait: { waitMs: 0, nextRunAt: moment.timestamp(0) },
+  };
+}
+
 /** A running step after its attempt failed: to be tried again, or at its end. */
 export function afterFailure(
   step: StepSpec,
@@ -128,7 +152,7 @@ export function afterFailure(
   moment: Moment,
 ): WaitingStep | EndedStep {
   const history = withFailure(record, failure);
-  const tries = record.attempt - (record.before ?? 0);
+  const tries = record.attempt - (record.before ?? 0) - (record.cut ?? 0);
   const retry = retryOf(step);
   const waitMs = failure.atOnce ? 0 : backoffMs(retry, tries, moment.random());
   const spentMs = (record.spentMs ?? 0) + failure.elapsedMs;

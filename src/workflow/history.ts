@@ -1,5 +1,12 @@
 import type { Timestamp } from '../model/ids.ts';
-import type { EndedStep, RetrySpec, StepHistory, StepRecord, StepTrouble } from '../model/plan.ts';
+import type {
+  EndedStep,
+  RetrySpec,
+  StepHistory,
+  StepRecord,
+  StepResult,
+  StepTrouble,
+} from '../model/plan.ts';
 import { nextStepState, type StepEvent } from './step-machine.ts';
 
 /** Chance, and the time as people read it. Elapsed time is counted on the asking node's own clock. */
@@ -9,6 +16,9 @@ export interface Moment {
   /** Wall-clock time so many milliseconds from now. */
   timestamp: (inMs: number) => Timestamp;
 }
+
+/** What became of an attempt: what its agent says, or that it was cut short because the agent of this node was told to end. */
+export type AttemptEnd = StepResult | { kind: 'cut-short'; error: string };
 
 /**
  * How long to wait after the given number of attempts: the first wait, times the factor for each attempt after the first, at
@@ -53,6 +63,7 @@ export function withFailure(record: StepRecord, failure: Omit<StepTrouble, 'fail
 export function historyOf(record: StepRecord | undefined, index: number): StepHistory {
   const history: StepHistory = { index, attempt: record?.attempt ?? 0 };
   if (record?.before !== undefined) history.before = record.before;
+  if (record?.cut !== undefined) history.cut = record.cut;
   if (record?.spentMs !== undefined) history.spentMs = record.spentMs;
   if (record?.trouble) history.trouble = record.trouble;
   if (record?.output) history.output = record.output;

@@ -82,7 +82,7 @@ function pendingAgain(record: StepRecord): StepRecord | null {
   if (record.state !== 'FAILED' && record.state !== 'TIMED_OUT' && record.state !== 'CANCELLED') return null;
   return {
     ...historyOf(record, record.index),
-    before: record.attempt,
+    before: record.attempt - (record.cut ?? 0),
     spentMs: 0,
     state: nextPending(record),
   };

@@ -1,14 +1,6 @@
 import type { NodeName } from '../model/ids.ts';
-import type {
-  StepRecord,
-  StepResult,
-  StepSpec,
-  StepWork,
-  UndoingStep,
-  UndoneStep,
-  WorkEnd,
-} from '../model/plan.ts';
-import { backoffMs, historyOf, withFailure, type Moment } from './history.ts';
+import type { StepRecord, StepSpec, StepWork, UndoingStep, UndoneStep, WorkEnd } from '../model/plan.ts';
+import { backoffMs, historyOf, withFailure, type AttemptEnd, type Moment } from './history.ts';
 import type { PlanShape } from './shape.ts';
 import { defaultUndoRetry, stepSpec, timeoutMs } from './shape.ts';
 import { nextStepState } from './step-machine.ts';
@@ -72,7 +64,7 @@ export function undoLimitMs(step: StepSpec): number {
 export function afterUndo(
   step: StepSpec,
   record: UndoingStep,
-  result: StepResult,
+  result: AttemptEnd,
   moment: Moment,
 ): UndoingStep | UndoneStep {
   switch (result.kind) {
@@ -82,6 +74,13 @@ export function afterUndo(
       return afterUndoFailure(step, record, { error: 'it was stopped', type: 'RETRYABLE' }, moment);
     case 'failed':
       return afterUndoFailure(step, record, result, moment);
+    case 'cut-short': {
+      const { attempts } = undoWork(step).retry ?? defaultUndoRetry;
+      if (attempts <= 1) return afterUndoFailure(step, record, { ...result, type: 'RETRYABLE' }, moment);
+      nextStepState(record.state, 'UndoWait');
+      const wait = { waitMs: 0, nextRunAt: moment.timestamp(0) };
+      return { ...record, undos: record.undos - 1, doing: { wait } };
+    }
   }
 }
 

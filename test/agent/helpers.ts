@@ -13,7 +13,9 @@ import { appSpec } from '../support/nouns.ts';
 import { sessionRecord } from '../support/store-worlds.ts';
 
 /** One node's part of a cluster without any loop: its store, world, ledger and session. */
-export async function member(parts: { etcd?: FakeEtcd; clock?: FakeClock; node?: string } = {}) {
+export async function member(
+  parts: { etcd?: FakeEtcd; clock?: FakeClock; node?: string; state?: FakeLocalState } = {},
+) {
   const clock = parts.clock ?? new FakeClock();
   const etcd = parts.etcd ?? new FakeEtcd(clock);
   const node = parts.node ?? 'node-1';
@@ -22,7 +24,7 @@ export async function member(parts: { etcd?: FakeEtcd; clock?: FakeClock; node?:
   const world = new World(store);
   const ledger = new Ledger({ node, store, clock, log });
   const random = new FakeRandom(node.charCodeAt(node.length - 1));
-  const state = new FakeLocalState();
+  const state = parts.state ?? new FakeLocalState();
   const keeper = new SessionKeeper({
     store,
     state,

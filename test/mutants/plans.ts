@@ -3,6 +3,7 @@ import type { Mutant } from './ownership.ts';
 const engine = 'test/agent/plans/plan-engine.test.ts';
 const writes = { file: 'src/agent/plans/chunk-writes.ts', test: engine };
 const work = { file: 'src/agent/plans/chunk-work.ts', test: engine };
+const attempts = { file: 'src/workflow/attempts.ts', test: engine };
 const turn = { file: 'src/agent/plans/turn.ts', test: engine };
 
 /** Each takes out one thing that keeps steps of plans from being lost, done twice in the store, or done too many at once. */
@@ -25,6 +26,36 @@ export const planMutants: Mutant[] = [
     name: 'plans: what arrives while a transaction is under way is lost',
     search: 'const results = [...this.#results];',
     replace: 'const results = this.#results;',
+  },
+  {
+    ...work,
+    name: 'plans: an agent that is told to end starts more',
+    search: 'this.#leaving ? 0 : slots',
+    replace: 'slots',
+  },
+  {
+    ...work,
+    name: 'plans: an agent that is told to end keeps its part of a plan',
+    search: "if (this.#leaving) this.#release(session, 'it is for others to take');",
+    replace: 'if (this.#leaving) return;',
+  },
+  {
+    ...work,
+    name: 'plans: what was cut short is told as a failure',
+    search: "return { kind: 'cut-short', error: `${this.#cut}: it may have done its work` };",
+    replace: "return { kind: 'failed', type: 'RETRYABLE', error: this.#cut };",
+  },
+  {
+    ...attempts,
+    name: 'plans: an upgrade costs a step an attempt',
+    search: ' - (record.cut ?? 0);\n  const retry',
+    replace: ';\n  const retry',
+  },
+  {
+    ...attempts,
+    name: 'plans: what may be tried only once is done again after an upgrade',
+    search: 'if (retryOf(step).attempts <= 1)\n    return',
+    replace: 'if (retryOf(step).attempts < 1)\n    return',
   },
   {
     ...turn,

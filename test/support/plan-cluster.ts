@@ -16,6 +16,7 @@ import { recordsOf } from '../../src/workflow/chunks.ts';
 import { events, member } from '../agent/helpers.ts';
 import { FakeBlobs } from './fake-blobs.ts';
 import { FakeClock } from './fake-clock.ts';
+import { FakeLocalState } from './fake-local-state.ts';
 import { FakeEtcd, type FakeStore } from './fake-store.ts';
 
 /** What an attempt comes to: at once, after some time, or never. */
@@ -42,6 +43,8 @@ export interface PlanNode {
   /** As when its process ends without a word: what its agents do goes on, and tells nobody. */
   crash(): Promise<void>;
   leave(): Promise<void>;
+  /** As for an upgrade: its session is there for the next agent. */
+  handOver(): Promise<void>;
 }
 
 /** Nodes that work at plans, and nothing else, on one fake clock and one fake etcd. */
@@ -50,6 +53,8 @@ export class PlanCluster {
   readonly etcd = new FakeEtcd(this.clock);
   readonly nodes: PlanNode[] = [];
   readonly asked: AskedAttempt[] = [];
+  /** What a node's next agent finds of the one before, by name. */
+  readonly #states = new Map<string, FakeLocalState>();
   readonly blobs = new FakeBlobs(this.clock);
   behave: Behaviour = () => completed;
 
@@ -62,7 +67,9 @@ export class PlanCluster {
 
   async add(name: string, agents = ['noop']): Promise<PlanNode> {
     const { clock, etcd } = this;
-    const one = await member({ clock, etcd, node: name });
+    const state = this.#states.get(name) ?? new FakeLocalState();
+    this.#states.set(name, state);
+    const one = await member({ clock, etcd, node: name, state });
     const supervisor = new Supervisor(one);
     const engine = new PlanEngine({
       ...one,
@@ -87,6 +94,12 @@ export class PlanCluster {
       await Promise.all([engine.stop(), supervisor.stop()]);
       this.nodes.splice(this.nodes.indexOf(node), 1);
     };
+    const ends = async (leave: boolean): Promise<void> => {
+      await engine.handBack();
+      await end();
+      await one.keeper.stop({ leave });
+      await one.store.close();
+    };
     const node: PlanNode = {
       name,
       engine,
@@ -97,11 +110,8 @@ export class PlanCluster {
         await one.keeper.stop({ leave: false });
         await one.store.close();
       },
-      leave: async () => {
-        await end();
-        await one.keeper.stop({ leave: true });
-        await one.store.close();
-      },
+      leave: () => ends(true),
+      handOver: () => ends(false),
     };
     this.nodes.push(node);
     await clock.advance(200);

@@ -3,7 +3,7 @@ import { chunkToken, type StepResult } from '../../model/plan.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Session } from '../../ports/store.ts';
-import type { Moment } from '../../workflow/history.ts';
+import type { AttemptEnd, Moment } from '../../workflow/history.ts';
 import { neededOwner } from '../../workflow/next-moves.ts';
 import { outputsFor } from '../../workflow/outputs.ts';
 import { effectKey, stepSpec, type PlanShape } from '../../workflow/shape.ts';
@@ -58,6 +58,10 @@ export class ChunkWork {
   #busy = false;
   #again = false;
   #gone = false;
+  /** Nothing more is started, and the chunk is released when nothing of it runs. */
+  #leaving = false;
+  /** Why what runs was told to stop, though it had time left. */
+  #cut: string | null = null;
   #cancelWake: (() => void) | null = null;
   #cancelGather: (() => void) | null = null;
 
@@ -86,9 +90,13 @@ export class ChunkWork {
       this.drop('somebody else has it now');
       return;
     }
+    if (claiming && this.#leaving) {
+      this.drop('this node takes nothing more');
+      return;
+    }
     // A copy: what arrives while this is written is for the next turn.
     const results = [...this.#results];
-    const turn = this.#take(shape, results, slots);
+    const turn = this.#take(shape, results, this.#leaving ? 0 : slots);
     this.hungry = turn.hungry;
     this.lacksRoom = turn.lacksRoom;
     const nothing = turn.records.length === 0 && !turn.expire && turn.settle === null;
@@ -115,6 +123,18 @@ export class ChunkWork {
       return;
     }
     this.#write(write, turn, results, session);
+  }
+
+  /** Starts nothing more, and releases the chunk when what runs has ended. */
+  leave(): void {
+    this.#leaving = true;
+    this.#parts.onWake(this);
+  }
+
+  /** What runs is told to stop; where it does, it is tried again by whoever has the chunk then, and has lost no attempt. */
+  cutShort(reason: string): void {
+    this.#cut = reason;
+    for (const attempt of this.#attempts.values()) attempt.stop(reason);
   }
 
   /** Its attempts are told to stop, and what they still say is refused. */
@@ -223,7 +243,7 @@ export class ChunkWork {
     this.#stopWhatShould(turn);
     this.#start(turn, shape, session);
     this.#wakeIn(turn.wakeInMs);
-    if (this.#again || this.#results.length > 0) this.#wakeSoon();
+    if (this.#again || this.#leaving || this.#results.length > 0) this.#wakeSoon();
   }
 
   #start(turn: Turn, shape: PlanShape, session: Session): void {
@@ -256,12 +276,21 @@ export class ChunkWork {
         attempts.start(order, nowMs, (attempt, result) => this.#arrived(attempt, result)),
       );
     }
+    if (this.#cut !== null) this.cutShort(this.#cut);
   }
 
   #arrived(attempt: RunningAttempt, result: StepResult): void {
     if (this.#gone) return;
-    this.#results.push({ attempt, result, elapsedMs: this.#parts.clock.now() - attempt.startedMs });
+    const elapsedMs = this.#parts.clock.now() - attempt.startedMs;
+    this.#results.push({ attempt, result: this.#endOf(result), elapsedMs });
     if (!this.#busy) this.#wakeSoon();
+  }
+
+  /** Whatever it says after it was told to stop but that it is done: it was cut short. Of a cancelled plan it was to end. */
+  #endOf(result: StepResult): AttemptEnd {
+    if (this.#cut === null || result.kind === 'completed' || this.plan.entry.value.cancel !== null)
+      return result;
+    return { kind: 'cut-short', error: `${this.#cut}: it may have done its work` };
   }
 
   #wakeSoon(): void {
@@ -280,8 +309,10 @@ export class ChunkWork {
   #rest(shape: PlanShape, turn: Turn, session: Session): void {
     this.#stopWhatShould(turn);
     this.#wakeIn(turn.wakeInMs);
-    if (turn.lacksRoom && this.#attempts.size === 0 && !this.#goesOn(shape) && this.#othersCould(shape))
-      this.#release(session);
+    if (this.#attempts.size > 0) return;
+    if (this.#leaving) this.#release(session, 'it is for others to take');
+    else if (turn.lacksRoom && !this.#goesOn(shape) && this.#othersCould(shape))
+      this.#release(session, 'this node has no agent for what is left of it');
   }
 
   /** Something of it could be started by a node that has the agents for it. */
@@ -319,7 +350,7 @@ export class ChunkWork {
     return goesOnHere(shape, this.plan.records, this.#known(), agent => attempts.has(agent));
   }
 
-  #release(session: Session): void {
+  #release(session: Session, why: string): void {
     const { writes, log } = this.#parts;
     const done = this.#begun([]);
     writes
@@ -330,7 +361,7 @@ export class ChunkWork {
       .finally(() => {
         done();
         if (this.#owns()) this.#wakeIn(FAILED_AGAIN_MS);
-        else this.drop('this node has no agent for what is left of it');
+        else this.drop(why);
       });
   }
 

@@ -138,7 +138,12 @@ export class PlanEngine {
     for (const loop of Object.values(this.#loops)) loop.start();
   }
 
-  /** What runs is told to stop; it is tried again by the next agent of this node, or by another node. */
+  /** Before a stop that can wait a while: what runs comes to its end, or is stopped and loses no attempt by that. */
+  async handBack(): Promise<void> {
+    await this.#work.handBack(`the agent of ${this.#options.node} ended`);
+  }
+
+  /** What still runs is told to stop, as after a crash: the next agent of this node, or another node, tries it again. */
   async stop(): Promise<void> {
     this.#unlisten();
     for (const loop of Object.values(this.#loops)) await loop.stop();

@@ -16,6 +16,9 @@ const STAGGER_MS = 100;
 /** Not to be tried at once again when a claim could not be written. */
 const HOLD_OFF_MS = 200;
 const STARTED_WITH_ROOM_FOR = 64;
+/** When the agent is told to end, what runs may come to its end within so long, and then has so long to stop. */
+const ENDS_WITHIN_MS = 5_000;
+const STOPS_WITHIN_MS = 5_000;
 /** What agents that need no time have done is there after so many turns of the promise queue. */
 const HOPS = 8;
 
@@ -48,6 +51,8 @@ export class PlanWork {
   #takers: NodeName[] | null = null;
   #soon = false;
   #stopped = true;
+  /** Called when nothing is this node's any more; null = it takes chunks. */
+  #whenEmpty: (() => void) | null = null;
   #cancelWake: (() => void) | null = null;
 
   constructor(options: PlanWorkOptions) {
@@ -74,6 +79,20 @@ export class PlanWork {
       attempts.onRoom(() => this.#feed()),
     );
     this.lookAtAll();
+  }
+
+  /**
+   * Takes and starts nothing more. What runs is waited for, and then told to stop; a chunk of which nothing runs any more is
+   * released, so that whoever is first goes on with it. What does not stop is left to `stop`.
+   */
+  async handBack(reason: string): Promise<void> {
+    if (this.#stopped || this.#options.session() === null) return;
+    const empty = new Promise<void>(resolve => (this.#whenEmpty = resolve));
+    for (const work of this.#works.values()) work.leave();
+    if (this.#works.size === 0) return;
+    if (await this.#within(empty, ENDS_WITHIN_MS)) return;
+    for (const work of this.#works.values()) work.cutShort(reason);
+    await this.#within(empty, STOPS_WITHIN_MS);
   }
 
   /** What runs is told to stop, and nobody listens to it any more: the next agent of this node, or another, starts it anew. */
@@ -105,7 +124,8 @@ export class PlanWork {
   /** Whether a plan that is just being submitted may be begun here at once: nothing is waiting that came before it. */
   mayBeginAt(slots: number): boolean {
     const { node, attempts, session } = this.#options;
-    if (this.#stopped || this.#free.size > 0 || attempts.running > slots || session() === null) return false;
+    if (this.#stopped || this.#whenEmpty !== null) return false;
+    if (this.#free.size > 0 || attempts.running > slots || session() === null) return false;
     return this.#nodes().includes(node);
   }
 
@@ -127,6 +147,7 @@ export class PlanWork {
     const work = new ChunkWork(this.#parts, plan, chunk, session);
     this.#works.set(plan.name(chunk), work);
     work.begin(turn, session);
+    if (this.#whenEmpty !== null) work.leave();
   }
 
   /** A supervisor asks: whatever is late is ended by the next turn. Why not; null = it is done. */
@@ -165,6 +186,7 @@ export class PlanWork {
     const name = plan.name(chunk);
     if (this.#works.get(name) === work) this.#works.delete(name);
     this.#woken.delete(work);
+    if (this.#works.size === 0) this.#whenEmpty?.();
     if (this.#stopped) return;
     const known = plan.chunks[chunk];
     if (known) known.notBeforeMs = this.#options.clock.now() + (work.failed ? HOLD_OFF_MS : 0);
@@ -196,7 +218,7 @@ export class PlanWork {
     const woken = [...this.#woken];
     this.#woken.clear();
     if (woken.length === 0 && this.#free.size === 0) return;
-    const claims = this.#due(nowMs);
+    const claims = this.#whenEmpty === null ? this.#due(nowMs) : [];
     const jobs = [
       ...woken.map(work => ({ ...placeOf(work.plan, work.chunk), work, claim: null })),
       ...claims.map(claim => ({ ...placeOf(claim.known, claim.chunk), work: null, claim })),
@@ -296,6 +318,16 @@ export class PlanWork {
       goesOnHere(shape, plan.records, known, agent => attempts.has(agent));
     // What waits for an agent that is not here is for others to take over.
     return needed === 'take over' && !canGoOn ? null : needed;
+  }
+
+  /** Whether it is so by then. */
+  async #within(empty: Promise<void>, limitMs: number): Promise<boolean> {
+    const waited = new AbortController();
+    const isSo = empty.then(() => true);
+    const isLate = this.#options.clock.sleep(limitMs, waited.signal).then(() => false);
+    const result = await Promise.race([isSo, isLate]);
+    waited.abort();
+    return result;
   }
 
   /** Those that take chunks. */

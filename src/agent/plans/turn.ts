@@ -1,7 +1,7 @@
 import type { InstantMs, NodeName, Token } from '../../model/ids.ts';
-import type { StepRecord, StepResult, StepWork } from '../../model/plan.ts';
+import type { StepRecord, StepWork } from '../../model/plan.ts';
 import { acceptResult, runOf } from '../../workflow/attempts.ts';
-import type { Moment } from '../../workflow/history.ts';
+import type { AttemptEnd, Moment } from '../../workflow/history.ts';
 import type { Move, Outlook } from '../../workflow/moves.ts';
 import { nextMoves } from '../../workflow/next-moves.ts';
 import { afterOwnerLost } from '../../workflow/owner-lost.ts';
@@ -15,7 +15,7 @@ const KEYS_AT_ONCE = 40;
 
 export interface Arrived {
   attempt: RunningAttempt;
-  result: StepResult;
+  result: AttemptEnd;
   /** From when it was started to when it arrived. */
   elapsedMs: number;
 }

@@ -116,6 +116,104 @@ test('what its owner left when it went is done by another, as another attempt wi
   t.is(cluster.asked[0]!.task.idempotencyKey, cluster.asked[1]!.task.idempotencyKey);
 });
 
+const twice = { attempts: 2, firstWaitSeconds: 1, factor: 1, longestWaitSeconds: 1, jitter: 0 };
+
+test('an agent that is told to end waits for what is short, and hands back what it stopped: no attempt is lost', async t => {
+  const cluster = await PlanCluster.start(2, ({ index, attempt }, node) => {
+    if (node === 'node-1') return { afterMs: index === 0 ? 2_000 : 600_000, result: completed };
+    return index === 1 && attempt === 2 ? failed : completed;
+  });
+  const long = { retry: twice, timeoutSeconds: 900 };
+  const plan = await cluster.submit([noop(), noop(long), noop(long), noop({ dependsOn: [0] })]);
+  await cluster.clock.advance(100);
+  const beganMs = cluster.clock.now();
+  await cluster.whileTimePasses(cluster.node().handOver());
+  const tookMs = cluster.clock.now() - beganMs;
+  t.true(tookMs >= 5_000 && tookMs < 6_000, `it took ${tookMs} ms`);
+  t.is((await cluster.ended(plan)).state, 'COMPLETED');
+  t.deepEqual(cluster.attempts().sort(), ['0 1', '1 1', '1 2', '1 3', '2 1', '2 2', '3 1']);
+  // The one failure was that of the other node.
+  t.deepEqual(
+    cluster.steps(plan).map(record => record?.trouble?.failures ?? 0),
+    [0, 1, 0, 0],
+  );
+  t.deepEqual(cluster.events('step-given-up'), []);
+});
+
+test('nothing is started by an agent that is told to end, and with nothing running it waits for nothing', async t => {
+  const cluster = await PlanCluster.start(1, () => ({ afterMs: 1_000, result: completed }));
+  const plan = await cluster.submit(chainOf(3));
+  await cluster.clock.advance(100);
+  const ending = cluster.node().handOver();
+  await cluster.whileTimePasses(ending);
+  t.deepEqual(cluster.attempts(), ['0 1']);
+  t.deepEqual(cluster.states(plan), ['COMPLETED', 'PENDING', 'PENDING']);
+  t.is(cluster.chunks(plan)[0]?.owner, null);
+  const next = await cluster.add('node-1');
+  t.is((await cluster.ended(plan)).state, 'COMPLETED');
+  const beganMs = cluster.clock.now();
+  await cluster.whileTimePasses(next.handOver());
+  t.true(cluster.clock.now() - beganMs < 100);
+});
+
+test('however often its agent is replaced, a step comes to its end', async t => {
+  const cluster = await PlanCluster.start(1, ({ attempt }) => ({
+    afterMs: attempt < 6 ? 600_000 : 10,
+    result: completed,
+  }));
+  const plan = await cluster.submit([noop({ retry: twice, timeoutSeconds: 900 })]);
+  for (let upgrade = 0; upgrade < 5; upgrade++) {
+    await cluster.clock.advance(500);
+    await cluster.whileTimePasses(cluster.node().handOver());
+    await cluster.add('node-1');
+  }
+  t.is((await cluster.ended(plan)).state, 'COMPLETED');
+  t.like(cluster.steps(plan)[0], { attempt: 6, cut: 5, trouble: undefined });
+});
+
+test('what may be tried only once is not done again after it was cut short', async t => {
+  const cluster = await PlanCluster.start(2, () => null);
+  cluster.behave = () => ({ afterMs: 600_000, result: completed });
+  const plan = await cluster.submit([noop({ retry: { ...twice, attempts: 1 }, timeoutSeconds: 900 })]);
+  await cluster.clock.advance(100);
+  await cluster.whileTimePasses(cluster.node().handOver());
+  t.is((await cluster.ended(plan)).state, 'FAILED');
+  t.deepEqual(cluster.attempts(), ['0 1']);
+  const [record] = cluster.steps(plan);
+  t.is(record?.state, 'TIMED_OUT');
+  t.regex(record?.trouble?.error ?? '', /the agent of node-1 ended: it may have done its work/);
+});
+
+test('what does not stop is tried again as after a crash', async t => {
+  const cluster = await PlanCluster.start(1, ({ attempt }) => (attempt === 1 ? null : completed));
+  const plan = await cluster.submit([noop({ retry: twice })]);
+  await cluster.clock.advance(100);
+  await cluster.whileTimePasses(cluster.node().handOver());
+  await cluster.add('node-1');
+  t.is((await cluster.ended(plan)).state, 'COMPLETED');
+  t.like(cluster.steps(plan)[0], { attempt: 2, trouble: { failures: 1 } });
+});
+
+test('an undoing that is cut short is done again, and loses no attempt', async t => {
+  const undo = { agent: 'noop', resource: 'undo', retry: twice, timeoutSeconds: 900 };
+  const cluster = await PlanCluster.start(1, ({ kind, attempt }) => {
+    if (kind === 'work') return { kind: 'failed', type: 'FATAL', error: 'no' };
+    return attempt < 5 ? { afterMs: 600_000, result: completed } : completed;
+  });
+  const plan = await cluster.submit([noop({ compensate: undo })], { onFailure: 'compensate' });
+  for (let upgrade = 0; upgrade < 3; upgrade++) {
+    await cluster.clock.advance(500);
+    await cluster.whileTimePasses(cluster.node().handOver());
+    await cluster.add('node-1');
+  }
+  t.is((await cluster.ended(plan)).state, 'COMPENSATED');
+  t.deepEqual(cluster.attempts(), ['0 1', '0 2 undo', '0 3 undo', '0 4 undo', '0 5 undo']);
+});
+
+function chainOf(length: number): StepSpec[] {
+  return Array.from({ length }, (_, index) => noop(index > 0 ? { dependsOn: [index - 1] } : {}));
+}
+
 test('an owner whose session is gone writes nothing any more, and stops what it runs', async t => {
   const cluster = await PlanCluster.start(2, (_task, node) =>
     node === 'node-1' ? { afterMs: 30_000, result: completed } : completed,
