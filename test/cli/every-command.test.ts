@@ -55,6 +55,11 @@ const rows: Record<string, Row> = {
   'schedule show': { good: 'schedule show nightly', typo: ['schedule show nightl', 'nightly'] },
   'schedule pause': { good: 'schedule pause nightly', typo: ['schedule pause nihgtly', 'nightly'] },
   'schedule resume': { good: 'schedule resume nightly', typo: ['schedule resume nightyl', 'nightly'] },
+  'schedule run': {
+    good: 'schedule run nightly',
+    typo: ['schedule run nightyl', 'nightly'],
+    waits: 'schedule run nightly --wait',
+  },
   'schedule remove': { good: 'schedule remove nightly', typo: ['schedule remove nightli', 'nightly'] },
   status: { good: 'status', typo: ['status blogg', 'blog'] },
   nodes: { good: 'nodes' },
