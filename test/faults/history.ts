@@ -25,9 +25,7 @@ export class History {
 
   /** Null when all of it could have happened one after the other, else what could not. */
   trouble(): Operation | null {
-    return notLinearizable(
-      [...this.#reads, ...this.#writes, ...settled(this.#unanswered, this.#reads)],
-      null,
-    );
+    const all = [...this.#reads, ...this.#writes, ...settled(this.#unanswered, this.#reads)];
+    return notLinearizable(all, null);
   }
 }

@@ -6,6 +6,7 @@ import type { Combination } from './matrix.ts';
 import { monotonicMs } from './monotonic.ts';
 import { Register } from './register.ts';
 import { acceptedWrongly } from './resource.ts';
+import { SharedName } from './shared-name.ts';
 import { becameOf, handovers, tokenTrouble, type Span } from './spans.ts';
 import { TARGET, WRITERS, type World } from './world.ts';
 
@@ -22,6 +23,10 @@ export interface Row {
   acknowledged: number;
   registerOperations: number;
   staleReads: number;
+  /** How often a program was given the name that all want, and what they asked of its state. */
+  nameGrants: number;
+  nameOperations: number;
+  nameStaleAttempts: number;
   /** Of nodes that nothing was wrong with. */
   healthyRevoked: number;
   seconds: number;
@@ -41,17 +46,25 @@ export async function runOnce(world: World, combination: Combination): Promise<R
   const revokedBefore = await revoked(world);
   const acknowledged = new AcknowledgedWrites(world.nodes, await world.source(), run);
   const register = new Register(clients, run);
+  const shared = (world.sharedName = new SharedName(world.nodes, `feed-${run}`));
   let beganMs = startedMs;
   let broke: string | null = null;
   try {
     // What is not seen at work before it is broken can't be said to have been taken over.
     await until('both writers are at work', () => WRITERS.every(writer => isAtWork(world, writer)));
+    await shared.givenSince(startedMs);
     await combination.run(world, () => (beganMs = monotonicMs()));
     await world.healed();
+    await shared.givenSince(monotonicMs());
   } catch (error) {
     broke = (error as Error).message;
   }
-  const [written, verdict] = await Promise.all([acknowledged.end(world.watcher.store), register.end()]);
+  const { store } = world.watcher;
+  const [written, verdict, named] = await Promise.all([
+    acknowledged.end(store),
+    register.end(),
+    shared.end(store),
+  ]);
   const spans = world.spans();
   const { overlaps, smallestGapMs } = handovers(spans);
   const staleAttempts = world.resource.staleAttempts();
@@ -72,13 +85,15 @@ export async function runOnce(world: World, combination: Combination): Promise<R
     ...(verdict.trouble !== null && !(verdict.staleReads && combination.pausesEtcd === true)
       ? [verdict.trouble]
       : []),
+    ...named.fenced,
+    ...(combination.pausesEtcd === true ? [] : named.read),
     ...(combination.judged === 'everything'
-      ? [...overlaps.map(each => `overlap: ${each}`), ...tokenTrouble(spans)]
+      ? [...overlaps.map(each => `overlap: ${each}`), ...tokenTrouble(spans), ...named.unfenced]
       : []),
     ...(combination.keepsTokens === true && new Set(spans.map(({ token }) => token)).size > WRITERS.length
       ? ['an agent that was back in time lost what it owned']
       : []),
-    ...(broke === null ? notAsMeant(combination, spans, beganMs) : []),
+    ...(broke === null ? notAsMeant(combination, spans, shared, beganMs) : []),
     ...(combination.judged === 'everything' && combination.mayMove !== true && restarted.length > 0
       ? [`redundant instances were restarted: ${restarted.join(', ')}`]
       : []),
@@ -87,13 +102,16 @@ export async function runOnce(world: World, combination: Combination): Promise<R
     who: combination.who,
     what: combination.what,
     cycles: 1,
-    overlaps: overlaps.length,
+    overlaps: overlaps.length + named.overlaps,
     smallestGapMs,
     staleAttempts,
     takeoverMs: moved.length === 0 ? null : Math.max(...moved.map(({ firstMs }) => firstMs)) - beganMs,
     acknowledged: written.count,
     registerOperations: verdict.operations,
     staleReads: verdict.staleReads ? 1 : 0,
+    nameGrants: named.grants,
+    nameOperations: named.operations,
+    nameStaleAttempts: named.staleAttempts,
     healthyRevoked,
     seconds: (monotonicMs() - startedMs) / 1000,
     trouble,
@@ -113,6 +131,9 @@ export function brokenRow({ who, what }: Combination, error: unknown): Row {
     acknowledged: 0,
     registerOperations: 0,
     staleReads: 0,
+    nameGrants: 0,
+    nameOperations: 0,
+    nameStaleAttempts: 0,
     healthyRevoked: 0,
     seconds: 0,
     trouble: [`it could not be tried: ${(error as Error).message}`],
@@ -134,6 +155,9 @@ export function together(a: Row, b: Row): Row {
     acknowledged: sum('acknowledged'),
     registerOperations: sum('registerOperations'),
     staleReads: sum('staleReads'),
+    nameGrants: sum('nameGrants'),
+    nameOperations: sum('nameOperations'),
+    nameStaleAttempts: sum('nameStaleAttempts'),
     healthyRevoked: sum('healthyRevoked'),
     seconds: sum('seconds'),
     trouble: [...a.trouble, ...b.trouble],
@@ -150,7 +174,14 @@ function isAtWork(world: World, writer: string): boolean {
 }
 
 /** The fault was in force, and had no effect: then it proves nothing. */
-function notAsMeant({ mustBe }: Combination, spans: Span[], beganMs: number): string[] {
+function notAsMeant(
+  { mustBe, nameMustMove }: Combination,
+  spans: Span[],
+  shared: SharedName,
+  beganMs: number,
+): string[] {
+  const { takenOver } = becameOf(shared.spans(), `agent/${shared.name}`, beganMs);
+  if (nameMustMove === true && !takenOver) return [`${shared.name} was not taken over: nothing is proved`];
   const became = becameOf(spans, TARGET, beganMs);
   if (mustBe === undefined || (mustBe === 'taken over' ? became.takenOver : became.runAnew)) return [];
   const lived = spans.filter(({ instance }) => instance === TARGET).map(span => inWords(span, beganMs));

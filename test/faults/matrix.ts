@@ -31,6 +31,8 @@ export interface Combination {
   keepsTokens?: boolean;
   /** What has to become of the subject that it is aimed at in every run: another node runs it, or it is run anew. */
   mustBe?: 'taken over' | 'run anew';
+  /** The name that programs share has to go to another node. */
+  nameMustMove?: boolean;
   /** Without any of these in several runs nothing is proved. */
   mustShow?: 'stale attempts';
   /** etcd's linearizable reads can be stale after a pause: a known defect of some versions. */
@@ -63,6 +65,10 @@ export function combinations(wallClock: WallClock | null): Combination[] {
       const mustBe = becomes[combination.what];
       return mustBe ? { ...combination, mustBe } : combination;
     }),
+    ...agents('name owner', world => world.ownerOfName(), wallClock).map(combination => ({
+      ...combination,
+      nameMustMove: becomes[combination.what] === 'taken over',
+    })),
     ...agents('supervisor', world => world.supervisor(), wallClock),
     ...successors(wallClock),
     ...guards(),
@@ -81,6 +87,8 @@ const shortForm = new Set([
   'owner: lost replies',
   'owner: restart',
   'successor: SIGKILL',
+  'name owner: lost replies',
+  'name owner: SIGSTOP 3 TTL',
 ]);
 
 function agentFaultNames(wallClock: WallClock | null): [string, Fault<TestNode>, Partial<Combination>?][] {
@@ -279,7 +287,7 @@ export const leftOut: LeftOut[] = [
   { who: 'process', what: 'wall clock ±1 h', why: 'an app’s own clock decides nothing of ownership' },
   { who: 'process', what: 'clock rate', why: 'an app’s own clock decides nothing of ownership' },
   { who: 'process', what: 'disk full', why: 'an app’s own disk decides nothing of ownership' },
-  ...['successor', 'supervisor', 'guard'].map(who => ({
+  ...['successor', 'supervisor', 'name owner', 'guard'].map(who => ({
     who,
     what: 'clock rate',
     why: 'the row of the owner has a whole node, its guards included, on another rate',

@@ -53,6 +53,9 @@ print([
   'stale',
   'takeover ms',
   'acked',
+  'named',
+  'name ops',
+  'name stale',
   'revoked',
   's',
 ]);
@@ -111,7 +114,7 @@ async function matrix(options: WorldOptions, all: Combination[]): Promise<void> 
 
 /** The wall clock of all agents, whoever they are. */
 async function withWallClock(): Promise<void> {
-  const names = ['owner', 'supervisor', 'successor'].map(who => `${who}: wall clock ±1 h`);
+  const names = ['owner', 'name owner', 'supervisor', 'successor'].map(who => `${who}: wall clock ±1 h`);
   const wanted = names.filter(name => isWanted(name, false));
   if (wanted.length === 0) return;
   if (library === null) {
@@ -237,11 +240,14 @@ async function report(combination: Combination, row: Row): Promise<void> {
     row.staleAttempts,
     rounded(row.takeoverMs),
     row.acknowledged,
+    row.nameGrants,
+    row.nameOperations,
+    row.nameStaleAttempts,
     row.healthyRevoked,
     Math.round(row.seconds),
   ]);
   totals.cycles += row.cycles;
-  totals.stale += row.staleAttempts;
+  totals.stale += row.staleAttempts + row.nameStaleAttempts;
   if (combination.judged === 'everything') totals.overlaps += row.overlaps;
   if (row.staleReads > 0) say('  # reads of etcd were stale after its pause: a known defect of its version');
   await verdict({ ...row, judged: combination.judged, trouble });

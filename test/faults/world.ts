@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { subjectOfAgent } from '../../src/model/named-agents.ts';
 import type { InstanceView } from '../../src/model/views.ts';
 import { systemClock } from '../../src/platform/clock.ts';
 import { systemRandom } from '../../src/platform/random.ts';
@@ -20,6 +21,7 @@ import { AcknowledgedWrites } from './acknowledged.ts';
 import { monotonicMs } from './monotonic.ts';
 import { Network } from './network.ts';
 import { startResource, type Resource } from './resource.ts';
+import type { SharedName } from './shared-name.ts';
 import { signsOf, spansOf, type Sign, type Span } from './spans.ts';
 import { Watcher } from './watcher.ts';
 
@@ -54,6 +56,8 @@ export class World {
   readonly resource: Resource;
   readonly watcher: Watcher;
   readonly witness: string;
+  /** That of the run under way. */
+  sharedName: SharedName | null = null;
   /** By node, a link to each member of etcd, in their order. */
   readonly links = new Map<string, TcpProxy[]>();
   readonly #mounts: string[] = [];
@@ -165,9 +169,16 @@ export class World {
   }
 
   async ownerOf(instance: string): Promise<TestNode> {
-    const entry = await this.watcher.store.get('owners', `instance/${instance}`);
-    if (!entry || entry.value.released !== null) throw new Error(`nobody owns ${instance}`);
-    return this.cluster.node(entry.value.node);
+    const owner = await this.#owner(`instance/${instance}`);
+    if (owner === null) throw new Error(`nobody owns ${instance}`);
+    return owner;
+  }
+
+  /** The node whose program has the name at this moment: it goes from one to the other. */
+  ownerOfName(): Promise<TestNode> {
+    const { sharedName } = this;
+    if (sharedName === null) throw new Error('no programs share a name');
+    return until(`somebody has ${sharedName.name}`, () => this.#owner(subjectOfAgent(sharedName.name)));
   }
 
   /** The pid of the guard that runs it. */
@@ -188,6 +199,11 @@ export class World {
 
   leader(): Promise<EtcdMember> {
     return leaderOf(this.etcd);
+  }
+
+  async #owner(subject: string): Promise<TestNode | null> {
+    const entry = await this.watcher.store.get('owners', subject);
+    return entry?.value.released === null ? this.cluster.node(entry.value.node) : null;
   }
 
   /** Links of all nodes to one member of etcd. */

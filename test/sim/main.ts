@@ -61,6 +61,7 @@ async function attack(): Promise<void> {
   const most = values.minutes === undefined ? Number(values.seeds) : Infinity;
   const first = Number(values.from);
   const isWanted = (seed: number): boolean => values.mode === undefined || modeOf(seed) === values.mode;
+  process.stdout.write(`the known seeds, then from ${first} on\n`);
   const queue = known.map(({ seed }) => seed).filter(isWanted);
   let seed = first;
   let begun = 0;
