@@ -6,6 +6,7 @@ import { planWatchMutants } from './plan-watch.ts';
 import { planMutants } from './plans.ts';
 import { simulatedMutants } from './simulated.ts';
 import { stepMutants } from './steps.ts';
+import { workerMutants } from './workers.ts';
 
 export const allMutants: Mutant[] = [
   ...mutants,
@@ -16,6 +17,7 @@ export const allMutants: Mutant[] = [
   ...planMutants,
   ...simulatedMutants,
   ...stepMutants,
+  ...workerMutants,
 ];
 
 /** How often the code has the text that a mutant takes out: it has to be once. */

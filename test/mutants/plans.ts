@@ -2,7 +2,14 @@ import type { Mutant } from './ownership.ts';
 
 const engine = 'test/agent/plans/plan-engine.test.ts';
 const writes = { file: 'src/agent/plans/chunk-writes.ts', test: engine };
+const transactions = {
+  file: 'src/agent/plans/chunk-writes.ts',
+  test: 'test/agent/plans/chunk-writes.test.ts',
+};
+const holders = { file: 'src/agent/plans/key-holders.ts', test: engine };
+const overdue = { file: 'src/agent/plans/overdue.ts', test: 'test/agent/plans/plan-care.test.ts' };
 const work = { file: 'src/agent/plans/chunk-work.ts', test: engine };
+const results = { file: 'src/workflow/attempts.ts', test: 'test/workflow/attempts.test.ts' };
 const attempts = { file: 'src/workflow/attempts.ts', test: engine };
 const turn = { file: 'src/agent/plans/turn.ts', test: engine };
 
@@ -13,6 +20,68 @@ export const planMutants: Mutant[] = [
     name: 'plans: a guard of a concurrency key is not compared',
     search: 'compares.push(compare);',
     replace: 'void compares;',
+  },
+  {
+    ...transactions,
+    name: 'plans: a claim does not look whether the former owner is gone',
+    search:
+      "compares.push({ kind: 'sessions', name: `${former.node}/${former.incarnation}`, is: 'absent' });",
+    replace: 'void compares;',
+  },
+  {
+    ...transactions,
+    name: 'plans: the revision of a chunk is not compared',
+    search: "{ kind: 'steps', name: known.name, revision: known.revision },",
+    replace: '',
+  },
+  {
+    ...transactions,
+    name: "plans: the writer's own session is not compared",
+    search: "{ kind: 'sessions', name: `${node}/${session.incarnation}`, lease: session.lease },",
+    replace: '',
+  },
+  {
+    ...transactions,
+    name: 'plans: after a lost reply what was written is taken for what was not',
+    search: 'entry?.value.owner?.operation !== write.chunk.owner?.operation ||',
+    replace: 'true ||',
+  },
+  {
+    ...transactions,
+    name: 'plans: after a lost reply what was not written is taken for what was',
+    search: 'entry?.value.owner?.operation !== write.chunk.owner?.operation ||',
+    replace: '',
+  },
+  {
+    ...holders,
+    name: 'plans: a key is held by owners that are gone',
+    search:
+      'if (this.#options.sessions.get(`${owner.node}/${owner.incarnation}`) !== undefined) count += held;',
+    replace: 'count += owner.node === "" ? 0 : held;',
+  },
+  {
+    ...overdue,
+    name: 'plans: what runs past its time stays with an owner that does nothing',
+    search: '} else if (nowMs - askedMs >= ANSWER_WITHIN_MS) {',
+    replace: '} else if (nowMs < askedMs) {',
+  },
+  {
+    ...results,
+    name: 'plans: a result under an old token counts',
+    search: 'if (held === null || claim.token !== held) {',
+    replace: 'if (held === null) {',
+  },
+  {
+    ...results,
+    name: 'plans: a result of an earlier attempt counts',
+    search: 'if (claim.attempt !== record.attempt) {',
+    replace: 'if (claim.attempt > record.attempt) {',
+  },
+  {
+    ...results,
+    name: 'plans: a result that comes too late counts',
+    search: 'return elapsedMs < limitMs\n    ? null',
+    replace: 'return elapsedMs < Infinity\n    ? null',
   },
   {
     ...work,
