@@ -2,12 +2,15 @@ import type { InstantMs, NodeName } from '../model/ids.ts';
 import type { PlanCancel, SettledState, StepRecord } from '../model/plan.ts';
 import type { Moment } from './history.ts';
 import type { PlanShape } from './shape.ts';
+import type { Survey } from './survey.ts';
 
 /** All that the owner of a chunk decides from. */
 export interface Outlook {
   shape: PlanShape;
   /** Of the whole plan by index, as this node last saw them; absent = nothing has happened yet. */
   records: readonly (StepRecord | undefined)[];
+  /** Their survey, where somebody keeps up with it; absent = it is taken. */
+  counts?: Survey;
   /** The chunk for which moves are wanted. */
   chunk: { first: number; count: number };
   self: NodeName;

@@ -1,18 +1,18 @@
 import { forwardMoves } from './forward.ts';
 import type { Move, NextMoves, Outlook } from './moves.ts';
 import { hasEnded } from './step-machine.ts';
-import { mustUndo, planState, survey, type Survey } from './survey.ts';
+import { mustUndo, planState, survey, surveyAfter, type Survey } from './survey.ts';
 import { undoMoves } from './unwind.ts';
 
 /**
  * What the owner of a chunk is to do now; the same again until it is done. Ready steps are started in the order of their
- * indexes, as far as slots and concurrency keys go. One pass over the plan's states, and one over the chunk's steps;
- * undoing looks at all dependencies of the plan besides.
+ * indexes, as far as slots and concurrency keys go. With the survey at hand, one pass over the chunk's steps; undoing looks at
+ * all dependencies of the plan besides.
  */
 export function nextMoves(outlook: Outlook): NextMoves {
   const { shape, cancel } = outlook;
-  const counts = survey(shape, outlook.records);
   if (outlook.settled) return { moves: [], wakeInMs: null };
+  const counts = outlook.counts ?? survey(shape, outlook.records);
   if (mustUndo(shape, counts)) return settledAfter(outlook, counts, undoMoves(outlook));
   const expiry = cancel === null ? expiryOf(outlook, counts) : null;
   if (expiry?.move) return { moves: [expiry.move], wakeInMs: null };
@@ -56,8 +56,13 @@ function settledAfter(outlook: Outlook, counts: Survey, next: NextMoves): NextMo
   const { shape, cancel } = outlook;
   if (counts.open + counts.undoing > next.moves.length) return next;
   const records = outlook.records.slice();
-  for (const move of next.moves) if ('record' in move) records[move.index] = move.record;
-  const state = planState(shape, survey(shape, records), cancel);
+  const changes = next.moves.flatMap(move => {
+    if (!('record' in move)) return [];
+    const before = records[move.index];
+    records[move.index] = move.record;
+    return { index: move.index, before, after: move.record };
+  });
+  const state = planState(shape, surveyAfter(shape, counts, changes) ?? survey(shape, records), cancel);
   if (state === 'PENDING' || state === 'RUNNING' || state === 'COMPENSATING') return next;
   const settle: Move = { kind: 'settle', state, reason: `every step has come to its end: ${state}` };
   return { moves: [...next.moves, settle], wakeInMs: null };

@@ -3,10 +3,10 @@ import type { PlanShape } from './shape.ts';
 import { stepSpec } from './shape.ts';
 import { mustBeUndone } from './undo.ts';
 
-/** A plan's steps, counted. One pass over them. */
+/** A plan's steps, counted. */
 export interface Survey {
-  /** Anything has happened at all. */
-  touched: boolean;
+  /** Steps to which anything has happened at all. */
+  touched: number;
   /** Steps whose own work has not ended. */
   open: number;
   /** The lowest step whose own work failed or timed out, whatever was undone since; null = none did. */
@@ -20,9 +20,17 @@ export interface Survey {
   escalated: number;
 }
 
+/** One step, as it was counted and as it is now. */
+export interface Changed {
+  index: number;
+  before: StepRecord | undefined;
+  after: StepRecord | undefined;
+}
+
+/** One pass over all steps of the plan. */
 export function survey(shape: PlanShape, records: readonly (StepRecord | undefined)[]): Survey {
   const result: Survey = {
-    touched: false,
+    touched: 0,
     open: 0,
     firstFailed: null,
     cancelled: 0,
@@ -33,39 +41,63 @@ export function survey(shape: PlanShape, records: readonly (StepRecord | undefin
   };
   for (let index = 0; index < shape.steps.length; index++) {
     const record = records[index];
-    if (record === undefined) {
-      result.open++;
-      continue;
-    }
-    if (record.state !== 'PENDING' || record.attempt > 0) result.touched = true;
-    // Most of a large plan's steps are like these, and all are looked at whenever one chunk moves.
-    if (record.state === 'RUNNING') {
-      result.open++;
-      continue;
-    }
-    if (record.state === 'COMPLETED' && !shape.undoable) continue;
-    const end = ownEnd(record);
-    if ((end === 'FAILED' || end === 'TIMED_OUT') && result.firstFailed === null) result.firstFailed = index;
-    if (end === 'CANCELLED') result.cancelled++;
-    switch (record.state) {
-      case 'PENDING':
-      case 'RETRY_WAIT':
-        result.open++;
-        break;
-      case 'COMPENSATING':
-        result.undoing++;
-        break;
-      case 'COMPENSATED':
-        result.undone++;
-        break;
-      case 'COMPENSATION_FAILED':
-        result.escalated++;
-        break;
-      default:
-        if (shape.undoable && mustBeUndone(stepSpec(shape, index), record)) result.toUndo++;
-    }
+    count(result, shape, index, record, 1);
+    if (result.firstFailed === null && hasFailed(record)) result.firstFailed = index;
   }
   return result;
+}
+
+/**
+ * The survey after some steps have changed, each named once, at the cost of these alone. null = all have to be counted anew: the
+ * first that had failed is to be done again.
+ */
+export function surveyAfter(shape: PlanShape, before: Survey, changes: Iterable<Changed>): Survey | null {
+  const result = { ...before };
+  for (const { index, before: was, after: is } of changes) {
+    count(result, shape, index, was, -1);
+    count(result, shape, index, is, 1);
+    if (hasFailed(is)) result.firstFailed = Math.min(result.firstFailed ?? index, index);
+    else if (index === result.firstFailed) return null;
+  }
+  return result;
+}
+
+function count(
+  counts: Survey,
+  shape: PlanShape,
+  index: number,
+  record: StepRecord | undefined,
+  by: 1 | -1,
+): void {
+  if (record === undefined) {
+    counts.open += by;
+    return;
+  }
+  if (record.state !== 'PENDING' || record.attempt > 0) counts.touched += by;
+  if (ownEnd(record) === 'CANCELLED') counts.cancelled += by;
+  switch (record.state) {
+    case 'PENDING':
+    case 'RUNNING':
+    case 'RETRY_WAIT':
+      counts.open += by;
+      break;
+    case 'COMPENSATING':
+      counts.undoing += by;
+      break;
+    case 'COMPENSATED':
+      counts.undone += by;
+      break;
+    case 'COMPENSATION_FAILED':
+      counts.escalated += by;
+      break;
+    default:
+      if (shape.undoable && mustBeUndone(stepSpec(shape, index), record)) counts.toUndo += by;
+  }
+}
+
+function hasFailed(record: StepRecord | undefined): boolean {
+  const end = record && ownEnd(record);
+  return end === 'FAILED' || end === 'TIMED_OUT';
 }
 
 /** How its own work ended, whatever was undone since; or its state. */
@@ -92,7 +124,7 @@ export function mustUndo(shape: PlanShape, counts: Survey): boolean {
  * started and can be undone is undone.
  */
 export function planState(shape: PlanShape, counts: Survey, cancel: PlanCancel | null): PlanState {
-  if (counts.open > 0) return counts.touched ? 'RUNNING' : 'PENDING';
+  if (counts.open > 0) return counts.touched > 0 ? 'RUNNING' : 'PENDING';
   if (mustUndo(shape, counts)) return 'COMPENSATING';
   if (counts.escalated > 0) return 'COMPENSATION_FAILED';
   if (counts.undone > 0) return 'COMPENSATED';

@@ -6,7 +6,8 @@ const transactions = {
   file: 'src/agent/plans/chunk-writes.ts',
   test: 'test/agent/plans/chunk-writes.test.ts',
 };
-const holders = { file: 'src/agent/plans/key-holders.ts', test: engine };
+const holders = { file: 'src/agent/plans/key-holders.ts', test: 'test/agent/plans/key-holders.test.ts' };
+const known = { file: 'src/agent/plans/known-plan.ts', test: engine };
 const overdue = { file: 'src/agent/plans/overdue.ts', test: 'test/agent/plans/plan-care.test.ts' };
 const work = { file: 'src/agent/plans/chunk-work.ts', test: engine };
 const results = { file: 'src/workflow/attempts.ts', test: 'test/workflow/attempts.test.ts' };
@@ -58,6 +59,18 @@ export const planMutants: Mutant[] = [
     search:
       'if (this.#options.sessions.get(`${owner.node}/${owner.incarnation}`) !== undefined) count += held;',
     replace: 'count += owner.node === "" ? 0 : held;',
+  },
+  {
+    ...holders,
+    name: 'plans: a start that is not known yet is not waited for',
+    search: 'entry.revision <= steps.revision ?',
+    replace: 'steps.revision >= 0n ?',
+  },
+  {
+    ...known,
+    name: 'plans: the count of steps is not kept up with',
+    search: 'this.#survey = this.#surveyAfter(changes);',
+    replace: 'void changes;',
   },
   {
     ...overdue,

@@ -1,8 +1,9 @@
 import test from 'ava';
-import type { PlanCancel, PlanSpec, StepRecord } from '../../src/model/plan.ts';
+import fc from 'fast-check';
+import { stepStates, type PlanCancel, type PlanSpec, type StepRecord } from '../../src/model/plan.ts';
 import { retryByHand } from '../../src/workflow/retry-by-hand.ts';
 import { shapeOf } from '../../src/workflow/shape.ts';
-import { planState, survey } from '../../src/workflow/survey.ts';
+import { planState, survey, surveyAfter } from '../../src/workflow/survey.ts';
 import { moment, plan, record, step } from './helpers.ts';
 
 const undoable = step({ compensate: { agent: 'noop', resource: '' } });
@@ -139,4 +140,46 @@ for (const [what, found, expected] of retries) {
 
 function byIndex(spec: PlanSpec, records: StepRecord[]): (StepRecord | undefined)[] {
   return spec.steps.map((_, index) => records.find(one => one.index === index));
+}
+
+const anyRecord = fc
+  .record({
+    state: fc.constantFrom(...stepStates),
+    attempt: fc.nat(2),
+    undoes: fc.constantFrom('COMPLETED', 'FAILED', 'TIMED_OUT', 'CANCELLED'),
+  })
+  .map(
+    ({ state, attempt, undoes }) =>
+      (index: number) =>
+        record(index, state, {
+          attempt,
+          ...(state.startsWith('COMPENSAT') && { undoes }),
+        }),
+  );
+const turns = fc.array(fc.dictionary(fc.constantFrom('0', '1', '2', '3', '4', '5'), fc.option(anyRecord)), {
+  maxLength: 20,
+});
+
+for (const kind of ['stop', 'compensate'] as const) {
+  test(`property: a survey that is kept up with is that of all steps, when a failed plan will ${kind}`, t => {
+    const steps = Array.from({ length: 6 }, (_, index) => (index % 2 === 0 ? undoable : step()));
+    const shape = shapeOf(plan(steps, { onFailure: kind }));
+    fc.assert(
+      fc.property(turns, all => {
+        const records = new Array<StepRecord | undefined>(steps.length).fill(undefined);
+        let kept = survey(shape, records);
+        for (const turn of all) {
+          const changes = Object.entries(turn).map(([name, made]) => {
+            const index = Number(name);
+            const before = records[index];
+            records[index] = made?.(index);
+            return { index, before, after: records[index] };
+          });
+          const whole = survey(shape, records);
+          kept = surveyAfter(shape, kept, changes) ?? whole;
+          t.deepEqual(kept, whole);
+        }
+      }),
+    );
+  });
 }

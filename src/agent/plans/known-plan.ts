@@ -9,7 +9,7 @@ import {
 import type { Entry } from '../../ports/store.ts';
 import { shapeOf, type PlanShape } from '../../workflow/shape.ts';
 import { hasEnded } from '../../workflow/step-machine.ts';
-import { planState, survey } from '../../workflow/survey.ts';
+import { planState, survey, surveyAfter, type Changed, type Survey } from '../../workflow/survey.ts';
 
 /** A chunk as this node last saw it. */
 export interface KnownChunk {
@@ -39,6 +39,8 @@ export class KnownPlan {
   cancelSinceMs: InstantMs | null = null;
   #spec: PlanSpec | null;
   #shape: PlanShape | null = null;
+  /** null = to be taken. */
+  #survey: Survey | null = null;
   #chunkOf = new Int32Array(0);
   #missing: number;
   #open = 0;
@@ -102,6 +104,12 @@ export class KnownPlan {
     return this.#shape;
   }
 
+  /** Its steps, counted. */
+  survey(shape: PlanShape): Survey {
+    this.#survey ??= survey(shape, this.records);
+    return this.#survey;
+  }
+
   /** Of a plan whose definitions lie apart. */
   define(spec: PlanSpec): void {
     this.#spec = spec;
@@ -111,6 +119,7 @@ export class KnownPlan {
   undefine(): void {
     if (this.entry.value.steps === null) this.#spec = null;
     this.#shape = null;
+    this.#survey = null;
   }
 
   state(): PlanState {
@@ -119,7 +128,7 @@ export class KnownPlan {
     const { shape } = this;
     if (this.whole && this.#open > 0 && this.count('PENDING') < this.steps) return 'RUNNING';
     if (shape === null) return this.records.every(record => record === undefined) ? 'PENDING' : 'RUNNING';
-    return planState(shape, survey(shape, this.records), cancel);
+    return planState(shape, this.survey(shape), cancel);
   }
 
   /** Steps in that state. */
@@ -164,6 +173,7 @@ export class KnownPlan {
     const touched = new Set([chunk]);
     const openBefore = this.#open;
     const badBefore = this.#bad;
+    const changes: Changed[] = [];
     const since: KnownChunk['since'] = new Map();
     const after = new Array<StepRecord | undefined>(count).fill(undefined);
     for (const record of steps) after[record.index - first] = record;
@@ -172,12 +182,14 @@ export class KnownPlan {
       const before = this.records[first + place];
       this.records[first + place] = record;
       if (record !== undefined) noteSince(since, known?.since, record, nowMs);
+      if (record !== before) changes.push({ index: first + place, before, after: record });
       if (record?.state === before?.state) continue;
       this.#count(before, -1);
       this.#count(record, 1);
       if (!hasEnded(record?.state ?? 'PENDING') && !hasEnded(before?.state ?? 'PENDING')) continue;
       for (const child of this.shape?.children[first + place] ?? []) touched.add(this.chunkOf(child));
     }
+    this.#survey = this.#surveyAfter(changes);
     const { freeSinceMs = null, notBeforeMs = 0 } = known ?? {};
     this.chunks[chunk] = { entry, since, freeSinceMs, notBeforeMs };
     const turned = (this.#bad === 0) !== (badBefore === 0) || (this.#open === 0 && openBefore > 0);
@@ -186,6 +198,12 @@ export class KnownPlan {
 
   name(chunk: number): string {
     return chunkName(this.id, chunk);
+  }
+
+  #surveyAfter(changes: readonly Changed[]): Survey | null {
+    return this.#survey === null || this.#shape === null
+      ? null
+      : surveyAfter(this.#shape, this.#survey, changes);
   }
 
   #add(chunk: number, first: number, count: number): void {

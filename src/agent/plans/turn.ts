@@ -7,6 +7,7 @@ import { nextMoves } from '../../workflow/next-moves.ts';
 import { afterOwnerLost } from '../../workflow/owner-lost.ts';
 import { stepSpec, type PlanShape } from '../../workflow/shape.ts';
 import { hasEnded } from '../../workflow/step-machine.ts';
+import { surveyAfter } from '../../workflow/survey.ts';
 import type { RunningAttempt } from './attempts.ts';
 import type { KnownChunk, KnownPlan } from './known-plan.ts';
 
@@ -89,9 +90,16 @@ export function takeTurn(input: TurnInput): Turn {
   afterLoss.forEach(change);
   const room = roomLeft(input);
   const { cancel } = plan.entry.value;
+  const changes = [...changed.values()].map(after => ({
+    index: after.index,
+    before: plan.records[after.index],
+    after,
+  }));
+  const counts = surveyAfter(shape, plan.survey(shape), changes);
   const next = nextMoves({
     shape,
     records,
+    ...(counts && { counts }),
     chunk: { first, count },
     self: input.self,
     cancel,
@@ -166,6 +174,7 @@ export function outlookOf(
   return {
     shape,
     records: plan.records,
+    counts: plan.survey(shape),
     chunk: { first, count },
     self: input.self,
     cancel: plan.entry.value.cancel,
