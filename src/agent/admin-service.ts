@@ -19,6 +19,7 @@ import type { Supervisor } from './supervise-loop.ts';
 import type { Crowd } from './crowd.ts';
 import { endDrain, wishDrain } from './drain-wishes.ts';
 import { explain } from './explain.ts';
+import type { ExplainNameOptions } from './explain-name.ts';
 import { followEvents, pastEvents } from './read-events.ts';
 import { Rollbacks } from './rollbacks.ts';
 import { supervisorOf } from './supervise-loop.ts';
@@ -48,6 +49,7 @@ export interface AdminServiceOptions {
   /** How long an exclusive subject without an owner must still be left alone. */
   heldDown: HeldDown;
   crowd: Crowd;
+  names: Pick<ExplainNameOptions, 'agent' | 'untilFreeMs'>;
   /** What this node says of its own instances. */
   statuses: () => readonly InstanceStatus[];
   doctor: () => Promise<Doctor['checks']>;
@@ -80,10 +82,14 @@ export function adminService(options: AdminServiceOptions): Admin {
     );
   };
 
-  const nodeSeen = (name: NodeName): NodeView => {
-    if (name === node) return ownView();
+  const nodesSeen = (): NodeView[] => {
     const seen = nodeViews(world, { node, state: keeper.state, remainingMs: null });
-    const found = seen.find(other => other.name === name);
+    const others = seen.filter(other => other.name !== node);
+    return [...others, ownView()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  };
+
+  const nodeSeen = (name: NodeName): NodeView => {
+    const found = nodesSeen().find(other => other.name === name);
     if (!found) throw new AdminError('not-found', `there is no node "${name}"`);
     return found;
   };
@@ -133,12 +139,7 @@ export function adminService(options: AdminServiceOptions): Admin {
       return { ready: true, reason: 'in step with the store' };
     },
     node: ownView,
-    nodes() {
-      const others = nodeViews(world, { node, state: keeper.state, remainingMs: null }).filter(
-        other => other.name !== node,
-      );
-      return listing([...others, ownView()].sort((a, b) => (a.name < b.name ? -1 : 1)));
-    },
+    nodes: () => listing(nodesSeen()),
     apps() {
       const instances = instancesSeen();
       return listing(world.apps.all().map(entry => appSeen(entry.value, instances)));
@@ -213,7 +214,8 @@ export function adminService(options: AdminServiceOptions): Admin {
       await endDrain(options, name);
       return nodeSeen(name);
     },
-    explain: target => explain(world, target, options),
+    explain: target =>
+      explain(world, target, { ...options, names: { ...options.names, node, nodes: nodesSeen } }),
 
     plan: request => asAdminErrors(() => deployments.plan(request)),
     apply: (request, signal) => deployments.apply(request, signal),

@@ -505,6 +505,10 @@ export class Agent {
       supervisor: this.#supervisor,
       heldDown: (owner, instance) => this.#heldDown(owner, instance),
       crowd,
+      names: {
+        agent: name => names.agent(name),
+        untilFreeMs: owner => this.#untilFreeMs(owner, false),
+      },
       deployments: this.#deployments,
       supplies,
       artifacts,

@@ -1,8 +1,10 @@
 import { instanceOfSubject, parseInstanceId, subjectOfInstance } from '../model/ids.ts';
+import { AGENT_NAME, agentOfSubject } from '../model/named-agents.ts';
 import type { Explanation, InstanceView } from '../model/views.ts';
 import { AdminError } from '../ports/admin.ts';
 import type { Crowd } from './crowd.ts';
 import { leftover } from './evidence.ts';
+import { explainName, type ExplainNameOptions } from './explain-name.ts';
 import { rankedAnew } from './ranked-anew.ts';
 import { instanceViews, promiseViews } from './views.ts';
 import { placementInputs, wantedOrWhyNot, type HeldDown } from './wanted.ts';
@@ -12,9 +14,10 @@ interface ExplainOptions {
   /** How long an exclusive subject without an owner must still be left alone. */
   heldDown: HeldDown;
   crowd: Crowd;
+  names: ExplainNameOptions;
 }
 
-/** Why an instance is where it is, or how a promise is judged. @throws AdminError */
+/** Why an instance is where it is, how a promise is judged, or how a name stands. @throws AdminError */
 export function explain(world: World, target: string, options: ExplainOptions): Explanation {
   const promise = promiseViews(world).find(view => `${view.promiser}/${view.name}` === target);
   if (promise) {
@@ -31,12 +34,14 @@ export function explain(world: World, target: string, options: ExplainOptions): 
       ranking: null,
     };
   }
+  const name = agentOfSubject(target);
+  if (name !== null && AGENT_NAME.test(name)) return explainName(world, name, options.names);
   const instance = instanceOfSubject(target) ?? target;
   const known = instanceViews(world).find(view => view.instance === instance);
   if (!known)
     throw new AdminError(
       'not-found',
-      `"${target}" is neither an instance (APP/TYPE/N), a subject nor a promise (NODE/NAME)`,
+      `"${target}" is neither an instance (APP/TYPE/N), a named agent (agent/NAME) nor a promise (NODE/NAME)`,
     );
   return explainInstance(world, known, options);
 }

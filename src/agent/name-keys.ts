@@ -1,7 +1,7 @@
 import type { NodeName, Timestamp, Token } from '../model/ids.ts';
 import { agentOfSubject, subjectOfAgent, type AgentName } from '../model/named-agents.ts';
 import { EPOCH, tokenOf, type AgentStateRecord } from '../model/records.ts';
-import { next, type Machines } from '../ownership/machines.ts';
+import { moved } from '../ownership/machines.ts';
 import { releasedRecord, takenRecord } from '../ownership/records.ts';
 import { AdminError } from '../ports/admin.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -271,13 +271,4 @@ export class NameKeys {
 
 function waiterName(node: NodeName, name: AgentName, holder: string): string {
   return `${node}/${name}/${holder}`;
-}
-
-/** A move of a machine as the ledger tells it. @throws Error when it cannot happen */
-export function moved<M extends keyof Machines>(
-  machine: M,
-  from: Machines[M]['state'],
-  event: Machines[M]['event'],
-): { event: Machines[M]['event']; from: Machines[M]['state']; to: Machines[M]['state'] } {
-  return { event, from, to: next(machine, from, event) };
 }

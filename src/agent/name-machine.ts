@@ -1,5 +1,6 @@
 import type { NodeName } from '../model/ids.ts';
 import { isCommand, subjectOfAgent, type AgentName } from '../model/named-agents.ts';
+import { moved } from '../ownership/machines.ts';
 import { lineFor, placeInLine } from '../ownership/queue.ts';
 import { AdminError } from '../ports/admin.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -9,7 +10,7 @@ import type { Ledger } from './ledger.ts';
 import { Loop } from './loop.ts';
 import type { Claim } from './name-claim.ts';
 import { silentMs, type NameClaims } from './name-claims.ts';
-import { moved, type NameKeys, type TakenName } from './name-keys.ts';
+import type { NameKeys, TakenName } from './name-keys.ts';
 import type { NameMemory } from './name-memory.ts';
 import { NameRecovery } from './name-recovery.ts';
 import type { NamedCommand, NamedCommands } from './named-commands.ts';

@@ -1,9 +1,9 @@
 import type { NodeName } from '../model/ids.ts';
 import { agentOfSubject } from '../model/named-agents.ts';
 import { rendezvousOrder } from '../model/rendezvous.ts';
+import { moved } from '../ownership/machines.ts';
 import type { Entry } from '../ports/store.ts';
 import type { Ledger } from './ledger.ts';
-import { moved } from './name-keys.ts';
 import type { World } from './world.ts';
 
 /** One live node writes down that a session, and with it the names it had, timed out. Returns how to stop. */

@@ -1,4 +1,4 @@
-import { next, type NodeState } from '../ownership/machines.ts';
+import { moved, next, type NodeState } from '../ownership/machines.ts';
 import { EPOCH, type SessionRecord } from '../model/records.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { LocalState } from '../ports/local-state.ts';
@@ -215,17 +215,23 @@ export class SessionKeeper {
       throw error;
     }
     this.#own = new Set(earlier);
-    const back = this.#state === 'ConnectionLost';
+    const before = this.#state;
+    const back = before === 'ConnectionLost';
+    const event = back ? 'Reconnect' : 'Started';
     this.#session = session;
     this.#openedMs = this.#options.clock.now();
-    this.#move(back ? 'Reconnect' : 'Started');
+    this.#move(event);
     ledger.note({
       kind: session.resumed ? 'session-resumed' : 'session-opened',
       subject: `node/${record.node}`,
       message: session.resumed
         ? `${record.node} goes on with its session ${session.incarnation}`
         : `${record.node} ${back ? 'is back' : 'joined'} with session ${session.incarnation}`,
-      details: { incarnation: session.incarnation, ttlSeconds: session.ttlSeconds },
+      details: {
+        incarnation: session.incarnation,
+        ttlSeconds: session.ttlSeconds,
+        ...moved('node', before, event),
+      },
     });
     return session;
   }
@@ -265,12 +271,13 @@ export class SessionKeeper {
       session.onLost(reason => {
         if (!signal.aborted) {
           this.#lostReason = reason;
-          this.#move('TimedOut');
+          const move = moved('node', this.#state, 'TimedOut');
+          this.#move(move.event);
           ledger.note({
             kind: 'session-lost',
             subject: `node/${this.#options.record().node}`,
             message: `session ${session.incarnation} is lost: ${reason}`,
-            details: { incarnation: session.incarnation, at: clock.timestamp() },
+            details: { incarnation: session.incarnation, at: clock.timestamp(), ...move },
           });
         }
         done();

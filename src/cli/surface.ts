@@ -542,7 +542,8 @@ A schedule in the file is left alone: the plan is done once, now. hop3-agent app
     arguments: [
       {
         syntax: '<about>',
-        about: 'an instance (blog/web/0), a subject, or a promise (node-1/running:blog/web/0)',
+        about:
+          'an instance (blog/web/0), a named agent (agent/nightly-report), or a promise (node-1/running:blog/web/0)',
         completes: 'promises',
       },
     ],
@@ -550,6 +551,7 @@ A schedule in the file is left alone: the plan is done once, now. hop3-agent app
     examples: [
       ['explain blog/web/0', 'why it runs where it runs'],
       ['explain node-1/running:blog/web/0', 'who judged that promise how, and why'],
+      ['explain agent/nightly-report', 'who has that name, since when, and who waits for it'],
     ],
     load: async () => (await import('./commands/explain.ts')).explain,
   },

@@ -58,3 +58,12 @@ export function next<M extends keyof Machines>(
   if (after === undefined) throw new Error(`${machine}: ${event} cannot happen in state ${state}`);
   return after;
 }
+
+/** A move of a machine as the ledger tells it. @throws Error when it cannot happen */
+export function moved<M extends keyof Machines>(
+  machine: M,
+  from: Machines[M]['state'],
+  event: Machines[M]['event'],
+): { event: Machines[M]['event']; from: Machines[M]['state']; to: Machines[M]['state'] } {
+  return { event, from, to: next(machine, from, event) };
+}

@@ -11,7 +11,7 @@ export async function agents({ api, out, io }: CommandContext): Promise<number> 
 
 function agentTable(items: AgentView[], out: Output): string {
   return out.table(
-    ['NAME', 'STATE', 'OWNER', 'HOLDER', 'TOKEN', 'SINCE', 'WAITERS', 'WHY'],
+    ['NAME', 'STATE', 'OWNER', 'HOLDER', 'TOKEN', 'SINCE', 'WAITERS', 'ASKED FOR HERE', 'WHY'],
     items.map(agent => [
       agent.name,
       out.state(agent.state),
@@ -20,6 +20,7 @@ function agentTable(items: AgentView[], out: Output): string {
       agent.token ?? '-',
       agent.since === null ? '-' : out.when(agent.since),
       agent.waiters.map(({ holder, node }) => `${holder}@${node}`).join(', ') || '-',
+      agent.requests.map(({ holder, state }) => `${holder} ${state}`).join(', ') || '-',
       agent.reason,
     ]),
   );
