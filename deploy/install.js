@@ -17,6 +17,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { get } from 'node:http';
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
@@ -28,8 +29,9 @@ const USAGE = `usage: node install.js [install] [--name NAME] [--cluster NAME] [
 install   copies this release, writes /etc/hop3/agent.yaml unless there is one, starts the services
           --etcd      an etcd that is there already; without it, this machine gets one of its own (hop3-etcd.service)
           --no-start  leaves starting to you
-upgrade   changes the release; apps run on with the same processes
-remove    stops the apps and leaves the cluster; --purge takes configuration and data as well
+upgrade   changes the release; apps run on with the same processes. One that is worse than what was there before, because
+          it does not come up, ends again or does not become ready, is taken back
+remove    stops the apps and leaves the cluster; --purge takes configuration, data and the apps' users as well
 `;
 
 const release = import.meta.dirname;
@@ -42,8 +44,19 @@ const current = join(library, 'current');
 const agentUnit = 'hop3-agent.service';
 const etcdUnit = 'hop3-etcd.service';
 const etcdUser = 'hop3-etcd';
+/** The agent's unit leaves it no other. */
+const stateDir = '/var/lib/hop3-agent';
+/** How its driver of systemd begins the names of all that it makes on this machine. */
+const ownPrefix = `hop3-${createHash('sha256').update(stateDir).digest('hex').slice(0, 8)}`;
+/** How an agent ends that left the cluster for good; its unit says so, too. */
+const LEFT = '130';
 /** As long as apps may take to stop, and some more. */
 const LEAVE_WITHIN_S = 120;
+/** An agent that was told to leave and ends otherwise is started again by systemd, and told again. */
+const TOLD_AT_MOST = 3;
+/** How long one that was ready before an upgrade may take to be ready after it, and how long any must have lived. */
+const READY_WITHIN_S = 60;
+const LIVES_FOR_S = 3;
 /** The release before is where an upgrade that fails goes back to. */
 const RELEASES_KEPT = 2;
 
@@ -70,7 +83,7 @@ async function install() {
   if (ownEtcd) writeNew(etcdSettings, defaultEtcd());
   if (isNew) writeNew(configuration, defaultConfiguration(ownEtcd));
   else say(`${configuration}: kept`);
-  const changed = writeUnits(ownEtcd);
+  const changed = writeUnits(release, ownEtcd);
   const services = [...(ownEtcd ? [etcdUnit] : []), agentUnit];
   systemctl('enable', '--quiet', ...services);
   if (options['no-start']) {
@@ -80,7 +93,8 @@ async function install() {
   // It waits for the other members, and need not be waited for.
   if (ownEtcd && !isActive(etcdUnit)) systemctl('start', '--no-block', etcdUnit);
   if (!isActive(agentUnit)) startOrExplain('start');
-  else if (former !== null || changed) restart(former);
+  else if (former !== null) await handOver(former, ownEtcd);
+  else if (changed) startOrExplain('restart');
   say(`${agentUnit}: ${isActive(agentUnit) ? 'running' : 'not running'}; see hop3-agent doctor`);
 }
 
@@ -92,6 +106,7 @@ async function upgrade() {
 async function remove() {
   checkMachine();
   if (existsSync(join(units, agentUnit))) await leave();
+  endWhatIsLeft();
   for (const unit of [agentUnit, etcdUnit]) {
     if (!existsSync(join(units, unit))) continue;
     systemctl('disable', '--quiet', '--now', unit);
@@ -100,30 +115,67 @@ async function remove() {
   }
   systemctl('daemon-reload');
   for (const path of [library, command]) rmSync(path, { recursive: true, force: true });
-  const kept = ['/etc/hop3', '/var/lib/hop3-agent', '/var/lib/hop3-etcd'].filter(path => existsSync(path));
+  const kept = ['/etc/hop3', stateDir, '/var/lib/hop3-etcd'].filter(path => existsSync(path));
   if (options.purge) {
     for (const path of kept) rmSync(path, { recursive: true, force: true });
-    if (spawnSync('id', [etcdUser]).status === 0) execFileSync('userdel', [etcdUser]);
+    for (const user of ownUsers()) execFileSync('userdel', [user], { stdio: ['ignore', 2, 2] });
   }
   for (const path of kept) say(`${path}: ${options.purge ? 'removed' : 'kept'}`);
 }
 
-/** Ends the agent as one that leaves for good: its apps stop here, and other nodes take them. */
+/**
+ * Ends the agent as one that leaves for good: its apps stop here, and other nodes take them. Whatever it is at: one that is only just
+ * being started runs what the one before it ran, and one that could not leave is started again by systemd, with all its apps.
+ */
 async function leave() {
-  if (isActive(agentUnit)) {
-    systemctl('kill', '--kill-whom=main', '--signal=SIGINT', agentUnit);
-    for (let second = 0; isActive(agentUnit); second++) {
-      if (second === LEAVE_WITHIN_S) {
-        fail(
-          `the agent has not left within ${LEAVE_WITHIN_S} s: journalctl -u hop3-agent says why; nothing was removed`,
-        );
-      }
-      await sleep(1000);
+  const told = new Set();
+  let agent = agentNow();
+  for (let tick = 0; !agent.isOver; tick++) {
+    if (agent.pid !== 0 && !told.has(agent.pid)) {
+      if (told.size === TOLD_AT_MOST) break;
+      // It may end in this very moment.
+      spawnSync('systemctl', ['kill', '--kill-whom=main', '--signal=SIGINT', agentUnit], { stdio: 'ignore' });
+      told.add(agent.pid);
     }
-    say('the apps of this node are stopped, and it has left the cluster');
+    if (tick >= LEAVE_WITHIN_S * 5) {
+      fail(
+        `the agent has not left within ${LEAVE_WITHIN_S} s: journalctl -u hop3-agent says why; nothing was removed`,
+      );
+    }
+    await sleep(200);
+    agent = agentNow();
   }
-  // What an agent left behind that was not there to leave.
+  if (told.size > 0 && agent.endedWith === LEFT) {
+    say('the apps of this node are stopped, and it has left the cluster');
+    return;
+  }
+  const why = told.size === 0 ? 'does not run' : 'could not leave (journalctl -u hop3-agent says why)';
+  say(`the agent ${why}: the other nodes learn that it is gone when its lease ends`);
+}
+
+/** Of what an agent left behind that was not there to leave: its apps, its proxy, an etcd of its own. */
+function endWhatIsLeft() {
+  // First who could start them again.
+  if (existsSync(join(units, agentUnit))) systemctl('stop', agentUnit);
   spawnSync('systemctl', ['kill', '--kill-whom=all', '--signal=SIGKILL', agentUnit], { stdio: 'ignore' });
+  const asked = ['list-units', '--all', '--plain', '--no-legend', '--full', `${ownPrefix}*`];
+  const listed = spawnSync('systemctl', asked, { encoding: 'utf8' }).stdout.split('\n');
+  const left = listed.flatMap(line => line.trim().split(/\s+/)[0] || []);
+  // Whatever is in a slice is stopped with it.
+  if (left.includes(`${ownPrefix}.slice`)) systemctl('stop', `${ownPrefix}.slice`);
+  // Timers are in none, and one of them may end by itself meanwhile.
+  for (const verb of ['stop', 'reset-failed'])
+    if (left.length > 0) spawnSync('systemctl', [verb, ...left], { stdio: 'ignore' });
+  const apps = left.filter(unit => unit.startsWith(`${ownPrefix}-run-`));
+  if (apps.length > 0) say(`${apps.length} instances of apps were left: stopped`);
+}
+
+/** Those of apps, made at the first start of each, and etcd's. */
+function ownUsers() {
+  const names = readFileSync('/etc/passwd', 'utf8')
+    .split('\n')
+    .map(line => line.split(':')[0]);
+  return names.filter(name => name === etcdUser || name.startsWith(`${ownPrefix}-`));
 }
 
 function checkMachine() {
@@ -209,11 +261,11 @@ function digestOf(directory) {
   return hash.digest('hex').slice(0, 12);
 }
 
-/** Gives whether the agent's own changed. */
-function writeUnits(ownEtcd) {
+/** As a release has them. Gives whether the agent's own changed. */
+function writeUnits(from, ownEtcd) {
   const words = { node: process.execPath, library, etcd: programAt('etcd') ?? '' };
   const write = name => {
-    const template = readFileSync(join(release, name), 'utf8');
+    const template = readFileSync(join(from, name), 'utf8');
     const text = template.replaceAll(/@(\w+)@/g, (whole, word) => words[word] ?? whole);
     const file = join(units, name);
     if (existsSync(file) && readFileSync(file, 'utf8') === text) return false;
@@ -239,29 +291,72 @@ function writeUnits(ownEtcd) {
   return changed;
 }
 
-/** Hands over to the new release, or goes back to the former when it does not come up. */
-function restart(former) {
-  if (former === null) {
-    startOrExplain('restart');
-    return;
-  }
+/** Hands over to the new release, or goes back to the former, units and all, when it is worse than that was. */
+async function handOver(former, ownEtcd) {
+  const wasReady = (await isReady()) === true;
   try {
     startOrExplain('restart');
+    await hold(wasReady);
   } catch (error) {
     pointTo(former);
+    writeUnits(current, ownEtcd);
     startOrExplain('restart');
     fail(`${error.message}\nwent back to ${basename(former)}, which runs; no app was stopped`);
   }
 }
 
+/** Resolves once the agent has lived for a while, and is ready if it was. @throws Error when it ends, or takes too long */
+async function hold(wasReady) {
+  const { pid } = agentNow();
+  for (let second = 0; ; second++) {
+    if (agentNow().pid !== pid) fail(`the agent ended again; its last words:\n${lastWords()}`);
+    if (second >= LIVES_FOR_S && (!wasReady || (await isReady()) !== false)) return;
+    if (second >= READY_WITHIN_S) {
+      fail(
+        `the agent was ready before, and is not after ${READY_WITHIN_S} s; its last words:\n${lastWords()}`,
+      );
+    }
+    await sleep(1000);
+  }
+}
+
+/** By its own words on its socket; null = it has none that can be asked. */
+function isReady() {
+  return new Promise(resolve => {
+    const socketPath = join(stateDir, 'admin.sock');
+    if (!existsSync(socketPath)) return resolve(null);
+    const asking = get({ socketPath, path: '/readyz', timeout: 5000, agent: false }, response => {
+      response.resume();
+      resolve(response.statusCode === 200);
+    });
+    asking.on('timeout', () => asking.destroy());
+    asking.on('error', () => resolve(false));
+  });
+}
+
 function startOrExplain(verb) {
   const { status } = spawnSync('systemctl', [verb, agentUnit], { stdio: ['ignore', 2, 2] });
   if (status === 0) return;
-  const log = spawnSync('journalctl', ['-u', agentUnit, '-n', '15', '--no-pager', '-o', 'cat'], {
-    encoding: 'utf8',
-  });
+  const words = lastWords();
   systemctl('stop', agentUnit);
-  fail(`the agent does not come up; its last words:\n${log.stdout}`);
+  fail(`the agent does not come up; its last words:\n${words}`);
+}
+
+function lastWords() {
+  const log = ['-u', agentUnit, '-n', '15', '--no-pager', '-o', 'cat'];
+  return spawnSync('journalctl', log, { encoding: 'utf8' }).stdout;
+}
+
+/** As systemd knows it. Over = nothing runs, and systemd will not start it again by itself. */
+function agentNow() {
+  const asked = ['show', '-p', 'ActiveState,MainPID,ExecMainStatus', agentUnit];
+  const lines = spawnSync('systemctl', asked, { encoding: 'utf8' }).stdout.split('\n');
+  const said = Object.fromEntries(lines.map(line => line.split('=')));
+  return {
+    isOver: ['inactive', 'failed'].includes(said.ActiveState),
+    pid: Number(said.MainPID),
+    endedWith: said.ExecMainStatus,
+  };
 }
 
 function defaultConfiguration(ownEtcd) {

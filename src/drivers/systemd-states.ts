@@ -28,6 +28,8 @@ const LONGEST_LAST_LINE = 500;
 const LAST_LINES_MS = 2000;
 const PROPERTIES = [
   'LoadState',
+  'ActiveState',
+  'Job',
   'MainPID',
   'ExecMainPID',
   'ExecMainCode',
@@ -44,6 +46,11 @@ const EXITED = '1';
 /** What systemd says of each service. @throws ToolError */
 export function statesOf(services: readonly string[]): Promise<UnitProperties[]> {
   return showUnits(services, PROPERTIES);
+}
+
+/** Whether it is on its way to run a command that it does not run yet. */
+export function isStarting(state: UnitProperties): boolean {
+  return state['ActiveState'] === 'activating' || (state['ActiveState'] === 'inactive' && 'Job' in state);
 }
 
 /** Whether the command of a start that failed had begun: else systemd says what it could not do by one of its own codes. */

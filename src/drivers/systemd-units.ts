@@ -12,6 +12,7 @@ import {
   endIn,
   endUnit,
   identify,
+  isStarting,
   lastLines,
   settledState,
   statesOf,
@@ -158,8 +159,17 @@ export function systemdUnits(options: {
       log.warn('a unit that nobody has a record of is ended', { service });
       await endUnit(service);
     }
-    const states = await statesOf(all.map(({ service }) => service));
+    const states = await statesAtRest(all.map(({ service }) => service));
     for (const [index, record] of all.entries()) adopt(record, states[index] ?? {});
+  }
+
+  /** The driver before this one may have been ended in the middle of a start, which goes on without it. */
+  async function statesAtRest(services: readonly string[]): Promise<UnitProperties[]> {
+    for (;;) {
+      const states = await statesOf(services);
+      if (!states.some(isStarting) || closing.aborted) return states;
+      await clock.sleep(POLL_MS, closing);
+    }
   }
 
   function adopt(record: SystemdRecord, state: UnitProperties): void {

@@ -78,15 +78,13 @@ export async function runNode(options: RunOptions, signal: AbortSignal): Promise
   // Before whoever ends the process at the second signal.
   process.prependListener('SIGINT', onInterrupt);
   try {
-    const left = await serve(await nodeConfiguration(options, process.env), signal, () => interrupted);
-    return left ? EXIT.interrupted : EXIT.ok;
+    return await serve(await nodeConfiguration(options, process.env), signal, () => interrupted);
   } finally {
     process.off('SIGINT', onInterrupt);
   }
 }
 
-/** Gives whether the node left for good. */
-async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () => boolean): Promise<boolean> {
+async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () => boolean): Promise<number> {
   const clock = systemClock();
   const random = systemRandom();
   const log = winstonLog({
@@ -96,13 +94,17 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
   });
   const { stateDir } = config;
   const manager = serviceManager({ env: process.env, pid: process.pid, clock, log });
+  // An agent that is told to leave while it starts goes on and then leaves: what the one before it ran has to be stopped.
+  const starting = new AbortController();
+  signal.addEventListener('abort', () => (interrupted() ? undefined : starting.abort(signal.reason)));
+  if (signal.aborted) starting.abort(signal.reason);
   await mkdir(stateDir, { recursive: true });
   // In reverse order, whatever had been started when something went wrong.
   const closers: (() => Promise<void>)[] = [() => manager.close()];
   try {
     const lock = await lockStateDir(stateDir);
     closers.push(() => lock.release());
-    const etcd = await etcdOf(config, { clock, log, signal });
+    const etcd = await etcdOf(config, { clock, log, signal: starting.signal });
     closers.push(() => (interrupted() ? etcd.stop() : etcd.leave()));
     const metrics = createMetrics();
     const store = meteredStore(
@@ -156,7 +158,9 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
     const withProxy = config.roles.includes('proxy');
     const proxy = withProxy
       ? haproxy({
-          binary: (await findTool({ name: 'haproxy', stateDir, log, env: process.env, signal })).path,
+          binary: (
+            await findTool({ name: 'haproxy', stateDir, log, env: process.env, signal: starting.signal })
+          ).path,
           stateDir,
           config: config.proxy,
           clock,
@@ -257,7 +261,12 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
     if (!left.signal.aborted) await (interrupted() ? agent.leave() : agent.stop());
     await telling;
     if (leaveFailure !== null) throw leaveFailure as Error;
-    return left.signal.aborted || interrupted();
+    return left.signal.aborted || interrupted() ? EXIT.interrupted : EXIT.ok;
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    // Not by the status of a command that was interrupted: of an agent it says that all was left behind in order.
+    log.error('the agent could not end in order', { error });
+    return EXIT.failed;
   } finally {
     for (const close of closers.reverse()) await close();
   }

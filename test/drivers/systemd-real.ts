@@ -250,6 +250,41 @@ real('what it left is known to a process driver, until it has been stopped', asy
   t.deepEqual(leftByOther(stateDir, 'process').units, []);
 });
 
+real(
+  'a unit whose agent was ended in the middle of its start is known to the next one, and stopped by it',
+  async t => {
+    const stateDir = temporaryDirectory(t);
+    const first = systemdDriverIn(t, stateDir);
+    await first.start(launch());
+    await first.close();
+    const file = join(stateDir, 'units', 'systemd', 'blog-web-0-a.json');
+    const record = JSON.parse(readFileSync(file, 'utf8')) as { service: string };
+    systemctl('stop', record.service);
+    // As it was when systemd was asked to start it, and had not run the command yet.
+    writeFileSync(file, JSON.stringify({ ...record, main: null, group: null }));
+    const mark = `middle-of-a-start-${process.pid}`;
+    const settings = [
+      '--property=Type=exec',
+      '--property=ExecStartPre=/bin/sleep 1',
+      `--setenv=MARK=${mark}`,
+    ];
+    execFileSync('systemd-run', [
+      '--no-block',
+      `--unit=${record.service}`,
+      ...settings,
+      '--',
+      'sleep',
+      '300',
+    ]);
+    const next = systemdDriverIn(t, stateDir);
+    const found = await unitOf(next, 'blog-web-0-a');
+    t.is(found?.exit, null);
+    t.truthy(found?.pid);
+    await next.stop('blog-web-0-a', 0);
+    t.deepEqual(processesWith(mark), []);
+  },
+);
+
 real('a unit that nobody has a record of is ended', async t => {
   const stateDir = temporaryDirectory(t);
   const service = systemdNames(stateDir).service('stranger');
