@@ -283,10 +283,9 @@ export class Holdings {
 
   /**
    * Lets others take a redundant subject whose copy runs on here: it is former from now on, and goes when theirs is
-   * ready. @throws StoreError
+   * ready. @throws StoreError, Error when it is exclusive
    */
-  async handOver({ subject, token, exclusive }: Holding, reason: string): Promise<void> {
-    if (exclusive) throw new Error(`${subject} is exclusive: it is not handed over alive`);
+  async handOver({ subject, token }: Holding, reason: string): Promise<void> {
     const written = await this.#letGo(subject, token, owner =>
       handedOverRecord(owner, token, this.#clock.timestamp(), reason),
     );

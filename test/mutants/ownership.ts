@@ -249,10 +249,11 @@ export const mutants: Mutant[] = [
     replace: 'if (result.revision >= 0n) return true;',
   },
   {
-    ...holdings,
     name: 'rule 5: what is exclusive is handed over alive',
-    search: 'if (exclusive) throw',
-    replace: "if (subject === '') throw",
+    file: 'src/ownership/records.ts',
+    search: 'if (owner.exclusive === true) throw',
+    replace: "if (owner.subject === '') throw",
+    test: holdings.test,
   },
   {
     name: 'rule 5: the owner key of what is exclusive is freed while it runs',
