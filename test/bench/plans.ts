@@ -13,6 +13,8 @@ export interface PlanFigure {
   unit: string;
   samples: number[];
   note: string;
+  /** What is compared with others that do the same. */
+  work?: 'one plan' | 'fan-out' | 'p50' | 'p99';
 }
 
 export interface PlanBenchOptions {
@@ -44,7 +46,7 @@ async function measure(node: Node, nodes: number, options: PlanBenchOptions, tel
     const before = node.figures();
     rates.push(steps / (await run(node.plans, [plan(steps)])));
     const after = node.figures();
-    transactions.push((after.claims - before.claims + after.writes - before.writes) / steps);
+    transactions.push(((after.claims - before.claims + after.writes - before.writes) * 1000) / steps);
   }
   const added = 'adding included';
   await tell({
@@ -52,10 +54,16 @@ async function measure(node: Node, nodes: number, options: PlanBenchOptions, tel
     unit: 'steps/s',
     samples: rates,
     note: added,
+    work: 'one plan',
   });
   if (nodes === 1) {
     const note = 'submission left out';
-    await tell({ what: 'plans: etcd transactions a step', unit: 'txns', samples: transactions, note });
+    await tell({
+      what: 'plans: etcd transactions for 1,000 steps',
+      unit: 'txns',
+      samples: transactions,
+      note,
+    });
   }
   const fans: number[] = [];
   for (let turn = 0; turn < runs; turn++) {
@@ -70,15 +78,17 @@ async function measure(node: Node, nodes: number, options: PlanBenchOptions, tel
     unit: 'steps/s',
     samples: fans,
     note: added,
+    work: 'fan-out',
   });
   if (nodes > 1) return;
   const latencies = await addToDone(node.plans, options.latencySeconds);
-  for (const share of [50, 99]) {
+  for (const share of [50, 99] as const) {
     await tell({
       what: `plans: add to done at 50 a second, p${share}`,
       unit: 'ms',
       samples: [latencies[Math.floor((latencies.length * share) / 100)] ?? NaN],
       note: `${latencies.length} plans of one step`,
+      work: `p${share}`,
     });
   }
   const megabytes = process.memoryUsage().rss / 2 ** 20;

@@ -8,6 +8,7 @@ import { once } from 'node:events';
 import { appendFile, mkdir, readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { winstonLog } from '../../src/platform/log.ts';
 import { systemClock } from '../../src/platform/clock.ts';
 import { systemRandom } from '../../src/platform/random.ts';
 import { openStore } from '../../src/store/open-store.ts';
@@ -17,7 +18,8 @@ import { freePort } from '../support/free-port.ts';
 import { until } from '../support/until.ts';
 import { pathWithTools } from '../tools.ts';
 import { namesInProcess, namesOverHttp } from './names.ts';
-import { benchPlans } from './plans.ts';
+import { benchBullMq } from './bullmq.ts';
+import { benchPlans, type PlanFigure } from './plans.ts';
 import { takeovers, takeoverTable } from './takeover.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -212,8 +214,21 @@ process.stdout.write(`${table()}\n\n${takeoverTimes}\n\nJSON lines: ${file}\n`);
 
 async function plans(): Promise<void> {
   const options = { steps: quick ? 2_000 : 10_000, runs: times(3).length, latencySeconds: quick ? 5 : 20 };
-  await benchPlans(options, async ({ what, unit, samples, note }) => {
-    await row(what, unit, samples, null, note);
+  const beside = new Map<PlanFigure['work'], Row>();
+  const others = {
+    ...options,
+    cache: join(ROOT, '.cache'),
+    log: winstonLog({ level: 'warn', format: 'text' }),
+  };
+  await benchBullMq(others, async ({ what, unit, samples, note, work }, compared) => {
+    const made = await row(what, unit, samples, null, note);
+    if (compared) beside.set(work, made);
+  }).catch((error: unknown) => {
+    process.stderr.write(`bench: no BullMQ to compare with: ${String(error)}\n`);
+  });
+  await benchPlans(options, async ({ what, unit, samples, note, work }) => {
+    const floor = work === undefined ? null : (beside.get(work) ?? null);
+    await row(what, unit, samples, floor, floor === null ? note : `${note}; × BullMQ with fsync always`);
   });
 }
 
