@@ -10,6 +10,7 @@ import type { Random } from '../ports/random.ts';
 import type { Session, Store } from '../ports/store.ts';
 import type { Crowd } from './crowd.ts';
 import type { Ledger } from './ledger.ts';
+import { forgetNames } from './forget-names.ts';
 import { Loop } from './loop.ts';
 import type { SessionKeeper } from './session-keeper.ts';
 import { placementInputs, type HeldDown } from './wanted.ts';
@@ -249,6 +250,7 @@ export class Supervisor {
     const { store, clock } = this.#options;
     if (this.#prunedMs !== null && clock.now() - this.#prunedMs < PRUNE_EVERY_MS) return;
     this.#prunedMs = clock.now();
+    await forgetNames(this.#options);
     const { entries } = await store.list('events');
     const surplus = entries.slice(0, Math.max(0, entries.length - EVENTS_KEPT));
     for (let start = 0; start < surplus.length; start += 100) {

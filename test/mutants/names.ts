@@ -156,4 +156,18 @@ export const nameMutants: Mutant[] = [
     search: ' && claim.unansweredAfter !== revisionOf(read)',
     replace: '',
   },
+  {
+    name: 'rule 13: a name is forgotten though somebody has it',
+    file: 'src/ownership/forgotten-names.ts',
+    search: 'value.released !== null && value.mayStillRun.length === 0;',
+    replace: 'value.mayStillRun.length === 0;',
+    test: 'test/ownership/forgotten-names.test.ts',
+  },
+  {
+    name: 'rule 13: a name is forgotten though it was taken since it was looked at',
+    file: 'src/agent/forget-names.ts',
+    search: "[{ kind: 'owners', name, revision }],",
+    replace: '[],',
+    test: 'test/agent/forget-names.test.ts',
+  },
 ];
