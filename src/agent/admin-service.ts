@@ -1,4 +1,4 @@
-import type { NodeName } from '../model/ids.ts';
+import type { AppName, NodeName } from '../model/ids.ts';
 import type { AppRecord } from '../model/records.ts';
 import type { InstanceStatus } from '../model/reconciliation.ts';
 import type { AppView, Doctor, InstanceView, NodeView } from '../model/views.ts';
@@ -10,8 +10,10 @@ import type { Peers } from '../ports/peers.ts';
 import type { Entry, Store } from '../ports/store.ts';
 import { asAdminErrors } from './admin-errors.ts';
 import { AppChanges } from './app-changes.ts';
+import { deploymentsSeen } from './deploy/deployment-plan.ts';
 import type { Deployments } from './deployments.ts';
 import type { Ledger } from './ledger.ts';
+import type { PlanEngine } from './plans/plan-engine.ts';
 import { readLogs } from './logs.ts';
 import type { SessionKeeper } from './session-keeper.ts';
 import { recover } from './recover.ts';
@@ -21,9 +23,8 @@ import { endDrain, wishDrain } from './drain-wishes.ts';
 import { explain } from './explain.ts';
 import type { ExplainNameOptions } from './explain-name.ts';
 import { followEvents, pastEvents } from './read-events.ts';
-import { Rollbacks } from './rollbacks.ts';
+import type { Rollbacks } from './rollbacks.ts';
 import { supervisorOf } from './supervise-loop.ts';
-import type { Supplies } from './supplies.ts';
 import { appView, instanceViews, nodeViews, ownInstanceViews, promiseViews, subjectViews } from './views.ts';
 import type { HeldDown } from './wanted.ts';
 import type { World } from './world.ts';
@@ -38,7 +39,8 @@ export interface AdminServiceOptions {
   keeper: SessionKeeper;
   supervisor: Supervisor;
   deployments: Deployments;
-  supplies: Supplies;
+  rollbacks: Rollbacks;
+  planEngine: Pick<PlanEngine, 'open'>;
   artifacts: Artifacts & { inspect(digest: string): Promise<{ packageStart: boolean; files: string[] }> };
   driver: Driver;
   peers: Peers;
@@ -61,7 +63,7 @@ export interface AdminServiceOptions {
 export function adminService(options: AdminServiceOptions): Admin {
   const { world, store, keeper, clock, node, deployments, artifacts } = options;
   const changes = new AppChanges(options);
-  const rollbacks = new Rollbacks(options);
+  const { rollbacks } = options;
   const listing = <T>(items: T[]): Listing<T> => ({ revision: String(world.revision()), items });
 
   const ownView = (): NodeView => {
@@ -109,8 +111,20 @@ export function adminService(options: AdminServiceOptions): Admin {
   const appSeen = (record: AppRecord, instances: InstanceView[]): AppView => {
     const seen = appView(record, instances);
     const cutOff = whyCutOff();
-    return cutOff === null ? seen : { ...seen, conditions: [cutOff, ...seen.conditions] };
+    const deploying = deploymentOf(record.app);
+    const conditions = [...(cutOff ? [cutOff] : []), ...seen.conditions, ...deploying];
+    return { ...seen, conditions };
   };
+
+  const deploymentOf = (app: AppName): AppView['conditions'] =>
+    deploymentsSeen(options.planEngine.open())
+      .filter(deployment => deployment.app === app)
+      .map(({ plan, step, node: by, undoing }) => ({
+        type: 'Deploying',
+        status: true,
+        reason: undoing ? 'Undoing' : 'StepsLeft',
+        message: `${undoing ? 'is undone' : step} on ${by ?? 'no node yet'}, plan ${plan}`,
+      }));
 
   /** What is shown may be old, and nothing can be changed. */
   const whyCutOff = (): AppView['conditions'][number] | null => {

@@ -33,6 +33,12 @@ import { claimLoop } from './claim-loop.ts';
 import { collectLoop } from './collect-loop.ts';
 import { copiesLoop } from './copies-loop.ts';
 import { Crowd } from './crowd.ts';
+import { Audience } from './deploy/audience.ts';
+import { deployAgent } from './deploy/deploy-agent.ts';
+import { isDeployment } from './deploy/deployment-plan.ts';
+import { Preparing } from './deploy/preparing.ts';
+import { Rolling } from './deploy/rolling.ts';
+import { Turns } from './deploy/turns.ts';
 import { Deployments } from './deployments.ts';
 import { Drain } from './drain-loop.ts';
 import { Exclusive } from './exclusive.ts';
@@ -52,6 +58,7 @@ import { PromiseLoop } from './promise-loop.ts';
 import { ProxyLoop } from './proxy-loop.ts';
 import { Refusals } from './refusals.ts';
 import { requestLoop } from './request-loop.ts';
+import { Rollbacks } from './rollbacks.ts';
 import { rolloutLoop } from './rollout-loop.ts';
 import { SessionKeeper } from './session-keeper.ts';
 import { Shortcomings } from './shortcomings.ts';
@@ -200,6 +207,20 @@ export class Agent {
       untilFreeMs: (owner, ownDead) => this.#untilFreeMs(owner, ownDead),
       commands: parts.commands ?? null,
     }));
+    const supplies = new Supplies({ node, world, artifacts, clock });
+    const turns = new Turns({ node, store, keeper });
+    const audience = new Audience();
+    const onHeld = (): void => shelf.wake();
+    const making = { node, user: parts.user, store, artifacts, supplies, turns, random, onHeld };
+    const rollbacks = new Rollbacks({ store, supplies, ledger, clock });
+    const deploys = deployAgent({
+      node,
+      preparing: new Preparing(making),
+      rolling: new Rolling({ world, store, turns, rollbacks, ledger, clock }),
+      audience,
+      ledger,
+      log,
+    });
     const planEngine = (this.#planEngine = new PlanEngine({
       node,
       world,
@@ -207,6 +228,7 @@ export class Agent {
       keeper,
       ledger,
       agents: parts.stepAgents ?? null,
+      own: [deploys],
       blobs: parts.blobs ?? null,
       clock,
       random,
@@ -214,7 +236,6 @@ export class Agent {
       elected: () => this.#supervisor.electedAs,
     }));
     this.plans = planEngine.plans;
-    const supplies = new Supplies({ node, world, artifacts, clock });
     const places = (this.places = new ReleasePlaces({
       node,
       user: parts.user,
@@ -279,20 +300,18 @@ export class Agent {
     }));
     this.#deployments = new Deployments({
       node,
-      user: parts.user,
+      world,
       store,
-      artifacts,
       supplies,
-      keeper,
+      engine: planEngine,
+      turns,
+      audience,
       ledger,
+      keeper,
       clock,
-      random,
       log,
-      onChange: () => {
-        promises.wake();
-        shelf.wake();
-      },
       runsCommands: () => parts.stepAgents === undefined || parts.stepAgents.find('command') !== null,
+      stopping: this.#stop.signal,
     });
     const promises = (this.#promises = new PromiseLoop({
       node,
@@ -472,6 +491,12 @@ export class Agent {
       world.onChange(['apps', 'owners', 'promises', 'sessions'], () => leftovers.wakeWithin(GATHER_MS)),
       world.onChange(['apps'], () => promises.wake()),
       world.onChange(['apps', 'sessions', 'promises'], () => copies.wakeWithin(SHELF_MS)),
+      world.onChange(['deploys'], () => copies.wake()),
+      // What this node promises of deployments: who works at them, and how far they are.
+      world.onChange(['deploys'], () => promises.wake()),
+      planEngine.onTouched(plan => {
+        if (isDeployment(plan)) promises.wakeSoon();
+      }),
       world.onChange(['requests'], () => requests.wake()),
       world.onChange(['supervisor', 'sessions'], () => this.#supervisor.wake()),
       world.onChange(['owners', 'sessions'], () => absences.look()),
@@ -510,7 +535,8 @@ export class Agent {
         untilFreeMs: owner => this.#untilFreeMs(owner, false),
       },
       deployments: this.#deployments,
-      supplies,
+      rollbacks,
+      planEngine,
       artifacts,
       driver,
       peers: parts.peers,

@@ -3,6 +3,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Store } from '../ports/store.ts';
 import type { ReleasePlaces } from './app-places.ts';
+import { inTheMaking } from './copies-loop.ts';
 import type { Deployments } from './deployments.ts';
 import type { InstanceLoop } from './instance-loop.ts';
 import { parseInstanceId } from '../model/ids.ts';
@@ -48,6 +49,7 @@ export function collectLoop(options: CollectLoopOptions): Loop {
       const digests = [
         ...[...wanted, ...kept].flatMap(({ artifact }) => (artifact ? [artifact.digest] : [])),
         ...wanted.flatMap(({ source }) => source ?? []),
+        ...inTheMaking(world),
       ];
       const releases = [
         ...wanted.map(({ app, release }) => ({ app, release })),

@@ -52,11 +52,23 @@ function keptHere(world: World, node: NodeName): Digest[] {
   const nodes = [...world.nodes().values()].flatMap(({ value }) =>
     value.roles.includes('apps') ? [value.node] : [],
   );
-  const digests = world.apps
+  const wanted = world.apps
     .all()
     .flatMap(({ value }) => [value.artifact, value.rollout?.before.artifact])
     .flatMap(artifact => (artifact ? [artifact.digest] : []));
-  return [...new Set(digests)].filter(digest =>
+  return [...new Set([...wanted, ...inTheMaking(world)])].filter(digest =>
     rendezvousOrder(digest, nodes).slice(0, COPIES).includes(node),
   );
+}
+
+/** Source trees and artifacts of deployments under way: another node may have to go on with them. */
+export function inTheMaking(world: World): Digest[] {
+  return world.deploys.all().flatMap(({ value: { asked, draft } }) => {
+    const uploaded = asked.source?.kind === 'uploaded' ? [asked.source.digest] : [];
+    return [
+      ...uploaded,
+      ...(draft?.source ? [draft.source] : []),
+      ...(draft?.artifact ? [draft.artifact.digest] : []),
+    ];
+  });
 }

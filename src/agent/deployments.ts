@@ -1,47 +1,43 @@
 import type { AppSpec } from '../model/app-spec.ts';
-import type { AppName, Digest, NodeName, Timestamp } from '../model/ids.ts';
-import type { AppRecord, ArtifactRef } from '../model/records.ts';
+import { timestampOf, unixMs } from '../model/civil.ts';
+import type { AppName, NodeName, Timestamp } from '../model/ids.ts';
+import type { DeploymentRecord } from '../model/records.ts';
 import type { ApplyRequest, ApplyResult, DeployProgress } from '../model/views.ts';
-import { ArtifactError, type Artifacts, type BuildNote } from '../ports/artifacts.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
-import type { Random } from '../ports/random.ts';
 import type { Entry, Store } from '../ports/store.ts';
+
 import { Channel } from './channel.ts';
-import { takeTurn, type Turn } from './deploy-lock.ts';
+import type { Audience } from './deploy/audience.ts';
+import { deploymentPlan, deploymentsSeen, originOf } from './deploy/deployment-plan.ts';
+import { DeploymentFailed, Follow, type Wanted } from './deploy/follow.ts';
+import { noSession, type TurnSeen, type Turns } from './deploy/turns.ts';
 import { asFoundBefore, DeployChecks, impactOf, sameSource, wantedSpec } from './deploy-checks.ts';
-import { hookEnvironment } from './launch.ts';
-import { generatedValue } from './generated-value.ts';
 import type { Ledger } from './ledger.ts';
+import type { PlanEngine } from './plans/plan-engine.ts';
 import type { SessionKeeper } from './session-keeper.ts';
 import type { Supplies } from './supplies.ts';
-import { nextRelease, writeRelease, type Made } from './write-release.ts';
+import type { World } from './world.ts';
 
-/** What the node promises for a deployment it has begun. */
+/** What the node promises for a deployment that it works at. */
 const DEPLOY_WITHIN_MS = 20 * 60_000;
+const LOOK_AGAIN_MS = 500;
 
 export interface DeploymentsOptions {
   node: NodeName;
-  user: string;
+  world: World;
   store: Store;
-  artifacts: Artifacts;
   supplies: Supplies;
+  engine: PlanEngine;
+  turns: Turns;
+  audience: Audience;
   ledger: Ledger;
   keeper: Pick<SessionKeeper, 'current'>;
   clock: Clock;
-  random: Random;
   log: Log;
-  onChange: () => void;
   runsCommands: () => boolean;
-}
-
-type Tell = (app: AppName, step: string, message: string) => void;
-
-/** Where a deployment tells how it goes, and what ends it. */
-interface Progress {
-  tell: Tell;
-  note: (note: BuildNote) => void;
-  signal: AbortSignal;
+  /** Aborted when the agent stops: what it began goes on without it. */
+  stopping: AbortSignal;
 }
 
 interface Deploying {
@@ -51,22 +47,32 @@ interface Deploying {
   completeBy: Timestamp;
 }
 
+type Send = (progress: DeployProgress) => void;
+
 /**
- * Turns accepted specs into releases: fetch, build, before-run on this node, then one transaction. Until that
- * transaction nothing anybody runs has changed.
+ * Turns accepted specs into releases: a plan for each app, which any node can go on with, and which this one begins and tells of
+ * until its release is wanted. Until then nothing anybody runs has changed.
  */
 export class Deployments {
   readonly #options: DeploymentsOptions;
   readonly #checks: DeployChecks;
-  readonly #deploying = new Map<AppName, Deploying>();
 
   constructor(options: DeploymentsOptions) {
     this.#options = options;
     this.#checks = new DeployChecks(options);
   }
 
+  /** Those whose release this node is making. */
   deploying(): Deploying[] {
-    return [...this.#deploying.values()];
+    const { node, world, engine, keeper } = this.#options;
+    const incarnation = keeper.current()?.incarnation;
+    return deploymentsSeen(engine.open()).flatMap(({ app, plan, step, ...by }) => {
+      const record = world.deploys.get(app)?.value;
+      if (by.node !== node || by.incarnation !== incarnation || by.undoing) return [];
+      if (record?.plan !== plan || record.draft === null) return [];
+      const completeBy = timestampOf(unixMs(record.since) + DEPLOY_WITHIN_MS);
+      return { app, release: record.draft.release, step, completeBy };
+    });
   }
 
   /** What would change, and everything that stands against it. @throws StoreError */
@@ -74,190 +80,156 @@ export class Deployments {
     return this.#checks.plan(request);
   }
 
-  /** Tells as it goes; ends with `done` or `failed`. Never rejects. */
+  /**
+   * Tells as it goes; ends with `done` or `failed`, or with neither when this agent stops meanwhile. Never rejects. Whoever asked
+   * and leaves cancels what is not wanted yet.
+   */
   apply(request: ApplyRequest, signal: AbortSignal): AsyncIterable<DeployProgress> {
     const channel = new Channel<DeployProgress>();
-    void this.#apply(request, channel, signal).finally(() => channel.close());
+    void this.#apply(request, progress => channel.send(progress), signal).finally(() => channel.close());
     return channel;
   }
 
-  async #apply(request: ApplyRequest, channel: Channel<DeployProgress>, signal: AbortSignal): Promise<void> {
+  async #apply(request: ApplyRequest, send: Send, signal: AbortSignal): Promise<void> {
+    const { stopping } = this.#options;
     let step = { app: request.specs[0]?.app ?? '', name: 'plan' };
-    const tell: Tell = (app, name, message) => {
-      step = { app, name };
-      const deploying = this.#deploying.get(app);
-      if (deploying) {
-        this.#deploying.set(app, { ...deploying, step: name });
-        this.#options.onChange();
-      }
-      channel.send({ kind: 'step', app, step: name, message });
+    const tell: Send = progress => {
+      if (progress.kind === 'step') step = { app: progress.app, name: progress.step };
+      send(progress);
     };
     try {
       const { plans, problems } = await this.#checks.plan(request);
       problems.push(...(await this.#checks.missingSources(request.specs)));
       if (problems.length > 0) {
-        channel.send({ kind: 'done', result: { kind: 'refused', problems } });
+        send({ kind: 'done', result: { kind: 'refused', problems } });
         return;
       }
       const apps: Extract<ApplyResult, { kind: 'applied' }>['apps'] = [];
       for (const spec of inDependencyOrder(request.specs)) {
-        const change = plans.find(plan => plan.app === spec.app)?.change ?? 'update';
-        const record = await this.#deploy(
-          spec,
-          tell,
-          (name, text) => channel.send({ kind: 'output', app: spec.app, step: name, text }),
-          signal,
-        );
-        apps.push({ app: spec.app, release: record.release, generation: record.generation, change });
+        const { app } = spec;
+        const change = plans.find(plan => plan.app === app)?.change ?? 'update';
+        step = { app, name: 'plan' };
+        apps.push({ app, change, ...(await this.#deploy(spec, tell, signal)) });
       }
-      channel.send({ kind: 'done', result: { kind: 'applied', apps } });
+      send({ kind: 'done', result: { kind: 'applied', apps } });
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      const output = error instanceof ArtifactError ? error.output : [];
-      this.#options.log.warn('a deployment failed', { app: step.app, step: step.name, error });
-      this.#options.ledger.note({
-        kind: 'deploy-failed',
-        subject: `app/${step.app}`,
-        message: `${step.app} was not deployed: ${step.name} failed: ${message}`,
-        details: { step: step.name, output },
-      });
-      channel.send({ kind: 'failed', app: step.app, step: step.name, message, output });
+      if (stopping.aborted) return;
+      this.#failed(step, error, send);
     }
   }
 
-  async #deploy(
-    asked: AppSpec,
-    tell: Tell,
-    output: (step: string, text: string) => void,
-    signal: AbortSignal,
-  ): Promise<AppRecord> {
-    const turn = await takeTurn(
-      this.#options,
-      asked.app,
-      message => tell(asked.app, 'lock', message),
-      signal,
-    );
-    try {
-      return await this.#deployAlone(asked, turn, tell, output, signal);
-    } finally {
-      await turn.release();
+  #failed({ app, name }: { app: AppName; name: string }, error: unknown, send: Send): void {
+    const { ledger, log } = this.#options;
+    const message = error instanceof Error ? error.message : String(error);
+    if (error instanceof DeploymentFailed) {
+      send({ kind: 'failed', app, step: error.step, message, output: error.output });
+      return;
     }
-  }
-
-  async #deployAlone(
-    asked: AppSpec,
-    turn: Turn,
-    tell: Tell,
-    output: (step: string, text: string) => void,
-    signal: AbortSignal,
-  ): Promise<AppRecord> {
-    const { store, clock, ledger } = this.#options;
-    const note = (line: BuildNote): void => output(line.step, line.text);
-    const progress = { tell, note, signal };
-    const current = await store.get('apps', asked.app);
-    const { spec, source } = await this.#resolved(asked, current, progress);
-    const { impact, differences } = impactOf(spec, source, current);
-    if (current && impact === 'none') {
-      tell(
-        spec.app,
-        'settle',
-        `"${spec.app}" is as the manifest wants it already (release ${current.value.release})`,
-      );
-      return current.value;
-    }
-    const release =
-      impact === 'in-place' && current ? current.value.release : await nextRelease(store, spec.app);
-    this.#deploying.set(spec.app, {
-      app: spec.app,
-      release,
-      step: 'fetch',
-      completeBy: clock.timestamp(DEPLOY_WITHIN_MS),
+    log.warn('a deployment failed', { app, step: name, error });
+    ledger.note({
+      kind: 'deploy-failed',
+      subject: `app/${app}`,
+      message: `${app} was not deployed: ${name} failed: ${message}`,
+      details: { step: name, output: [] },
     });
-    this.#options.onChange();
+    send({ kind: 'failed', app, step: name, message, output: [] });
+  }
+
+  async #deploy(asked: AppSpec, send: Send, signal: AbortSignal): Promise<Wanted> {
+    const { node, engine, clock, stopping } = this.#options;
+    const { plans } = engine;
+    const follow = new Follow({ node, plans, clock }, asked.app, send);
+    const begun = await this.#begin(asked, follow, send, signal);
+    if ('release' in begun) return begun;
+    const { plan, hush } = begun;
     try {
-      const kept = current?.value.artifact;
-      const mustBuild = impact === 'rebuild' || differences.some(({ field }) => isBuiltFrom(field));
-      const built =
-        kept && !mustBuild ? { artifact: kept, source } : await this.#build(spec, source, progress);
-      const secrets = { ...current?.value.secrets, ...this.#newSecrets(spec, current?.value.secrets ?? {}) };
-      const made: Made = { spec, release, secrets, ...built };
-      if (spec.beforeRun.length > 0 && impact !== 'in-place') {
-        tell(spec.app, 'before-run', `running ${spec.beforeRun.length} command(s) of release ${release}`);
-        await this.#beforeRun(made, progress);
-      }
-      const record = await writeRelease(this.#options, made, current, turn.compares);
-      tell(spec.app, 'settle', `release ${record.release} of "${spec.app}" is what the cluster wants now`);
-      ledger.note({
-        kind: 'app-applied',
-        subject: `app/${spec.app}`,
-        message: `"${spec.app}" is wanted at release ${record.release}, generation ${record.generation}`,
-        details: { release: record.release, generation: record.generation, impact },
-      });
-      return record;
+      return await follow.untilWanted(plan, AbortSignal.any([signal, stopping]));
+    } catch (error) {
+      if (signal.aborted && !stopping.aborted)
+        await plans.cancel(plan, 'whoever asked for it').catch(() => null);
+      throw error;
     } finally {
-      this.#deploying.delete(spec.app);
-      this.#options.onChange();
+      hush();
     }
   }
 
-  /** The spec with all its processes, and the source tree it means where that is known without building. */
-  async #resolved(
+  /** Waits for the turn, and takes it with the plan; or finds that there is nothing to be done. */
+  async #begin(
     asked: AppSpec,
-    current: Entry<'apps'> | null,
-    { tell, note, signal }: Progress,
-  ): Promise<{ spec: AppSpec; source: Digest | undefined }> {
-    const { supplies } = this.#options;
-    const before = wantedSpec(current);
-    const spec = asFoundBefore(asked, before);
-    // What a git ref names may have moved, whatever the manifest says.
-    if (spec.processes.length > 0 && spec.source?.kind !== 'git') {
-      return { spec, source: sameSource(spec, before) ? current?.value.source : undefined };
+    follow: Follow,
+    send: Send,
+    signal: AbortSignal,
+  ): Promise<{ plan: string; hush: () => void } | Wanted> {
+    const { node, store, keeper, turns, ledger, clock } = this.#options;
+    const { app } = asked;
+    const tell = (step: string, message: string): void => send({ kind: 'step', app, step, message });
+    let told = '';
+    for (;;) {
+      signal.throwIfAborted();
+      if (keeper.current() === null) throw noSession(node);
+      const turn = await turns.look(app);
+      if (turn.kind === 'taken') {
+        const { plan, node: by, since } = turn.by;
+        if (plan !== told) tell('lock', `waits for ${by}, which deploys it since ${since}, as plan ${plan}`);
+        told = plan;
+        await clock.sleep(LOOK_AGAIN_MS, signal);
+        continue;
+      }
+      const current = await store.get('apps', app);
+      if (current && isAsAsked(asked, current)) {
+        const { release, generation } = current.value;
+        tell('settle', `"${app}" is as the manifest wants it already (release ${release})`);
+        return { release, generation };
+      }
+      const begun = await this.#submit(asked, turn, follow);
+      if (begun === null) continue;
+      const { plan } = begun;
+      tell('plan', `${plan}; hop3-agent batch status ${plan} shows it, batch cancel ${plan} ends it`);
+      ledger.note({
+        kind: 'deploy-begun',
+        subject: `app/${app}`,
+        message: `${node} begins to deploy "${app}", as plan ${plan}`,
+        details: { plan },
+      });
+      return begun;
     }
-    tell(spec.app, 'fetch', 'looking into the source');
-    const source = await supplies.source(asked, undefined, note, signal);
-    return { spec: await supplies.complete(asked, source), source };
   }
 
-  async #build(
-    spec: AppSpec,
-    known: Digest | undefined,
-    { tell, note, signal }: Progress,
-  ): Promise<{ artifact: ArtifactRef; source: Digest | undefined }> {
-    tell(spec.app, 'build', 'fetching and building');
-    const { artifacts, supplies } = this.#options;
-    const source = await supplies.source(spec, known, note, signal);
-    const artifact = await artifacts.build(
-      { ...spec, source: { kind: 'uploaded', digest: source } },
-      note,
-      signal,
-    );
-    tell(spec.app, 'publish', `artifact ${artifact.digest} (${Math.ceil(artifact.bytes / 1024)} KiB)`);
-    // Whoever is to run it asks around at once, and has to hear of this node.
-    await supplies.promised(artifact.digest, signal);
-    return { artifact, source };
-  }
-
-  async #beforeRun({ spec, artifact, release, secrets }: Made, { note, signal }: Progress): Promise<void> {
-    const { artifacts, supplies, node, user } = this.#options;
-    await supplies.bring(artifact.digest, signal);
-    const unpacked = await artifacts.unpack(artifact.digest, spec.app, release);
-    const env = hookEnvironment(spec, { ...unpacked, node, user, secrets });
-    await artifacts.runHooks(spec.beforeRun, { directory: unpacked.directory, env }, note, signal);
-  }
-
-  #newSecrets(spec: AppSpec, known: Record<string, string>): Record<string, string> {
-    const made: Record<string, string> = {};
-    for (const [name, value] of Object.entries(spec.env)) {
-      if (value.kind !== 'generated' || known[name] !== undefined) continue;
-      made[name] = generatedValue(value, this.#options.random);
-    }
-    return made;
+  /** null = somebody else took the turn. */
+  async #submit(
+    asked: AppSpec,
+    { compares }: Extract<TurnSeen, { kind: 'free' }>,
+    follow: Follow,
+  ): Promise<{ plan: string; hush: () => void } | null> {
+    const { node, engine, audience, clock } = this.#options;
+    const { app } = asked;
+    const origin = originOf(app);
+    let hush = (): void => undefined;
+    const submitted = await engine
+      .submitOwn({ spec: deploymentPlan(asked), idempotencyKey: null, digest: '', origin }, plan => {
+        // Before it begins: what is done first is to be heard, too.
+        hush = audience.listen(plan, follow.hear);
+        const since = clock.timestamp();
+        const value: DeploymentRecord = { v: 1, app, plan, node, since, asked, token: '0', draft: null };
+        return { compares, writes: [{ put: 'deploys', name: app, value }] };
+      })
+      .catch((error: unknown) => {
+        hush();
+        throw error;
+      });
+    if (submitted.kind === 'created') return { plan: submitted.plan.id, hush };
+    hush();
+    return null;
   }
 }
 
-/** Builders look at variables and commands, too; what they make of the same again is remembered. */
-function isBuiltFrom(field: string): boolean {
-  return /^(env\.|processes\.[^.]+(\.(kind|command))?$)/.test(field);
+/** As far as can be told without looking into the source. */
+function isAsAsked(asked: AppSpec, current: Entry<'apps'>): boolean {
+  const before = wantedSpec(current);
+  const spec = asFoundBefore(asked, before);
+  if (spec.processes.length === 0 || spec.source?.kind === 'git') return false;
+  const source = sameSource(spec, before) ? current.value.source : undefined;
+  return impactOf(spec, source, current).impact === 'none';
 }
 
 /** Apps that others in the same request depend on come first. Cycles have been refused before. */

@@ -43,7 +43,11 @@ export class Rollbacks {
   }
 
   /** To the release given, or to what the present one took the place of. @throws AdminError */
-  async rollback(app: AppName, asked: number | null): Promise<AppRecord> {
+  async rollback(
+    app: AppName,
+    asked: number | null,
+    reason = 'an operator asked for it',
+  ): Promise<AppRecord> {
     const { store, ledger } = this.#options;
     const current = await this.#current(app);
     const { release: from, rollout } = current.value;
@@ -68,7 +72,7 @@ export class Rollbacks {
     ledger.note({
       kind: 'app-rolled-back',
       subject: `app/${app}`,
-      message: `"${app}" goes back from release ${from} to ${target.release}: an operator asked for it`,
+      message: `"${app}" goes back from release ${from} to ${target.release}: ${reason}`,
       details: { from, to: target.release },
     });
     return record;

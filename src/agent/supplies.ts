@@ -5,7 +5,11 @@ import type { Clock } from '../ports/clock.ts';
 import { ArtifactError, type Artifacts, type BuildNote } from '../ports/artifacts.ts';
 import { holdersOf } from './wanted.ts';
 import type { World } from './world.ts';
+import { worldChange } from './world-change.ts';
 
+/** What is large takes longer: it is copied meanwhile, and nobody waits for that. */
+const COPIED_WITHIN_MS = 10_000;
+const LOOK_EVERY_MS = 1000;
 /** A node whose promises take longer than this to arrive has another problem than this one. */
 const PROMISED_WITHIN_MS = 5000;
 
@@ -46,6 +50,22 @@ export class Supplies {
     });
     if (!seen()) await clock.sleep(PROMISED_WITHIN_MS, AbortSignal.any([signal, arrived.signal]));
     stop();
+  }
+
+  /** Another node that holds it, once there is one; null = there is none that could, or it takes too long. */
+  async copied(digest: Digest, signal: AbortSignal): Promise<NodeName | null> {
+    const { world, node, clock } = this.#options;
+    const lastMs = clock.now() + COPIED_WITHIN_MS;
+    for (;;) {
+      signal.throwIfAborted();
+      const [holder] = holdersOf(world, digest, node);
+      if (holder) return holder.node;
+      const others = [...world.nodes().values()].some(
+        ({ value }) => value.node !== node && value.roles.includes('apps'),
+      );
+      if (!others || clock.now() >= lastMs) return null;
+      await worldChange(this.#options, ['promises', 'sessions'], LOOK_EVERY_MS, signal);
+    }
   }
 
   /**

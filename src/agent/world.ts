@@ -22,6 +22,7 @@ export class World {
   readonly cluster: Mirror<'cluster'>;
   readonly waiters: Mirror<'waiters'>;
   readonly drains: Mirror<'drains'>;
+  readonly deploys: Mirror<'deploys'>;
   readonly plans: Mirror<'plans'>;
   /** Chunks of plans. */
   readonly steps: Mirror<'steps'>;
@@ -45,6 +46,7 @@ export class World {
     this.cluster = store.mirror('cluster');
     this.waiters = store.mirror('waiters');
     this.drains = store.mirror('drains');
+    this.deploys = store.mirror('deploys');
     this.plans = store.mirror('plans');
     this.steps = store.mirror('steps');
     this.guards = store.mirror('guards');
@@ -62,6 +64,7 @@ export class World {
       this.cluster,
       this.waiters,
       this.drains,
+      this.deploys,
       this.plans,
       this.steps,
       this.guards,

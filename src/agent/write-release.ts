@@ -3,6 +3,7 @@ import type { AppName, Digest } from '../model/ids.ts';
 import type { AppRecord, ArtifactRef } from '../model/records.ts';
 import type { Clock } from '../ports/clock.ts';
 import { hostnameWrites, rolloutFrom } from './change-release.ts';
+import { HopelessDeployment } from './deploy/hopeless.ts';
 import { StoreError, type Compare, type Entry, type Store, type Write } from '../ports/store.ts';
 
 /** Everything of a release but its place in the store. */
@@ -12,17 +13,19 @@ export interface Made {
   artifact: ArtifactRef;
   source: Digest | undefined;
   secrets: Record<string, string>;
+  /** The plan that makes it. */
+  deployment: string;
 }
 
 /**
  * Makes a release what the cluster wants, in one transaction over the app as it was read, the release and its host names.
- * @throws StoreError; Error when a host name is another app's
+ * @throws StoreError; HopelessDeployment when a host name is another app's
  */
 export async function writeRelease(
   { store, clock }: { store: Store; clock: Clock },
-  { spec, release, artifact, source, secrets }: Made,
+  { spec, release, artifact, source, secrets, deployment }: Made,
   current: Entry<'apps'> | null,
-  held: Compare[],
+  along: { compares: Compare[]; writes: Write[] },
 ): Promise<AppRecord> {
   const at = clock.timestamp();
   const record: AppRecord = {
@@ -35,6 +38,7 @@ export async function writeRelease(
     ...(source === undefined ? {} : { source }),
     restarts: current?.value.release === release ? current.value.restarts : {},
     secrets,
+    deployment,
     removing: false,
     appliedAt: at,
   };
@@ -43,12 +47,12 @@ export async function writeRelease(
   if (rollout) record.rollout = rollout;
   if (!there || there.unproven) record.unproven = true;
   const compares: Compare[] = [
-    ...held,
+    ...along.compares,
     current
       ? { kind: 'apps', name: spec.app, revision: current.revision }
       : { kind: 'apps', name: spec.app, is: 'absent' },
   ];
-  const writes: Write[] = [{ put: 'apps', name: spec.app, value: record }];
+  const writes: Write[] = [...along.writes, { put: 'apps', name: spec.app, value: record }];
   if (current?.value.release !== release) {
     const name = releaseName(spec.app, release);
     compares.push({ kind: 'releases', name, is: 'absent' });
@@ -63,6 +67,7 @@ export async function writeRelease(
         artifact,
         ...(source === undefined ? {} : { source }),
         ...(there ? { replaces: rollout?.before.release ?? there.release } : {}),
+        deployment,
         at,
       },
     });
@@ -75,7 +80,7 @@ export async function writeRelease(
         : { kind: 'hostnames', name: hostname, is: 'absent' },
     );
     if (holder && holder.value.app !== spec.app)
-      throw new Error(`host name "${hostname}" is held by app "${holder.value.app}"`);
+      throw new HopelessDeployment(`host name "${hostname}" is held by app "${holder.value.app}"`);
     if (!holder) writes.push({ put: 'hostnames', name: hostname, value: { v: 1, app: spec.app } });
   }
   if (current) writes.push(...hostnameWrites(current.value, record));
@@ -93,7 +98,7 @@ export async function writeRelease(
 }
 
 /** Never one that was used before. @throws StoreError */
-export async function nextRelease(store: Store, app: AppName): Promise<number> {
+export async function nextRelease(store: Pick<Store, 'list'>, app: AppName): Promise<number> {
   const { entries } = await store.list('releases', { prefix: `${app}/` });
   return (entries.at(-1)?.value.release ?? 0) + 1;
 }

@@ -17,14 +17,27 @@ export interface Command {
   /** The whole environment. */
   env: Record<string, string>;
   timeoutSeconds: number;
+  /** Its descriptor 3 is a leash. */
+  leashed?: true;
 }
 
-/** A line for `/bin/sh -c`. */
+/**
+ * Descriptor 3 is a leash: when its other end goes, because the agent has, however it has, all of the group is killed. Another node
+ * may do the same by then.
+ */
+const LEASH = `
+( trap '' TERM INT HUP; read -r gone <&3; kill -KILL -$$ ) <&3 >/dev/null 2>&1 &
+exec 3<&-
+exec "$@"
+`;
+
+/** A line for `/bin/sh -c`, which does not outlive its agent. */
 export function shellCommand(
   text: string,
   place: { directory: string; env: Record<string, string>; timeoutSeconds: number },
 ): Command {
-  return { ...place, text, file: '/bin/sh', arguments: ['-c', text] };
+  const leashed = ['-c', LEASH, 'hop3', '/bin/sh', '-c', text];
+  return { ...place, text, file: '/bin/sh', arguments: leashed, leashed: true };
 }
 
 /**
@@ -43,8 +56,9 @@ export async function runCommand(
     cwd: command.directory,
     env: command.env,
     detached: true,
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', 'pipe', 'pipe', ...(command.leashed ? (['pipe'] as const) : [])],
   });
+  child.stdio[3]?.on('error', () => undefined);
   const onOutput = (text: string) => {
     const line = withoutCredentials(text.slice(0, MAX_LINE_CHARACTERS));
     tail.push(line);
@@ -58,8 +72,7 @@ export async function runCommand(
   stopLimit();
   signalGroup(child, 'SIGKILL');
   await Promise.race([closed, clock.sleep(PIPE_GRACE_MS)]);
-  child.stdout.destroy();
-  child.stderr.destroy();
+  for (const stream of child.stdio) stream?.destroy();
   signal.throwIfAborted();
   const problem = limits.signal.aborted ? `took longer than ${command.timeoutSeconds} s` : problemOf(end);
   if (problem !== null) {

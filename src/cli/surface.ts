@@ -294,6 +294,8 @@ export const commandDefinitions: CommandDefinition[] = [
       ['apply - < app.yaml', 'from stdin'],
       ['apply plans/nightly.yaml', 'makes the schedule of a plan; without one it is submitted'],
     ],
+    notes: `Each app that changes is a plan, which it names: batch status PLAN --watch shows it through any node, and batch cancel PLAN
+brings back what ran before. When the node that was asked is lost, another goes on: exit 7. Ctrl-C cancels what is not wanted yet.`,
     load: async () => (await import('./commands/apply.ts')).apply,
   },
   {
@@ -316,6 +318,8 @@ export const commandDefinitions: CommandDefinition[] = [
       ['deploy ./guestbook', 'what hop3.toml, Procfile or the files themselves say'],
       ['deploy . --app blog --host blog.localhost --scale web=3', 'said otherwise here'],
     ],
+    notes: `It is a plan, which it names: batch status PLAN --watch shows it through any node, and batch cancel PLAN brings back what ran
+before. When the node that was asked is lost, another goes on: exit 7. Ctrl-C cancels what is not wanted yet.`,
     load: async () => (await import('./commands/deploy.ts')).deploy,
   },
   {

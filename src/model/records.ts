@@ -51,8 +51,8 @@ export interface Records {
   waiters: WaiterRecord;
   /** name: `<agent>` */
   agents: AgentStateRecord;
-  /** name: `<app>`; on the lease of the node that deploys it */
-  deploys: DeployLockRecord;
+  /** name: `<app>`; over with its plan */
+  deploys: DeploymentRecord;
   /** name: `<node>`; there as long as somebody wants it */
   drains: DrainRecord;
   /** name: the plan's id */
@@ -92,6 +92,8 @@ export interface AppRecord {
   unproven?: true;
   /** The release that was given up by itself, as long as nothing else was deployed since. */
   givenUp?: GivenUp;
+  /** The plan of the deployment that changed it last. */
+  deployment?: string;
   /** Set by `remove`: owners stop and release; the key goes when nobody owns anything of it. */
   removing: boolean;
   appliedAt: Timestamp;
@@ -138,6 +140,8 @@ export interface ReleaseRecord {
   source?: Digest;
   /** The release that it took the place of. */
   replaces?: number;
+  /** The plan of its deployment. */
+  deployment?: string;
   at: Timestamp;
 }
 
@@ -312,14 +316,36 @@ export interface AgentStateRecord {
   at: Timestamp;
 }
 
-/** One deployment of an app at a time: who has the turn. */
-export interface DeployLockRecord {
+/**
+ * One deployment of an app at a time: whose turn it is, and what it has made so far. Written with the plan that does it, and gone
+ * with the transaction that makes its release what is wanted; one whose plan has ended, or is gone, is in nobody's way.
+ */
+export interface DeploymentRecord {
   v: 1;
   app: AppName;
+  plan: string;
+  /** Through which it was asked for. */
   node: NodeName;
-  /** Unique for each deployment. */
-  holder: string;
   since: Timestamp;
+  asked: AppSpec;
+  /** Of whoever wrote it last: what comes with a lower one is refused. */
+  token: Token;
+  /** null = nobody has looked into it yet. */
+  draft: ReleaseDraft | null;
+}
+
+/** A release on its way. */
+export interface ReleaseDraft {
+  /** With its processes, also those found in the source. */
+  spec: AppSpec;
+  release: number;
+  /** Of the app as it was looked at: of another one nothing is overwritten. null = it was not there. */
+  generation: number | null;
+  impact: 'none' | 'in-place' | 'restart' | 'rebuild';
+  source?: Digest;
+  /** Absent = it is still to be built. */
+  artifact?: ArtifactRef;
+  secrets: Record<string, string>;
 }
 
 /** The wish that a node be emptied, and take nothing new. It outlives the node's sessions; the node itself fulfils it. */

@@ -1,13 +1,20 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import test from 'ava';
 import type { InstanceView } from '../../src/model/views.ts';
-import { hop3, startCluster, type Ended, type TestCluster, type TestNode } from '../support/cluster.ts';
+import {
+  hop3,
+  isAlive,
+  startCluster,
+  type Ended,
+  type TestCluster,
+  type TestNode,
+} from '../support/cluster.ts';
 import { until } from '../support/until.ts';
 
 /** One cluster for the file; each test has an app of its own, and what it needs no network for. */
@@ -238,6 +245,77 @@ test.serial('what cannot be run is refused or fails with a reason, and nothing i
     items.filter(({ app }) => app.startsWith('bad-')),
     [],
   );
+});
+
+/** What a deployment is doing, as another node tells it. */
+async function stepOf(
+  app: string,
+): Promise<{ plan: string; name: string | null; lockedBy: string | null } | null> {
+  const { items } = await cluster.api.plans({ origin: `deploy ${app}`, states: ['RUNNING'] });
+  const [plan] = items;
+  const running = plan && (await cluster.api.stepsOf(plan.plan, { states: ['RUNNING'] })).items[0];
+  return running ? { plan: plan.plan, name: running.name, lockedBy: running.lockedBy } : null;
+}
+
+const ended = (plan: string) =>
+  until(
+    `${plan} has ended`,
+    async () => {
+      const view = await cluster.api.planOf(plan);
+      return view.endedAt === null ? null : view;
+    },
+    30_000,
+  );
+
+test.serial('a deployment goes on when its node is killed while it builds, and when it rolls', async t => {
+  const directory = await directoryOf('steady', {
+    'server.js': serverSaying('one'),
+    'build.sh': 'echo $$ > $MARKS/pid-$$; [ -e $MARKS/first ] || { touch $MARKS/first; sleep 30; }',
+    'migrate.sh': 'echo ran >> $MARKS/migrated',
+    'hop3.yaml': [
+      'metadata: {id: steady}',
+      'source: {path: .}',
+      'build: {build: sh build.sh}',
+      'run: {before-run: sh migrate.sh, start: exec node server.js}',
+      `env: {MARKS: ${cluster.directory}}`,
+    ].join('\n'),
+  });
+  const driver = cluster.node('node-3');
+  const deploying = told(['deploy', directory], driver);
+  const building = await until('it is being built', async () => {
+    const step = await stepOf('steady');
+    const begun = await readFile(join(cluster.directory, 'first')).then(
+      () => true,
+      () => false,
+    );
+    return step?.name === 'build' && begun ? step : null;
+  });
+  t.is(building.lockedBy, 'node-3');
+  const pids = (await readdir(cluster.directory)).filter(name => name.startsWith('pid-'));
+  await driver.end('SIGKILL');
+  t.is((await deploying).code, 7, 'whoever asked can’t hear any more how it ends');
+  await until('what it ran is gone with it', async () => !isAlive(Number(pids[0]!.slice(4))));
+  t.is((await ended(building.plan)).state, 'COMPLETED');
+  t.is((await factsOf((await cluster.ready('steady', 1))[0]!)).text, 'one');
+  t.is(await readFile(join(cluster.directory, 'migrated'), 'utf8'), 'ran\n');
+
+  await driver.start();
+  await driver.ready();
+  await writeFile(join(directory, 'server.js'), `setTimeout(() => { ${serverSaying('two')} }, 2000);`);
+  const rolled = await told(['apply', join(directory, 'hop3.yaml')], driver);
+  t.is(rolled.code, 0, rolled.stderr);
+  const rolling = await until('it rolls', async () => {
+    const step = await stepOf('steady');
+    return step?.name === 'settle' ? step : null;
+  });
+  await driver.crash();
+  t.is((await ended(rolling.plan)).state, 'COMPLETED');
+  const [after] = await cluster.ready('steady', 1, all => all.every(({ release }) => release === 2));
+  t.is((await factsOf(after!)).text, 'two');
+  const again = await told(['deploy', directory], cluster.node('node-2'));
+  t.regex(again.stderr, /as the manifest wants it already \(release 2\)/);
+  await driver.start();
+  await driver.ready();
 });
 
 test.serial('an app survives the node that built it: its artifact comes from a peer', async t => {

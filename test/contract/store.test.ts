@@ -15,6 +15,7 @@ import {
   type Write,
 } from '../../src/ports/store.ts';
 import { type Etcd, startEtcd } from '../support/etcd.ts';
+import { appSpec } from '../support/nouns.ts';
 import { etcdWorld, fakeWorld, sessionRecord, type StoreWorld } from '../support/store-worlds.ts';
 
 let etcd: Etcd;
@@ -136,7 +137,14 @@ const ofPlans: Extract<Write, { put: unknown }>[] = [
     },
   },
   { put: 'drains', name: 'node-1', value: { v: 1, node: 'node-1', reason: 'disk', from: 'node-2', at: AT } },
-  { put: 'deploys', name: 'blog', value: { v: 1, app: 'blog', node: 'node-1', holder: 'd1', since: AT } },
+  {
+    put: 'deploys',
+    name: 'blog',
+    value: {
+      ...{ v: 1, app: 'blog', plan: 'p1', node: 'node-1', since: AT, asked: appSpec(), token: '7' },
+      draft: { spec: appSpec(), release: 2, generation: 3, impact: 'restart', secrets: { KEY: 'x' } },
+    },
+  },
 ];
 for (const { put: kind, name, value } of ofPlans) {
   contract(

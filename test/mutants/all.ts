@@ -1,3 +1,4 @@
+import { deploymentMutants } from './deployments.ts';
 import { evidenceMutants } from './evidence.ts';
 import { exclusiveMutants } from './exclusive.ts';
 import { nameMutants } from './names.ts';
@@ -10,6 +11,7 @@ import { workerMutants } from './workers.ts';
 
 export const allMutants: Mutant[] = [
   ...mutants,
+  ...deploymentMutants,
   ...evidenceMutants,
   ...exclusiveMutants,
   ...nameMutants,

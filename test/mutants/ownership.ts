@@ -263,20 +263,6 @@ export const mutants: Mutant[] = [
     test: 'test/ownership/records.test.ts',
   },
   {
-    name: "deployments: a turn whose reply was lost stays for the node's life",
-    file: 'src/agent/deploy-lock.ts',
-    search: '      void letGoLater(options, held, LATE_WRITE_MS);\n',
-    replace: '',
-    test: 'test/agent/deployments.test.ts',
-  },
-  {
-    name: 'rule 4: a deployment writes though its turn is lost',
-    file: 'src/agent/write-release.ts',
-    search: '    ...held,\n',
-    replace: '',
-    test: 'test/agent/deployments.test.ts',
-  },
-  {
     name: 'rule 8: whoever hands over is not said to run it still',
     file: 'src/ownership/records.ts',
     search: 'mayStillRun: [...without(owner.node, owner.mayStillRun), owner.node],',

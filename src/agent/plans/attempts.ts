@@ -72,6 +72,10 @@ export class Attempts {
     return this.#options.agents.find(agent) !== null;
   }
 
+  onlyWatches(work: StepWork): boolean {
+    return this.#options.agents.find(work.agent)?.onlyWatches?.(work) === true;
+  }
+
   get running(): number {
     return this.#running;
   }

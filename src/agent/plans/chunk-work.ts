@@ -125,9 +125,10 @@ export class ChunkWork {
     this.#write(write, turn, results, session);
   }
 
-  /** Starts nothing more, and releases the chunk when what runs has ended. */
-  leave(): void {
+  /** Starts nothing more, and releases the chunk when what runs has ended; what only watches is not waited for. */
+  leave(reason: string): void {
     this.#leaving = true;
+    if (this.#onlyWatches()) this.cutShort(reason);
     this.#parts.onWake(this);
   }
 
@@ -179,11 +180,14 @@ export class ChunkWork {
   #write(write: ChunkWrite, turn: Turn, results: readonly Arrived[], session: Session): void {
     const { writes, log } = this.#parts;
     const claiming = this.#token === null;
+    const { newest } = this.plan;
     const done = this.#begun(this.#agentsOf(turn));
     writes.commit(write, claiming ? 'claim' : 'steps').then(
       outcome => {
         done();
-        if (outcome.kind === 'refused') this.#refused(claiming);
+        // With no key in it, and nothing newer heard, it would be refused again: the store has gone back, or is ahead of this node.
+        if (outcome.kind === 'refused')
+          this.#refused(claiming, write.keys.length === 0 && this.plan.newest === newest);
         else this.#written(turn, results, session, chunkToken(outcome.entry));
       },
       (error: unknown) => {
@@ -220,8 +224,10 @@ export class ChunkWork {
     });
   }
 
-  #refused(claiming: boolean): void {
+  #refused(claiming: boolean, again: boolean): void {
+    this.failed = claiming && again;
     if (claiming || !this.#owns()) this.drop('somebody else was faster');
+    else if (again) this.#wakeIn(FAILED_AGAIN_MS);
     else this.#parts.onWake(this);
   }
 
@@ -348,6 +354,13 @@ export class ChunkWork {
   #goesOn(shape: PlanShape): boolean {
     const { attempts } = this.#parts;
     return goesOnHere(shape, this.plan.records, this.#known(), agent => attempts.has(agent));
+  }
+
+  #onlyWatches(): boolean {
+    const { attempts } = this.#parts;
+    const { shape, records } = this.plan;
+    if (shape === null) return false;
+    return [...this.#attempts.keys()].every(index => attempts.onlyWatches(workOf(shape, records, index)));
   }
 
   #release(session: Session, why: string): void {

@@ -3,9 +3,9 @@ import { EPOCH } from '../../model/records.ts';
 import type { Blobs } from '../../ports/blobs.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Log } from '../../ports/log.ts';
-import type { Plans } from '../../ports/plans.ts';
+import type { Plans, PlanSubmission } from '../../ports/plans.ts';
 import type { Random } from '../../ports/random.ts';
-import type { StepAgents } from '../../ports/step-agents.ts';
+import type { StepAgent, StepAgents } from '../../ports/step-agents.ts';
 import type { Store } from '../../ports/store.ts';
 import { hasEnded } from '../../workflow/step-machine.ts';
 import type { Ledger } from '../ledger.ts';
@@ -16,14 +16,16 @@ import { AppSchedules } from './app-schedules.ts';
 import { Attempts } from './attempts.ts';
 import { ChunkWrites } from './chunk-writes.ts';
 import { Keeping } from './keeping.ts';
+import type { KnownPlan } from './known-plan.ts';
 import { Overdue } from './overdue.ts';
+import { withOwn } from './own-agents.ts';
 import { PlanBook } from './plan-book.ts';
 import { planFigures, type PlanFigures } from './plan-figures.ts';
 import { notePlan } from './plan-notes.ts';
 import { PlanService } from './plan-service.ts';
 import { moment, PlanWork } from './plan-work.ts';
 import { Schedules } from './schedules.ts';
-import { Submit } from './submit.ts';
+import { Submit, type AlongWith, type Submitted } from './submit.ts';
 
 const OVERDUE_EVERY_MS = 1_000;
 const KEEPING_EVERY_MS = 60_000;
@@ -35,8 +37,10 @@ export interface PlanEngineOptions {
   store: Store;
   keeper: SessionKeeper;
   ledger: Ledger;
-  /** null = this node works at no plan, and still answers for all. */
+  /** null = with none of its own either, this node works at no plan, and still answers for all. */
   agents: StepAgents | null;
+  /** Of steps that only the agent itself makes plans of. */
+  own?: readonly StepAgent[];
   blobs: Blobs | null;
   clock: Clock;
   random: Random;
@@ -52,6 +56,7 @@ export class PlanEngine {
   readonly #book: PlanBook;
   readonly #attempts: Attempts;
   readonly #work: PlanWork;
+  readonly #submit: Submit;
   readonly #loops: Record<'overdue' | 'keeping' | 'schedules', Loop>;
   readonly #counted = { claims: 0, writes: 0, refused: 0, ended: 0 };
   readonly #unlisten: () => void;
@@ -60,7 +65,8 @@ export class PlanEngine {
   constructor(options: PlanEngineOptions) {
     const { node, world, store, keeper, ledger, blobs, clock, random, log, elected } = options;
     this.#options = options;
-    const agents = options.agents ?? noAgents;
+    const own = options.own ?? [];
+    const agents = withOwn(options.agents, own);
     const session = (): ReturnType<SessionKeeper['current']> => keeper.current();
     const book = (this.#book = new PlanBook({ world, store, clock, log }));
     const attempts = (this.#attempts = new Attempts({ node, agents, blobs, clock }));
@@ -93,7 +99,8 @@ export class PlanEngine {
       },
     });
     const shared = { node, store, book, clock, log, ledger, session, elected, moment: moment(clock, random) };
-    const submit = new Submit({ ...shared, work: this.#work, writes, attempts, agents, blobs, random });
+    const parts = { ...shared, work: this.#work, writes, attempts, agents, blobs, random };
+    const submit = (this.#submit = new Submit({ ...parts, reserved: own.map(({ name }) => name) }));
     const schedules = new Schedules({
       ...shared,
       random,
@@ -134,7 +141,8 @@ export class PlanEngine {
 
   start(): void {
     this.sessionChanged();
-    if (this.#options.agents !== null) this.#work.start();
+    const { agents, own = [] } = this.#options;
+    if (agents !== null || own.length > 0) this.#work.start();
     for (const loop of Object.values(this.#loops)) loop.start();
   }
 
@@ -165,6 +173,21 @@ export class PlanEngine {
     this.#work.lookAtAll();
   }
 
+  /** A plan of the agent's own making, with what stands or falls with it; begun by this node, if it can. @throws AdminError, StoreError */
+  submitOwn(request: PlanSubmission, alongWith: AlongWith): Promise<Submitted> {
+    return this.#submit.submitOwn(request, alongWith);
+  }
+
+  /** Those that have not ended, as this node knows them. */
+  open(): Iterable<KnownPlan> {
+    return this.#book.open();
+  }
+
+  /** Called after a plan changed. Returns how to stop. */
+  onTouched(listener: (plan: KnownPlan) => void): () => void {
+    return this.#book.onTouched(listener);
+  }
+
   /** As the supervisor asks: what is late of it is ended. Why not; null = it is done. */
   endLateStep({ plan, index }: { plan: string; index: number }): string | null {
     return this.#work.lookAt(plan, index);
@@ -174,10 +197,3 @@ export class PlanEngine {
     return planFigures(this.#book, this.#attempts, this.#work.owned, this.#counted);
   }
 }
-
-const noAgents: StepAgents = {
-  find: () => null,
-  names: () => [],
-  room: () => 0,
-  onChange: () => () => undefined,
-};

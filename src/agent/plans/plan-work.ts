@@ -88,7 +88,7 @@ export class PlanWork {
   async handBack(reason: string): Promise<void> {
     if (this.#stopped || this.#options.session() === null) return;
     const empty = new Promise<void>(resolve => (this.#whenEmpty = resolve));
-    for (const work of this.#works.values()) work.leave();
+    for (const work of this.#works.values()) work.leave(reason);
     if (this.#works.size === 0) return;
     if (await this.#within(empty, ENDS_WITHIN_MS)) return;
     for (const work of this.#works.values()) work.cutShort(reason);
@@ -114,6 +114,10 @@ export class PlanWork {
       for (const chunk of plan.chunks.keys()) this.#touch(plan, chunk);
     }
     this.#roundSoon();
+  }
+
+  get running(): boolean {
+    return !this.#stopped && this.#whenEmpty === null;
   }
 
   /** Chunks that this node owns. */
@@ -147,7 +151,7 @@ export class PlanWork {
     const work = new ChunkWork(this.#parts, plan, chunk, session);
     this.#works.set(plan.name(chunk), work);
     work.begin(turn, session);
-    if (this.#whenEmpty !== null) work.leave();
+    if (this.#whenEmpty !== null) work.leave('this node takes nothing more');
   }
 
   /** A supervisor asks: whatever is late is ended by the next turn. Why not; null = it is done. */
@@ -330,11 +334,14 @@ export class PlanWork {
     return result;
   }
 
-  /** Those that take chunks. */
+  /** Those that take chunks: if all are to be emptied, these all the same, for nothing may be left lying. */
   #nodes(): NodeName[] {
-    this.#takers ??= [...this.#options.world.nodes().values()]
-      .filter(({ value }) => !value.draining && value.roles.includes('apps'))
-      .map(({ value }) => value.node);
+    if (this.#takers !== null) return this.#takers;
+    const able = [...this.#options.world.nodes().values()].filter(({ value }) =>
+      value.roles.includes('apps'),
+    );
+    const staying = able.filter(({ value }) => !value.draining);
+    this.#takers = (staying.length > 0 ? staying : able).map(({ value }) => value.node);
     return this.#takers;
   }
 }

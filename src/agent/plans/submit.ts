@@ -47,6 +47,8 @@ export interface SubmitOptions {
   random: Random;
   moment: Moment;
   session: () => Session | null;
+  /** Agents of which nobody else may make steps. */
+  reserved: readonly string[];
 }
 
 /** What stands or falls with a plan. */
@@ -87,12 +89,21 @@ export class Submit {
 
   /** @throws AdminError, StoreError */
   async submit(request: PlanSubmission, alongWith: AlongWith | null = null): Promise<Submitted> {
+    requireNone(this.check(request.spec));
+    return this.#accept(request, alongWith, false);
+  }
+
+  /**
+   * A plan of the agent's own making: its steps may be of reserved agents, and this node begins it whatever else it has to do.
+   * @throws AdminError, StoreError
+   */
+  async submitOwn(request: PlanSubmission, alongWith: AlongWith): Promise<Submitted> {
+    requireNone(checkSubmission(request.spec));
+    return this.#accept(request, alongWith, true);
+  }
+
+  async #accept(request: PlanSubmission, alongWith: AlongWith | null, here: boolean): Promise<Submitted> {
     const { book, random, clock } = this.#options;
-    const problems = this.check(request.spec);
-    if (problems.length > 0) {
-      const many = problems.length === 1 ? 'one thing is' : `${problems.length} things are`;
-      throw new AdminError('invalid', `the plan can't be accepted: ${many} wrong with it`, { problems });
-    }
     if (book.openCount >= OPEN_PLANS) {
       throw new AdminError('full', `there are ${OPEN_PLANS} plans that have not ended: wait until some have`);
     }
@@ -105,7 +116,7 @@ export class Submit {
     });
     const along = alongWith === null ? null : alongWith(plan.plan.plan);
     return plan.definitions.length === 0
-      ? this.#small(plan, spec, request, along)
+      ? this.#small(plan, spec, request, along, here)
       : this.#large(plan, spec, request, along);
   }
 
@@ -115,8 +126,9 @@ export class Submit {
     spec: PlanSpec,
     request: PlanSubmission,
     along: Along | null,
+    here: boolean,
   ): Promise<Submitted> {
-    const begun = this.#begin(plan, spec);
+    const begun = this.#begin(plan, spec, here);
     if (begun === null) return this.#plain(plan, spec, request, along);
     const { work, book } = this.#options;
     const { write, turn, session } = begun;
@@ -260,11 +272,12 @@ export class Submit {
   }
 
   /** The first steps of a plan as this node starts them with it; null = it is left to whoever comes first. */
-  #begin(plan: NewPlan, spec: PlanSpec) {
+  #begin(plan: NewPlan, spec: PlanSpec, here: boolean) {
     const { work, attempts, book, writes, node, clock, moment } = this.#options;
     const session = this.#options.session();
     const [value] = plan.chunks;
-    if (session === null || value === undefined || !work.mayBeginAt(BEGUN_AT_ONCE_BELOW)) return null;
+    const mayBegin = here ? work.running : work.mayBeginAt(BEGUN_AT_ONCE_BELOW);
+    if (session === null || value === undefined || !mayBegin) return null;
     const nowMs = clock.now();
     const known = new KnownPlan(newEntry('plans', plan.plan.plan, plan.plan, 0n), nowMs);
     known.define(spec);
@@ -308,6 +321,10 @@ export class Submit {
       const hint = '1 to 63 lower-case letters, digits, dots and hyphens';
       return [{ field: `${at}.agent`, message: `"${work.agent}" can't be the name of an agent`, hint }];
     }
+    if (this.#options.reserved.includes(work.agent)) {
+      const message = `"${work.agent}" does steps that only the agents themselves make plans of`;
+      return [{ field: `${at}.agent`, message, hint: 'hop3-agent apply and deploy make such plans' }];
+    }
     const found = this.#options.agents.find(work.agent)?.check(work) ?? [];
     return found.map(problem => ({ ...problem, field: `${at}.${problem.field}` }));
   }
@@ -327,6 +344,13 @@ export class Submit {
     }
     return apart.size === 0 ? spec : mapWork(spec, work => apart.get(work) ?? work);
   }
+}
+
+/** @throws AdminError */
+function requireNone(problems: PlanProblem[]): void {
+  if (problems.length === 0) return;
+  const many = problems.length === 1 ? 'one thing is' : `${problems.length} things are`;
+  throw new AdminError('invalid', `the plan can't be accepted: ${many} wrong with it`, { problems });
 }
 
 export function idempotencyName(key: string): string {

@@ -17,7 +17,7 @@ export const deployAnswers: AnswerSchemas = {
   },
 };
 
-/** Told step by step, or waited for, as the client prefers. Aborted when the client leaves. */
+/** Told step by step, or waited for, as the client prefers. Cancelled when the client leaves before its release is wanted. */
 export async function deploy(
   admin: Admin,
   apply: ApplyRequest,

@@ -43,7 +43,7 @@ export async function handOver(
     }
   }
   throw new CliFailure(EXIT.unreachable, 'the agent broke off before it said how it ended', {
-    hint: 'hop3-agent status shows what is there now; applying again is safe',
+    hint: 'hop3-agent batch list, asked of any other node, shows what becomes of it; applying again is safe',
   });
 }
 

@@ -1,0 +1,182 @@
+import type { AppSpec } from '../../model/app-spec.ts';
+import type { Digest, NodeName } from '../../model/ids.ts';
+import type { AppRecord, ArtifactRef, ReleaseDraft } from '../../model/records.ts';
+import { ArtifactError, type Artifacts, type BuildNote } from '../../ports/artifacts.ts';
+import type { Random } from '../../ports/random.ts';
+import type { StepTask } from '../../ports/step-agents.ts';
+import type { Store } from '../../ports/store.ts';
+import { asFoundBefore, impactOf, sameSource, wantedSpec } from '../deploy-checks.ts';
+import { generatedValue } from '../generated-value.ts';
+import { hookEnvironment } from '../launch.ts';
+import type { Supplies } from '../supplies.ts';
+import { nextRelease } from '../write-release.ts';
+import { HopelessDeployment } from './hopeless.ts';
+import type { HeldTurn, Turns } from './turns.ts';
+
+export interface PreparingOptions {
+  node: NodeName;
+  user: string;
+  store: Pick<Store, 'get' | 'list'>;
+  artifacts: Artifacts;
+  supplies: Supplies;
+  turns: Turns;
+  random: Random;
+  /** This node holds something that it did not. */
+  onHeld: () => void;
+}
+
+/** One attempt at a step of a deployment. */
+export interface Doing {
+  task: StepTask;
+  signal: AbortSignal;
+  /** For whoever watches. */
+  say: (message: string) => void;
+  note: (note: BuildNote) => void;
+}
+
+/** What a step has come to: what it gives, with words for people; null = there was nothing to do. */
+export type Done = ({ message: string } & Record<string, unknown>) | null;
+
+/**
+ * The steps of a deployment until its release is wanted: until then nothing that anybody runs has changed. What one of them makes
+ * is in the deployment's record, and on two nodes, so that another node can do the next.
+ */
+export class Preparing {
+  readonly #options: PreparingOptions;
+
+  constructor(options: PreparingOptions) {
+    this.#options = options;
+  }
+
+  /** Looks at what is there and at what is to be, and gets the source tree here if it has to be built. */
+  async fetch(doing: Doing): Promise<Done> {
+    const { store, supplies, turns } = this.#options;
+    const { task, signal, say } = doing;
+    const held = await turns.mine(task);
+    const { asked } = held.value;
+    const current = await store.get('apps', asked.app);
+    const before = wantedSpec(current);
+    let spec = asFoundBefore(asked, before);
+    let source = sameSource(spec, before) ? current?.value.source : undefined;
+    // What a git ref names may have moved, whatever the manifest says.
+    if (spec.processes.length === 0 || spec.source?.kind === 'git') {
+      say('looking into the source');
+      source = await this.#source(asked, undefined, doing);
+      spec = await supplies.complete(asked, source);
+    }
+    const { impact, differences } = impactOf(spec, source, current);
+    const keeps = impact === 'none' || impact === 'in-place' ? current?.value.release : undefined;
+    const release = keeps ?? (await nextRelease(store, spec.app));
+    const kept = current?.value.artifact ?? undefined;
+    const mustBuild = impact === 'rebuild' || differences.some(({ field }) => isBuiltFrom(field));
+    const builds = mustBuild || kept === undefined;
+    if (builds) {
+      source = await this.#source(spec, source, doing);
+      await this.#promised(source, signal);
+    }
+    await turns.write(held, task, {
+      spec,
+      release,
+      generation: current?.value.generation ?? null,
+      impact: current ? impact : 'rebuild',
+      ...(source === undefined ? {} : { source }),
+      ...(builds ? {} : { artifact: kept }),
+      secrets: this.#secrets(spec, current?.value),
+    });
+    if (!builds) return null;
+    return { message: await this.#copied(source ?? '', 'the source', signal), source };
+  }
+
+  async build(doing: Doing): Promise<Done> {
+    const { artifacts, supplies, turns } = this.#options;
+    const { task, signal, say, note } = doing;
+    const held = await turns.mine(task);
+    const draft = draftOf(held);
+    const { spec } = draft;
+    // Of an attempt whose node was lost, with what it had built or without.
+    if (draft.artifact !== undefined && (await supplies.canBeHad(draft.artifact.digest))) return null;
+    say('building');
+    const source = await this.#source(spec, draft.source, doing);
+    const uploaded: AppSpec = { ...spec, source: { kind: 'uploaded', digest: source } };
+    const artifact = await artifacts.build(uploaded, note, signal);
+    // Whoever is to run it asks around at once, and has to hear of this node.
+    await this.#promised(artifact.digest, signal);
+    await turns.write(held, task, { ...draft, source, artifact });
+    return { message: `built ${sizeOf(artifact)}`, artifact };
+  }
+
+  async publish({ task, signal }: Doing): Promise<Done> {
+    const { artifact, impact } = draftOf(await this.#options.turns.mine(task));
+    if (artifact === undefined || impact === 'none' || impact === 'in-place') return null;
+    const what = `artifact ${artifact.digest} (${sizeOf(artifact)})`;
+    return { message: await this.#copied(artifact.digest, what, signal), artifact };
+  }
+
+  /** Each attempt runs each command at most once; one that follows on a lost one runs all of them again, and says so. */
+  async beforeRun({ task, signal, say, note }: Doing): Promise<Done> {
+    const { artifacts, supplies, turns, node, user } = this.#options;
+    const { spec, artifact, release, impact, secrets } = draftOf(await turns.mine(task));
+    if (spec.beforeRun.length === 0 || impact === 'none' || impact === 'in-place') return null;
+    if (artifact === undefined) throw new HopelessDeployment(`release ${release} has not been built`);
+    const again = task.attempt > 1 ? `, again: attempt ${task.attempt - 1} may have run some of them` : '';
+    say(`running ${spec.beforeRun.length} command(s) of release ${release}${again}`);
+    await supplies.bring(artifact.digest, signal);
+    const unpacked = await artifacts.unpack(artifact.digest, spec.app, release);
+    const env = {
+      ...hookEnvironment(spec, { ...unpacked, node, user, secrets }),
+      HOP3_RELEASE: String(release),
+      HOP3_PLAN: task.plan,
+      HOP3_ATTEMPT: String(task.attempt),
+      HOP3_FENCING_TOKEN: task.token,
+    };
+    await artifacts.runHooks(spec.beforeRun, { directory: unpacked.directory, env }, note, signal);
+    return { message: `${spec.beforeRun.length} command(s) of release ${release} ran on ${node}${again}` };
+  }
+
+  /** What another node can't send may come later; what can't be had from where the manifest says is for a person to see to. */
+  async #source(spec: AppSpec, known: Digest | undefined, { note, signal }: Doing): Promise<Digest> {
+    try {
+      return await this.#options.supplies.source(spec, known, note, signal);
+    } catch (error) {
+      if (!(error instanceof ArtifactError) || spec.source?.kind === 'uploaded') throw error;
+      const { message, output } = error;
+      throw new ArtifactError(message, { retryable: false, output, cause: error });
+    }
+  }
+
+  async #promised(digest: string, signal: AbortSignal): Promise<void> {
+    this.#options.onHeld();
+    await this.#options.supplies.promised(digest, signal);
+  }
+
+  /** In words, once another node has it too: the loss of either loses nothing. */
+  async #copied(digest: string, what: string, signal: AbortSignal): Promise<string> {
+    const { supplies, node } = this.#options;
+    const other = await supplies.copied(digest, signal);
+    return `${what} is on ${other === null ? `${node} alone` : `${node} and ${other}`}`;
+  }
+
+  #secrets(spec: AppSpec, current: AppRecord | undefined): Record<string, string> {
+    const secrets = { ...current?.secrets };
+    for (const [name, value] of Object.entries(spec.env)) {
+      if (value.kind !== 'generated' || secrets[name] !== undefined) continue;
+      secrets[name] = generatedValue(value, this.#options.random);
+    }
+    return secrets;
+  }
+}
+
+/** @throws HopelessDeployment */
+export function draftOf({ value: { draft, app } }: HeldTurn): ReleaseDraft {
+  if (draft !== null) return draft;
+  throw new HopelessDeployment(`nobody has looked into what is to be deployed of "${app}": deploy it again`);
+}
+
+/** Builders look at variables and commands, too; what they make of the same again is remembered. */
+function isBuiltFrom(field: string): boolean {
+  return /^(env\.|processes\.[^.]+(\.(kind|command))?$)/.test(field);
+}
+
+function sizeOf({ bytes }: ArtifactRef): string {
+  return `${Math.ceil(bytes / 1024)} KiB`;
+}
