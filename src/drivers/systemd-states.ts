@@ -50,7 +50,9 @@ export function statesOf(services: readonly string[]): Promise<UnitProperties[]>
 
 /** Whether it is on its way to run a command that it does not run yet. */
 export function isStarting(state: UnitProperties): boolean {
-  return state['ActiveState'] === 'activating' || (state['ActiveState'] === 'inactive' && 'Job' in state);
+  if (state['LoadState'] !== 'loaded') return false;
+  const hasJob = Number(state['Job'] ?? 0) > 0;
+  return state['ActiveState'] === 'activating' || (state['ActiveState'] === 'inactive' && hasJob);
 }
 
 /** Whether the command of a start that failed had begun: else systemd says what it could not do by one of its own codes. */
