@@ -1,8 +1,7 @@
-import { createServer, type IncomingMessage, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import test from 'ava';
 import type { PlanSpec, StepSpec } from '../../src/model/plan.ts';
 import { startCluster, type TestCluster } from '../support/cluster.ts';
+import { StepResource } from '../support/step-resource.ts';
 import { until } from '../support/until.ts';
 
 const LEASE_TTL_SECONDS = 3;
@@ -10,52 +9,9 @@ const STEPS = 1_000;
 /** Steps of a layer wait for one each of the layer before. */
 const LAYER = 250;
 
-/** A resource that fences: what comes with a lower token than it has seen for a step it refuses, and does each effect once. */
-class Resource {
-  readonly effects: string[] = [];
-  refused = 0;
-  /** Paths that fail for good. */
-  readonly broken = new Set<string>();
-  readonly #highest = new Map<string, bigint>();
-  readonly #server: Server;
-
-  constructor() {
-    this.#server = createServer((request, response) => {
-      const { status, afterMs } = this.#answer(request);
-      setTimeout(() => response.writeHead(status).end(), afterMs);
-    });
-  }
-
-  async listen(): Promise<string> {
-    await new Promise<void>(resolve => this.#server.listen(0, '127.0.0.1', resolve));
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
-  }
-
-  close(): void {
-    this.#server.closeAllConnections();
-    this.#server.close();
-  }
-
-  #answer(request: IncomingMessage): { status: number; afterMs: number } {
-    const key = String(request.headers['idempotency-key']);
-    const token = BigInt(String(request.headers['fencing-token']));
-    if (token < (this.#highest.get(key) ?? 0n)) {
-      this.refused++;
-      return { status: 409, afterMs: 0 };
-    }
-    this.#highest.set(key, token);
-    if (this.broken.has(request.url ?? '')) return { status: 400, afterMs: 0 };
-    if (!this.effects.includes(key)) this.effects.push(key);
-    else this.repeated++;
-    return { status: 200, afterMs: 100 };
-  }
-
-  repeated = 0;
-}
-
 let cluster: TestCluster;
 let url: string;
-const resource = new Resource();
+const resource = new StepResource({ takesMs: 100 });
 test.before(async () => {
   url = await resource.listen();
   cluster = await startCluster({ nodes: 3, leaseTtlSeconds: LEASE_TTL_SECONDS });

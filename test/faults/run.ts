@@ -10,6 +10,7 @@ import { pathWithTools } from '../tools.ts';
 import { agentFaults, guardAndProcess } from './faults.ts';
 import { allCycles, brokenGuardRow, failings, guardCycle, type GuardRow } from './guard-cycles.ts';
 import { noPauses, pauseLeaders, type LeaderPauses } from './leader-pause.ts';
+import { allOf, brokenPlanRow, planFaults, PlanWorld, type PlanRow } from './plans.ts';
 import { brokenRow, runOnce, shown, together, type Row } from './judge.ts';
 import { combinations, leftOut, type Combination } from './matrix.ts';
 import { faketimeLibrary, isRoot, ratesOf, startOddClock, startWallClock } from './odd-clocks.ts';
@@ -64,6 +65,7 @@ await withWallClock();
 for (const rate of [0.5, 2]) await withRate(rate);
 await guards();
 await leaderPauses();
+await plans();
 if (asked.only === undefined && !quick)
   for (const { who, what, why } of leftOut) say(`left out - ${who}: ${what}: ${why}`);
 say(
@@ -224,6 +226,41 @@ async function leaderPauses(): Promise<void> {
   await verdict({ ...seen, trouble });
 }
 
+/** Plans of a thousand steps, with something broken in the middle of each. */
+async function plans(): Promise<void> {
+  const wanted = Object.entries(planFaults).filter(([what, fault]) =>
+    isWanted(`plans: ${what}`, fault.quick === true),
+  );
+  if (wanted.length === 0) return;
+  print(['plans: what', '', 'cycles', 'steps', 'done twice', 'repeated', 'stale', 'longest s']);
+  let world: PlanWorld | null = null;
+  try {
+    for (const [what, fault] of wanted) {
+      const rows: PlanRow[] = [];
+      for (let cycle = 0; cycle < cycles; cycle++) {
+        try {
+          world ??= await PlanWorld.start();
+          rows.push(await world.cycle(what, fault));
+        } catch (error) {
+          rows.push(brokenPlanRow(what, error));
+        }
+        if (rows.at(-1)?.trouble.length === 0) continue;
+        await world?.stop();
+        world = null;
+      }
+      const row = allOf(rows);
+      const { cycles: times, steps, repeated, refused, longestSeconds } = row;
+      const twice = row.trouble.length === 0 ? 0 : '?';
+      print([`plans: ${what}`, '', times, steps, twice, repeated, refused, Math.round(longestSeconds)]);
+      totals.cycles += times;
+      totals.stale += refused;
+      await verdict(row);
+    }
+  } finally {
+    await world?.stop();
+  }
+}
+
 async function report(combination: Combination, row: Row): Promise<void> {
   const trouble = [
     ...row.trouble,
@@ -272,7 +309,9 @@ async function reportGuard(row: GuardRow): Promise<void> {
   await verdict({ ...row, trouble: [...row.trouble, ...shownAny] });
 }
 
-async function verdict(row: (Row & Pick<Combination, 'judged'>) | GuardRow | LeaderPauses): Promise<void> {
+async function verdict(
+  row: (Row & Pick<Combination, 'judged'>) | GuardRow | LeaderPauses | PlanRow,
+): Promise<void> {
   totals[row.trouble.length === 0 ? 'passed' : 'failed']++;
   for (const each of row.trouble) say(`  not ok: ${each}`);
   await appendFile(file, `${JSON.stringify(row)}\n`);
