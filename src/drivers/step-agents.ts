@@ -13,8 +13,12 @@ interface Offer {
  * This node's own agents of steps, which take as much as the node does, and those that come and go. To all of them the
  * argument `payload-from` hands another step's output as the payload, so that none has to know of it.
  */
-export function stepAgents(own: readonly StepAgent[], { blobs }: { blobs: Blobs }): StepAgentRoster {
-  const ownNames = new Set(own.map(({ name }) => name));
+export function stepAgents(
+  own: readonly StepAgent[],
+  /** `reserved` = names of agents that are not here to be found, and that nobody else may have. */
+  { blobs, reserved = [] }: { blobs: Blobs; reserved?: readonly string[] },
+): StepAgentRoster {
+  const ownNames = new Set([...own.map(({ name }) => name), ...reserved]);
   const offers: Offer[] = own.map(agent => ({ agent, room: () => Infinity }));
   const listeners = new Set<() => void>();
   /** Names of what has been given to nobody yet, because its payload is still on its way. */

@@ -1,6 +1,7 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
+import { DEPLOY } from '../agent/deploy/deployment-plan.ts';
 import { httpPool } from '../drivers/http-exchange.ts';
 import { stepAgents } from '../drivers/step-agents.ts';
 import { commandAgent } from '../drivers/step-command.ts';
@@ -40,5 +41,5 @@ export async function nodeStepAgents(parts: {
     const user = userInfo().username;
     own.push(commandAgent({ commands, directory, user, processes, apps: { enter }, blobs, clock }));
   }
-  return { roster: stepAgents(own, { blobs }), close: () => pool.close() };
+  return { roster: stepAgents(own, { blobs, reserved: [DEPLOY] }), close: () => pool.close() };
 }

@@ -67,6 +67,16 @@ test('nobody takes a name that the node serves itself', t => {
   t.is(roster.room('http'), Infinity);
 });
 
+test('nobody may offer an agent whose name is reserved, and it is not there to be found', t => {
+  const roster = stepAgents([], { blobs: new FakeBlobs(new FakeClock()), reserved: ['deploy'] });
+  t.is(
+    roster.add(heldAgent('deploy').agent, () => 1),
+    null,
+  );
+  t.is(roster.find('deploy'), null);
+  t.deepEqual(roster.names(), []);
+});
+
 test('of several with one name the one with most room takes the attempt', async t => {
   const roster = rosterOf([]);
   const small = heldAgent('pdf', 1);
