@@ -116,11 +116,20 @@ function frontendSection(settings: Settings): string {
 }
 
 /**
+ * A host that is gone without a word answers nothing, not even with a reset: requests on kept connections to it would hang
+ * until `timeout server`. What its kernel has not acknowledged after three retransmissions (200, 600 and 1400 ms) is
+ * given up; what may be repeated goes to another instance then. An app that takes its time is not meant: its kernel
+ * acknowledges at once.
+ */
+const UNACKNOWLEDGED_MS = 1500;
+
+/**
  * A plain TCP connect for all: the path that HTTP checks ask can't be changed at run time, and the agents probe the
  * apps' own paths anyway.
  */
 const CHECKED = [
   'check inter 2s fastinter 50ms downinter 50ms fall 2 rise 1 pool-purge-delay 2s',
+  `tcp-ut ${UNACKNOWLEDGED_MS}ms`,
   'observe layer4 error-limit 3 on-error mark-down',
 ].join(' ');
 

@@ -14,6 +14,7 @@ import { processesOf } from '../../src/proxy/processes.ts';
 import { askInfo } from '../../src/proxy/runtime.ts';
 import { FakeLog } from '../support/fake-log.ts';
 import { underLoad } from '../support/load.ts';
+import { startVanishingInstance } from '../support/vanishing-instance.ts';
 import { startWebInstance, type WebInstance } from '../support/web-instance.ts';
 
 const clock = systemClock();
@@ -165,6 +166,40 @@ for (const { lost, of } of losses) {
     },
   );
 }
+
+test.serial('the machine of one of two instances gone without a word fails no request', async t => {
+  const { proxy, port, instance } = await stage(t);
+  const lost = await startVanishingInstance('lost');
+  t.teardown(() => lost.kill('SIGKILL'));
+  await proxy.apply([pool('blog', [lost, await instance('left')])]);
+  const asked: { atMs: number; tookMs: number; body: string }[] = [];
+  const phase = { isOver: false };
+  const client = async (): Promise<void> => {
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    t.teardown(() => agent.destroy());
+    while (!phase.isOver) {
+      const atMs = clock.now();
+      const { status, body } = await ask(port, 'blog.test', '/', { agent });
+      t.is(status, 200, body);
+      asked.push({ atMs, tookMs: clock.now() - atMs, body });
+    }
+  };
+  const clients = Array.from({ length: 16 }, client);
+  await eventually(t, 'both answer', async () => new Set(asked.map(({ body }) => body)).size === 2);
+  await lost.vanish();
+  const vanishedMs = clock.now();
+  // Later than what a kept connection, a new one, and both again on another can take: those that hang are among them.
+  const longestMs = 2 * (1500 + 500);
+  await eventually(t, 'that time is over', async () => clock.now() - vanishedMs > longestMs);
+  phase.isOver = true;
+  await Promise.all(clients);
+  const slow = asked.filter(({ tookMs }) => tookMs > 400);
+  const slowestMs = Math.max(...asked.map(({ tookMs }) => tookMs));
+  t.log(`${asked.length} requests, ${slow.length} of them slow, the slowest took ${slowestMs} ms`);
+  t.true(slow.length > 0, 'some were on their way');
+  // Half as much again, for a machine that is busy; without a limit it would be the 60 s of timeout server.
+  t.true(slowestMs < longestMs * 1.5, `${slowestMs} ms`);
+});
 
 test.serial('a proxy that meets itself at a dead port asks another instance', async t => {
   const { proxy, port, instance } = await stage(t);
