@@ -71,6 +71,25 @@ test('nodes, explain and doctor say what the API says', async t => {
   t.true(answerOf<Doctor>(doctor).checks.some(({ name }) => name === 'agent'));
 });
 
+test('explain tells the history of a promise, also when it is promised no more', async t => {
+  const { ran } = await cluster(t);
+  const standing = (await ran(['explain', 'n1/running:blog/web/0'])).stdout;
+  t.regex(standing, /^n1\/running:blog\/web\/0: /);
+  t.regex(standing, /^WHEN +TOLD BY +EVENT +MESSAGE\n\S+ +n1 +promise-made +blog\/web\/0 runs on n1$/m);
+  const gone = await ran(['explain', 'n1/running:old/web/0']);
+  t.is(gone.exitCode, 0);
+  t.regex(gone.stdout, /^n1\/running:old\/web\/0: is promised no more\n/);
+  t.regex(gone.stdout, /promise-withdrawn +withdrawn: not wanted$/m);
+  const { history } = answerOf<{ history: EventView[] }>(
+    await ran(['explain', 'n1/running:old/web/0', '--json']),
+  );
+  t.deepEqual(
+    history.map(({ kind }) => kind),
+    ['promise-withdrawn'],
+  );
+  t.is((await ran(['explain', 'n1/running:never/web/0'])).exitCode, 3);
+});
+
 test('promises are filtered, and say who judged them how', async t => {
   const { ran } = await cluster(t);
   const { stdout } = await ran(['promises', '--of', 'n1']);
