@@ -7,6 +7,7 @@ import type { Artifacts } from '../ports/artifacts.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Driver } from '../ports/driver.ts';
 import type { Peers } from '../ports/peers.ts';
+import type { Plans } from '../ports/plans.ts';
 import type { Entry, Store } from '../ports/store.ts';
 import { asAdminErrors } from './admin-errors.ts';
 import { AppChanges } from './app-changes.ts';
@@ -23,6 +24,7 @@ import { endDrain, wishDrain } from './drain-wishes.ts';
 import { explain } from './explain.ts';
 import type { ExplainNameOptions } from './explain-name.ts';
 import { followEvents, pastEvents } from './read-events.ts';
+import { applyMoves, proposedMoves } from './rebalancing.ts';
 import type { Rollbacks } from './rollbacks.ts';
 import { supervisorOf } from './supervise-loop.ts';
 import { appView, instanceViews, nodeViews, ownInstanceViews, promiseViews, subjectViews } from './views.ts';
@@ -41,6 +43,7 @@ export interface AdminServiceOptions {
   deployments: Deployments;
   rollbacks: Rollbacks;
   planEngine: Pick<PlanEngine, 'open'>;
+  plans: Plans;
   artifacts: Artifacts & { inspect(digest: string): Promise<{ packageStart: boolean; files: string[] }> };
   driver: Driver;
   peers: Peers;
@@ -228,6 +231,8 @@ export function adminService(options: AdminServiceOptions): Admin {
       await endDrain(options, name);
       return nodeSeen(name);
     },
+    rebalancing: () => ({ revision: String(world.revision()), ...proposedMoves(options) }),
+    rebalance: async () => ({ revision: String(world.revision()), ...(await applyMoves(options)) }),
     explain: target =>
       explain(world, target, { ...options, names: { ...options.names, node, nodes: nodesSeen } }),
 

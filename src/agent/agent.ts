@@ -52,6 +52,7 @@ import { Lapsed } from './lapsed.ts';
 import { lapsedLoop } from './lapsed-loop.ts';
 import { LastRun } from './last-run.ts';
 import { Loop } from './loop.ts';
+import { moveAgent, withMoves } from './move-agent.ts';
 import { PlanEngine } from './plans/plan-engine.ts';
 import type { PlanFigures } from './plans/plan-figures.ts';
 import { PromiseLoop } from './promise-loop.ts';
@@ -227,7 +228,7 @@ export class Agent {
       store,
       keeper,
       ledger,
-      agents: parts.stepAgents ?? null,
+      agents: withMoves(parts.stepAgents, moveAgent({ node, world, store, clock })),
       own: [deploys],
       blobs: parts.blobs ?? null,
       clock,
@@ -433,6 +434,7 @@ export class Agent {
       instances,
       names,
       plans: planEngine,
+      crowd,
       ledger,
       clock,
       log,
@@ -537,6 +539,7 @@ export class Agent {
       deployments: this.#deployments,
       rollbacks,
       planEngine,
+      plans: this.plans,
       artifacts,
       driver,
       peers: parts.peers,

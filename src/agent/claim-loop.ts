@@ -23,7 +23,7 @@ import type { World } from './world.ts';
 const STAGGER_MS = 400;
 /** When a whole cluster starts and nobody has anything, the first node up waits this long for the others. */
 const SETTLE_MS = 1500;
-/** How long others leave to a node that is back what it had before, and to one that is not back yet. */
+/** How long others leave to a node that is back what it had before, or is moved to it, and to one that is not back yet. */
 const TAKES_AGAIN_MS = 3000;
 const COMES_BACK_MS = 1000;
 /**
@@ -126,9 +126,13 @@ function withHeadStarts(
 ): Map<Subject, InstantMs> {
   const present = new Set(nodes.map(other => other.node));
   const since = new Map(freeSinceMs);
-  for (const { subject, instance, runsOn } of free) {
+  for (const { subject, instance, runsOn, movesTo } of free) {
     const [former] = runsOn;
     const sinceMs = freeSinceMs.get(subject);
+    if (sinceMs !== undefined && movesTo !== undefined && movesTo !== node && present.has(movesTo)) {
+      since.set(subject, sinceMs + TAKES_AGAIN_MS);
+      continue;
+    }
     if (former === undefined || former === node || sinceMs === undefined) continue;
     const owner = world.owners.get(subject);
     if (owner && world.sessionLives(owner)) continue;

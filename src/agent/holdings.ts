@@ -283,12 +283,17 @@ export class Holdings {
 
   /**
    * Lets others take a redundant subject whose copy runs on here: it is former from now on, and goes when theirs is
-   * ready. @throws StoreError, Error when it is exclusive
+   * ready. `to` = which of them is to, and what has to hold for that. @throws StoreError,
+   * Error when it is exclusive
    */
-  async handOver({ subject, token }: Holding, reason: string): Promise<void> {
-    const written = await this.#letGo(subject, token, owner =>
-      handedOverRecord(owner, token, this.#clock.timestamp(), reason),
-    );
+  async handOver(
+    { subject, token }: Holding,
+    reason: string,
+    to: { node: NodeName; compares: Compare[] } | null = null,
+  ): Promise<void> {
+    const handed = (owner: OwnerRecord): OwnerRecord =>
+      handedOverRecord(owner, token, this.#clock.timestamp(), reason, to?.node);
+    const written = await this.#letGo(subject, token, handed, [], to?.compares);
     const holding = this.#held.get(subject);
     if (!written || holding?.token !== token) return;
     this.#held.delete(subject);
@@ -303,6 +308,7 @@ export class Holdings {
     token: Token,
     freed: (owner: OwnerRecord) => OwnerRecord,
     along: Write[] = [],
+    compares: Compare[] = [],
   ): Promise<boolean> {
     const entry = await this.#store.get('owners', subject);
     const own = entry?.value.node === this.#node && entry.value.released === null && tokenOf(entry) === token;
@@ -310,7 +316,7 @@ export class Holdings {
       this.#stale?.refused({ use: 'release', subject, by: this.#node, token });
     if (!entry || !own) return false;
     const result = await this.#store.commit(
-      [{ kind: 'owners', name: subject, revision: entry.revision }],
+      [{ kind: 'owners', name: subject, revision: entry.revision }, ...compares],
       [{ put: 'owners', name: subject, value: freed(entry.value) }, ...along],
     );
     if (result.kind === 'committed') return true;

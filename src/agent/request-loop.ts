@@ -4,7 +4,8 @@ import type { AnswerRecord, SupervisorRequest } from '../model/records.ts';
 import { AdminError } from '../ports/admin.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
-import type { Store } from '../ports/store.ts';
+import type { Compare, Store } from '../ports/store.ts';
+import type { Crowd } from './crowd.ts';
 import { wishDrain } from './drain-wishes.ts';
 import type { Holdings } from './holdings.ts';
 import type { InstanceLoop } from './instance-loop.ts';
@@ -13,6 +14,9 @@ import { Loop } from './loop.ts';
 import type { NamedAgents } from './named-agents.ts';
 import { stepOfSubject } from './plans/overdue.ts';
 import type { PlanEngine } from './plans/plan-engine.ts';
+import { rankedAnew } from './ranked-anew.ts';
+import { whyFixed } from './rebalancing.ts';
+import { placementInputs, wantedOrWhyNot } from './wanted.ts';
 import type { World } from './world.ts';
 
 export interface RequestLoopOptions {
@@ -23,6 +27,7 @@ export interface RequestLoopOptions {
   instances: InstanceLoop;
   names: NamedAgents;
   plans: Pick<PlanEngine, 'endLateStep'>;
+  crowd: Crowd;
   ledger: Ledger;
   clock: Clock;
   log: Log;
@@ -96,6 +101,7 @@ async function performOrWhyNot(
   const agent = agentOfSubject(request.subject);
   if (request.action === 'release' && agent !== null) return names.recallHere(agent, request.reason);
   if (request.action === 'drain') return emptiesItself(options, request);
+  if (request.action === 'rebalance') return handsOver(options, request);
   const step = stepOfSubject(request.subject);
   if (request.action === 'retry-step' && step !== null) return plans.endLateStep(step);
   if (request.action !== 'restart') return `${node} does not know how to ${request.action}`;
@@ -104,6 +110,35 @@ async function performOrWhyNot(
   if (owner?.value.node !== node) return `${node} does not own ${request.subject}`;
   const instance = instanceOfSubject(request.subject);
   if (instance !== null) await instances.restart(instance, `the supervisor asked: ${request.reason}`);
+  return null;
+}
+
+/** To the node that the request names, if that can take it: the copy here runs on until the one there is ready. */
+async function handsOver(options: RequestLoopOptions, request: SupervisorRequest): Promise<string | null> {
+  const { node, world, holdings, crowd } = options;
+  const { subject, to = '', reason } = request;
+  const holding = holdings.held().get(subject);
+  if (!holding) return `${node} does not own ${subject}`;
+  const { instance } = holding;
+  const wanted = wantedOrWhyNot(world, instance);
+  if ('notWanted' in wanted) return wanted.notWanted;
+  const fixed = holding.exclusive ? `${instance} is exclusive` : whyFixed(world, wanted);
+  if (fixed !== null) return fixed;
+  const inputs = placementInputs(world, undefined, crowd.unsteady());
+  const ranking = rankedAnew(world, inputs, wanted, []);
+  if (!ranking?.candidates.some(candidate => candidate.node === to)) {
+    const why = ranking?.excluded.find(other => other.node === to)?.reason ?? 'is not there';
+    return `${to} ${why}`;
+  }
+  const app = world.apps.get(wanted.record.app);
+  if (!app) return `there is no app "${wanted.record.app}" any more`;
+  const compares: Compare[] = [
+    // A release that is deployed at this very moment goes first.
+    { kind: 'apps', name: app.name, revision: app.revision },
+    // Whoever takes the request back can count on it.
+    { kind: 'requests', name: `${node}/${request.id}`, is: 'present' },
+  ];
+  await holdings.handOver(holding, `${reason}: it moves to ${to}`, { node: to, compares });
   return null;
 }
 

@@ -125,6 +125,7 @@ export function freeInstanceOf(
     index,
     platform: artifact?.platform ?? null,
     runsOn,
+    movesTo: world.owners.get(subject)?.value.released?.to,
     tiedTo: [],
     refusals: world.refusals
       .all()

@@ -10,6 +10,8 @@ import type {
   InstanceView,
   LogLine,
   NodeView,
+  RebalancingView,
+  AppliedRebalancing,
   PromiseView,
   ReleaseView,
   RequestView,
@@ -61,6 +63,10 @@ export interface ApiClient extends AgentCalls, PlanCalls {
   /** Wishes that a node be emptied; `drain` of what `nodeNamed` gives says how far it is. */
   drain(node: string, reason: string | null, signal?: AbortSignal): Promise<NodeView>;
   undrain(node: string, signal?: AbortSignal): Promise<NodeView>;
+  /** What would move so that all nodes are used evenly. */
+  rebalancing(signal?: AbortSignal): Promise<RebalancingView>;
+  /** Moves it: `plan` of what it gives says how far it is. */
+  rebalance(signal?: AbortSignal): Promise<AppliedRebalancing>;
   /** Stops this node's instances, releases what it owns, and ends the agent. */
   recover(signal?: AbortSignal): Promise<EpochView>;
   leave(signal?: AbortSignal): Promise<void>;
@@ -204,6 +210,8 @@ export function apiClient(options: ClientOptions): ApiClient {
     drain: (node, reason, signal) =>
       post(`/v1/nodes/${part(node)}/drain`, reason === null ? {} : { reason }, signal),
     undrain: (node, signal) => post(`/v1/nodes/${part(node)}/undrain`, {}, signal),
+    rebalancing: signal => get('/v1/rebalance', {}, signal),
+    rebalance: signal => post('/v1/rebalance', {}, signal),
     recover: signal => post('/v1/cluster/recover', {}, signal),
     leave: async signal => {
       await text({ method: 'POST', path: '/v1/node/leave', signal, silenceMs: 600_000 });

@@ -15,6 +15,8 @@ import type {
   InstanceView,
   LogLine,
   NodeView,
+  RebalancingView,
+  AppliedRebalancing,
   PromiseView,
   ReleaseView,
   RequestView,
@@ -261,6 +263,7 @@ const supervisorRequest = z.object({
   node: z.string(),
   action: z.enum(['restart', 'release', 'drain', 'rebalance', 'retry-step']),
   subject: z.string(),
+  to: z.string().optional(),
   reason: z.string(),
   attempt: z.int(),
   from: z.string(),
@@ -473,6 +476,27 @@ export const rollbackBody = z
     }),
   })
   .meta({ id: 'RollbackRequest' });
+
+export const rebalancingView = z
+  .object({
+    revision,
+    moves: z
+      .array(z.object({ instance: z.string(), from: z.string(), to: z.string(), reason: z.string() }))
+      .meta({ description: 'One after the other, in this order.' }),
+    stays: z
+      .array(z.object({ instance: z.string(), node: z.string(), why: z.string() }))
+      .meta({ description: "What should move, too, and can't." }),
+    nodes: z.array(z.object({ node: z.string(), instances: z.int(), instancesAfter: z.int() })),
+  })
+  .meta({ id: 'Rebalancing' }) satisfies z.ZodType<RebalancingView>;
+
+export const appliedRebalancing = z
+  .object({
+    ...rebalancingView.shape,
+    plan: z.string().nullable().meta({ description: 'What moves it; null = nothing moves.' }),
+    created: z.boolean().meta({ description: 'False = that plan was under way already.' }),
+  })
+  .meta({ id: 'AppliedRebalancing' }) satisfies z.ZodType<AppliedRebalancing>;
 
 export const drainBody = z
   .strictObject({

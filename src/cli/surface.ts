@@ -710,6 +710,24 @@ A proxy on the node goes on proxying.`,
     load: async () => (await import('./commands/drain.ts')).undrain,
   },
   {
+    name: 'rebalance',
+    group: 'Acting',
+    summary: 'show what would move so that all nodes are used evenly, or move it',
+    arguments: [],
+    options: [
+      { flags: '--apply', about: 'move it, one instance after the other, without failing a request' },
+      ...untilEnded,
+    ],
+    notes: `Copies of a process type are spread over the values of its spread label, then over nodes; then what is reserved is evened out.
+An instance that moves runs on where it is until its successor is ready. What is exclusive stays: it would have to be stopped.
+The moves are the steps of a plan: it goes on when a node is lost, and hop3-agent batch cancel PLAN ends it after the move under way.`,
+    examples: [
+      ['rebalance', 'who would go where, and why'],
+      ['rebalance --apply --wait', 'after a node came back, or joined'],
+    ],
+    load: async () => (await import('./commands/rebalance.ts')).rebalance,
+  },
+  {
     name: 'own',
     group: 'Acting',
     summary: 'run a command while this node owns a name, and nobody else does',

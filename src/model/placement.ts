@@ -35,6 +35,8 @@ export interface FreeInstance {
   platform: string | null;
   /** The node that had it last, or still runs it: ranks first there. */
   runsOn: NodeName[];
+  /** The node that it is being moved to: ranks first of all, if it can take it. */
+  movesTo?: NodeName | undefined;
   /** Nodes tied to it by a volume; empty = not tied. */
   tiedTo: NodeName[];
   refusals: { node: NodeName; reason: string }[];
@@ -53,4 +55,22 @@ export interface Candidate {
   score: number;
   /** In words, one part of the score each. */
   reasons: string[];
+}
+
+/** One instance that should change places. */
+export interface Move {
+  instance: InstanceId;
+  from: NodeName;
+  to: NodeName;
+  /** In words and numbers, as it is when its turn comes. */
+  reason: string;
+}
+
+export interface Rebalancing {
+  /** In this order. */
+  moves: Move[];
+  /** What should go, too, but can't. */
+  stays: { instance: InstanceId; node: NodeName; why: string }[];
+  /** Instances before, and after all moves. */
+  nodes: { node: NodeName; instances: number; instancesAfter: number }[];
 }

@@ -183,8 +183,8 @@ export interface OwnerRecord {
   operation: string;
   /** Nodes that may still run a redundant subject taken from them; cleared by each one's confirmed stop. */
   mayStillRun: NodeName[];
-  /** null while owned. */
-  released: { at: Timestamp; reason: string } | null;
+  /** null while owned. `to` = who is to take it, if that node still can. */
+  released: { at: Timestamp; reason: string; to?: NodeName } | null;
   /** The token, once the record has been written again after it was taken; null = its own modification revision. */
   token: Token | null;
   /** Of the epoch it was taken in; absent = 0. */
@@ -244,6 +244,8 @@ export interface SupervisorRequest {
   node: NodeName;
   action: 'restart' | 'release' | 'drain' | 'rebalance' | 'retry-step';
   subject: Subject;
+  /** Of `rebalance`: who is to have it instead. */
+  to?: NodeName | undefined;
   reason: string;
   /** How often this has been asked before without effect. */
   attempt: number;

@@ -8,6 +8,7 @@ import type {
   Outcome,
   StayingInstance,
 } from './node-promise.ts';
+import type { Rebalancing } from './placement.ts';
 import type { Problem } from './problem.ts';
 import type { AnswerRecord, Capacity, SupervisorRequest, Rollout } from './records.ts';
 
@@ -18,6 +19,19 @@ export interface EpochView {
   epoch: number;
   /** A decimal number. */
   tokenBase: string;
+}
+
+/** What would move, so that nodes are used evenly. */
+export interface RebalancingView extends Rebalancing {
+  revision: string;
+}
+
+/** What moves of it, and by which plan. */
+export interface AppliedRebalancing extends RebalancingView {
+  /** null = nothing moves: it is even. */
+  plan: string | null;
+  /** False = that plan was under way already. */
+  created: boolean;
 }
 
 export interface NodeView {

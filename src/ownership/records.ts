@@ -42,20 +42,21 @@ export function releasedRecord(owner: OwnerRecord, token: Token, at: Timestamp, 
 
 /**
  * The owner key of a redundant subject whose copy is to be moved: free for others while it runs on here, until theirs is
- * ready and this node confirms its stop. What must never run twice is released, after it has stopped.
+ * ready and this node confirms its stop; `to` = who is to take it. What must never run twice is released, after it has stopped.
  */
 export function handedOverRecord(
   owner: OwnerRecord,
   token: Token,
   at: Timestamp,
   reason: string,
+  to: NodeName | null = null,
 ): OwnerRecord {
   if (owner.exclusive === true) throw new Error(`${owner.subject} is exclusive: it is not handed over alive`);
   return {
     ...owner,
     token,
     mayStillRun: [...without(owner.node, owner.mayStillRun), owner.node],
-    released: { at, reason },
+    released: { at, reason, ...(to === null ? {} : { to }) },
   };
 }
 

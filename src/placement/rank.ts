@@ -9,7 +9,7 @@ import { Usage } from './usage.ts';
  * Who could take each free instance, best first. Every node that sees the same computes the same, whatever order it
  * sees it in: instances are ranked in subject order, and each is assumed placed on its best node before the next.
  *
- * Before any score counts: a node that already runs the instance, then the value of the spread label with the fewest
+ * Before any score counts: the node that it is being moved to, then a node that already runs the instance, then the value of the spread label with the fewest
  * copies. Ties go by rendezvous hash.
  */
 export function rank(free: FreeInstance[], nodes: PlaceableNode[], placed: PlacedInstance[]): Ranking[] {
@@ -28,6 +28,7 @@ export function rank(free: FreeInstance[], nodes: PlaceableNode[], placed: Place
 }
 
 interface Ranked extends Candidate {
+  movesHere: boolean;
   runsIt: boolean;
   copiesOverLabel: number;
 }
@@ -49,6 +50,7 @@ function rankOne(free: FreeInstance, nodes: PlaceableNode[], usage: Usage): Rank
   );
   candidates.sort(
     (a, b) =>
+      Number(b.movesHere) - Number(a.movesHere) ||
       Number(b.runsIt) - Number(a.runsIt) ||
       a.copiesOverLabel - b.copiesOverLabel ||
       b.score - a.score ||
@@ -94,7 +96,9 @@ function candidate(
   }
   const runsIt = free.runsOn.includes(node.node);
   if (runsIt) reasons.unshift('before others: runs it or had it last');
-  return { node: node.node, score: points, reasons, runsIt, copiesOverLabel };
+  const movesHere = free.movesTo === node.node;
+  if (movesHere) reasons.unshift('before others: it is being moved there');
+  return { node: node.node, score: points, reasons, movesHere, runsIt, copiesOverLabel };
 }
 
 /** Copies of the process type by value of the spread label; nodes without the label are one group. */

@@ -18,6 +18,8 @@ import type {
   RequestView,
   SubjectView,
   SupervisorView,
+  AppliedRebalancing,
+  RebalancingView,
 } from '../model/views.ts';
 
 export interface Listing<T> {
@@ -51,6 +53,10 @@ export interface Admin {
   drain(node: NodeName, reason: string): Promise<NodeView>;
   /** It takes work again. */
   undrain(node: NodeName): Promise<NodeView>;
+  /** What would move, and why, so that nodes are used evenly. */
+  rebalancing(): RebalancingView;
+  /** Moves it one after the other, by a plan that any node goes on with; while one is under way, it is that one. */
+  rebalance(): Promise<AppliedRebalancing>;
   /** `blog/web/0`, a subject, or `node/promise name`. */
   explain(target: string): Explanation;
 

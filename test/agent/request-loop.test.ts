@@ -50,9 +50,9 @@ test('a restart is done, answered, and told', async t => {
 for (const { title, parts, reason } of [
   { title: 'what it does not own', parts: { subject: 'instance/blog/web/7' }, reason: /does not own/ },
   {
-    title: 'what it does not know',
-    parts: { action: 'rebalance' as const },
-    reason: /does not know how to rebalance/,
+    title: 'to move what no release has been proven of yet',
+    parts: { action: 'rebalance' as const, to: 'node-2' },
+    reason: /no release of "blog" has been found healthy yet/,
   },
   {
     title: 'a release, which it would not do',

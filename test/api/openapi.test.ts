@@ -34,6 +34,8 @@ const asked: Asked[] = [
   ['drainNode', 'POST', '/v1/nodes/n2/drain', withJson({ reason: 'new kernel' }), 200],
   ['drainNode', 'POST', '/v1/nodes/n9/drain', {}, 404],
   ['undrainNode', 'POST', '/v1/nodes/n2/undrain', {}, 200],
+  ['getRebalancing', 'GET', '/v1/rebalance', {}, 200],
+  ['rebalance', 'POST', '/v1/rebalance', {}, 200],
   ['getNode', 'GET', '/v1/nodes/n7', {}, 404],
   ['listApps', 'GET', '/v1/apps', {}, 200],
   ['getApp', 'GET', '/v1/apps/blog', {}, 200],

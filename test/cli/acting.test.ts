@@ -298,6 +298,24 @@ test('drain says how far it is, and undrain that it is over', async t => {
   t.is((await ran(['drain', 'n9'])).exitCode, 3);
 });
 
+test('rebalance says what would move and why, and moves nothing; with --apply it names the plan that does', async t => {
+  const { ran, admin } = await cluster(t);
+  const would = await ran(['rebalance']);
+  t.is(would.exitCode, 0);
+  t.regex(would.stdout, /^blog\/web\/1 +n1 +n3 +n1 has 2 of blog\/web, n3 has 0$/m);
+  t.regex(would.stdout, /^ {2}blog\/mailer\/0 on n1: it is exclusive$/m);
+  t.regex(
+    would.stdout,
+    /1 instance would move, one after the other; hop3-agent rebalance --apply does it\n$/,
+  );
+  const { stdout } = await ran(['rebalance', '--apply']);
+  t.regex(stdout, /^plan-1 moves them; hop3-agent batch status plan-1 --watch shows how far it is$/m);
+  admin.even = true;
+  for (const args of [['rebalance'], ['rebalance', '--apply', '--wait']])
+    t.regex((await ran(args)).stdout, /^it is as even as it can be: nothing would move$/m);
+  t.is((JSON.parse((await ran(['rebalance', '--apply', '--json'])).stdout) as { plan: null }).plan, null);
+});
+
 test('drain --wait ends when the node is empty', async t => {
   const { ran, admin } = await cluster(t);
   admin.onLook = () => {

@@ -89,6 +89,7 @@ const rows: Record<string, Row> = {
   },
   drain: { good: 'drain n1', typo: ['drain n11', 'n1'], waits: 'drain n1 --wait' },
   undrain: { good: 'undrain n1', typo: ['undrain n22', 'n2'] },
+  rebalance: { good: 'rebalance', waits: 'rebalance --apply --wait' },
   own: { good: 'own nightly -- true', json: 'lines', waits: 'own nightly --wait -- true' },
   release: { good: 'release taken', waits: 'release taken' },
   'cluster init': { good: 'cluster init --name n1 --address 10.0.0.1', alone: true },

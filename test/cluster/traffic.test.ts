@@ -134,7 +134,28 @@ test.serial('a node that is drained fails no request', async t => {
   });
   const after = await cluster.ready('shop', 2);
   t.true(after.every(({ node }) => node !== emptied.name));
+  await cluster.api.scale('shop', { web: 4 });
+  await cluster.ready('shop', 4);
   await cluster.api.undrain(emptied.name);
+});
+
+test.serial('giving a node its share again fails no request', async t => {
+  const { url } = cluster.nodes[0]!;
+  await until('there is something to move', async () => (await cluster.api.rebalancing()).moves.length === 1);
+  const { stdout: would } = await hop3(['rebalance'], url);
+  const [, instance, from, to] = /^(shop\/web\/\d) +(node-\d) +(node-\d) +/m.exec(would) ?? [];
+  t.regex(would, new RegExp(`${from ?? '?'} has 2 of shop/web, ${to ?? '?'} has 0`));
+  await withoutFailure(t, async () => {
+    const { code, stdout, stderr } = await hop3(['rebalance', '--apply', '--wait'], url);
+    t.is(code, 0, stderr);
+    t.regex(stdout, /: completed, 1 completed$/m);
+  });
+  const after = await cluster.ready('shop', 4);
+  t.is(after.find(other => other.instance === instance)?.node, to);
+  t.is(new Set(after.map(({ node }) => node)).size, 3);
+  t.regex((await hop3(['rebalance'], url)).stdout, /^it is as even as it can be: nothing would move$/m);
+  await cluster.api.scale('shop', { web: 2 });
+  await until('the surplus is gone', async () => (await cluster.instances('shop')).length === 2);
 });
 
 for (const signal of ['SIGKILL', 'SIGTERM'] as const) {

@@ -152,4 +152,18 @@ export const planMutants: Mutant[] = [
     search: 'compares: [asItIs(name, entry), ...held],',
     replace: 'compares: [asItIs(name, entry)],',
   },
+  {
+    file: 'src/agent/rebalancing.ts',
+    test: 'test/agent/rebalancing.test.ts',
+    name: 'rebalance: what is being deployed is moved all the same',
+    search: 'if (record.rollout) return',
+    replace: "if (record.rollout && record.app === '') return",
+  },
+  {
+    file: 'src/placement/rank.ts',
+    test: 'test/placement/rank.test.ts',
+    name: 'rebalance: whoever is the best takes what moves to another',
+    search: 'const movesHere = free.movesTo === node.node;',
+    replace: 'const movesHere = free.subject === node.node;',
+  },
 ];

@@ -37,6 +37,19 @@ test('the node that runs it comes first, however full', t => {
   t.regex(ranking?.candidates[0]?.reasons[0] ?? '', /runs it or had it last/);
 });
 
+test('the node that it is being moved to comes before all others, unless it can not take it', t => {
+  const placed = place(instances(4), ['node-2']);
+  const moving = freeInstance(4, { runsOn: ['node-1'], movesTo: 'node-2' });
+  const [ranking] = rank([moving], three, placed);
+  t.deepEqual(
+    ranking?.candidates.slice(0, 2).map(({ node }) => node),
+    ['node-2', 'node-1'],
+  );
+  t.is(ranking?.candidates[0]?.reasons[0], 'before others: it is being moved there');
+  const draining = three.map(node => ({ ...node, draining: node.node === 'node-2' }));
+  t.is(rank([moving], draining, placed)[0]?.candidates[0]?.node, 'node-1');
+});
+
 test('values of the spread label are evened out before nodes are', t => {
   const spec = appSpec({ placement: { requires: {}, spread: 'zone' } });
   const nodes = [

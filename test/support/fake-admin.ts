@@ -12,6 +12,8 @@ import type {
   InstanceView,
   LogLine,
   NodeView,
+  RebalancingView,
+  AppliedRebalancing,
   PromiseView,
   ReleaseView,
   RequestView,
@@ -42,6 +44,8 @@ export class FakeAdmin implements Admin {
   epoch = 0;
   /** Called whenever the nodes are asked for. */
   onLook = (): void => undefined;
+  /** Whether nothing would move. */
+  even = false;
   /** How far nodes are that were asked to drain. */
   readonly drains = new Map<string, NonNullable<NodeView['drain']>>();
   readonly logLines: LogLine[] = [];
@@ -236,6 +240,18 @@ export class FakeAdmin implements Admin {
     this.failIfTold('drain');
     this.drains.set(this.nodeNamed(node), { reason, left: 1, stays: [] });
     return this.nodes().items.find(({ name }) => name === node)!;
+  }
+
+  rebalancing(): RebalancingView {
+    const reason = 'n1 has 2 of blog/web, n3 has 0';
+    const moves = this.even ? [] : [{ instance: 'blog/web/1', from: 'n1', to: 'n3', reason }];
+    const stays = [{ instance: 'blog/mailer/0', node: 'n1', why: 'it is exclusive' }];
+    const nodes = NODES.map(node => ({ node, instances: 1, instancesAfter: 1 }));
+    return { revision: String(this.revision), moves, stays, nodes };
+  }
+
+  async rebalance(): Promise<AppliedRebalancing> {
+    return { ...this.rebalancing(), plan: this.even ? null : 'plan-1', created: !this.even };
   }
 
   async undrain(node: string): Promise<NodeView> {

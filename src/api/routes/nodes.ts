@@ -3,7 +3,7 @@ import type { Admin } from '../../ports/admin.ts';
 import { jsonBody } from '../body.ts';
 import { Refusal } from '../refusal.ts';
 import { type Route, route, view } from '../route.ts';
-import { drainBody, epochView, listing, nodeView } from '../wire.ts';
+import { appliedRebalancing, drainBody, epochView, listing, nodeView, rebalancingView } from '../wire.ts';
 
 export function nodeRoutes(admin: Admin): Route[] {
   return [
@@ -53,6 +53,23 @@ export function nodeRoutes(admin: Admin): Route[] {
       params: z.object({ name: z.string() }),
       answer: nodeView,
       handle: ({ params }) => admin.undrain(params.name),
+    }),
+    view({
+      path: '/v1/rebalance',
+      id: 'getRebalancing',
+      summary: 'What would move, and why, so that all nodes are used evenly.',
+      answer: rebalancingView,
+      handle: () => admin.rebalancing(),
+    }),
+    view({
+      method: 'post',
+      path: '/v1/rebalance',
+      id: 'rebalance',
+      summary:
+        'Moves it, one instance after the other, each when its successor is ready. How far it is: the plan, which goes on ' +
+        'when nodes are lost, and can be cancelled. While one is under way it is that one; null = nothing moves.',
+      answer: appliedRebalancing,
+      handle: () => admin.rebalance(),
     }),
     view({
       method: 'post',
