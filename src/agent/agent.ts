@@ -224,6 +224,7 @@ export class Agent {
     });
     const planEngine = (this.#planEngine = new PlanEngine({
       node,
+      limits: config.plans,
       world,
       store,
       keeper,

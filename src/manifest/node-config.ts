@@ -1,4 +1,10 @@
-import { isLoopback, type EtcdConfig, type NodeConfig, type ServerTlsFiles } from '../model/node-config.ts';
+import {
+  defaultPlanLimits,
+  isLoopback,
+  type EtcdConfig,
+  type NodeConfig,
+  type ServerTlsFiles,
+} from '../model/node-config.ts';
 import type { Problem } from '../model/problem.ts';
 import { findingsOf } from './issues.ts';
 import { misspeltVariables, overridesFromEnv, overridesFromFlags } from './node-overrides.ts';
@@ -100,7 +106,13 @@ function complete(given: NodeManifest, facts: NodeFacts): NodeConfig {
     peer: { ...requiredAddress(given.peer?.listen ?? '127.0.0.1:7400'), tls: given.peer?.tls ?? null },
     ...(given.authority === undefined ? {} : { authority: given.authority }),
     driver: given.driver ?? 'process',
-    plans: { commands: given.plans?.commands ?? 'apps' },
+    plans: {
+      commands: given.plans?.commands ?? 'apps',
+      keep: given.plans?.keep ?? defaultPlanLimits.keep,
+      keepDays: given.plans?.['keep-days'] ?? defaultPlanLimits.keepDays,
+      open: given.plans?.open ?? defaultPlanLimits.open,
+      atOnce: given.plans?.['at-once'] ?? defaultPlanLimits.atOnce,
+    },
     proxy: {
       ...requiredAddress(given.proxy?.listen ?? '0.0.0.0:8080'),
       backends: given.proxy?.backends ?? 64,

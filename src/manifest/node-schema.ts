@@ -95,9 +95,15 @@ export const nodeManifest = z
       .describe('the directory of cluster init, on a node that enrols others'),
     driver: z.enum(['process', 'systemd']).optional(),
     plans: z
-      .strictObject({ commands: z.enum(['none', 'apps', 'all']).optional() })
+      .strictObject({
+        commands: z.enum(['none', 'apps', 'all']).optional(),
+        keep: z.int().min(1).max(100_000).optional(),
+        'keep-days': z.number().min(0.01).max(3650).optional(),
+        open: z.int().min(1).max(100_000).optional(),
+        'at-once': z.int().min(1).max(10_000).optional(),
+      })
       .optional()
-      .describe('commands: which ones steps may run here'),
+      .describe('commands: which ones steps may run here; how much of plans is kept, open, worked at'),
     proxy: z
       .strictObject({
         listen: listen.optional(),

@@ -20,8 +20,10 @@ export interface NodeConfig {
   /** Where the cluster's authority lies, on a node that enrols others. Absolute. */
   authority?: string;
   driver: 'process' | 'systemd';
-  /** Which commands steps of plans may run here: none, those of apps, or all. */
-  plans: { commands: 'none' | 'apps' | 'all' };
+  plans: PlanLimits & {
+    /** Which commands steps may run here: none, those of apps, or all. */
+    commands: 'none' | 'apps' | 'all';
+  };
   proxy: ProxyConfig;
   /** What apps may reserve of this node; null = what the host has. */
   capacity: { memoryBytes: number | null; cpu: number | null };
@@ -30,6 +32,18 @@ export interface NodeConfig {
   probeIntervalSeconds: number;
   logLevel: 'debug' | 'info' | 'warn' | 'error';
 }
+
+export interface PlanLimits {
+  /** Of plans that have ended the last so many are kept, for so many days. */
+  keep: number;
+  keepDays: number;
+  /** With so many that have not ended, this node takes no more. */
+  open: number;
+  /** Attempts that this node works at at the same time. */
+  atOnce: number;
+}
+
+export const defaultPlanLimits: PlanLimits = { keep: 1_000, keepDays: 7, open: 10_000, atOnce: 512 };
 
 export type EtcdConfig =
   | {

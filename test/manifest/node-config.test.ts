@@ -41,7 +41,7 @@ test('nothing said anywhere gives a node of its own on loopback', t => {
       rpc: { host: '127.0.0.1', port: 7500, tls: null, tokens: [] },
       peer: { host: '127.0.0.1', port: 7400, tls: null },
       driver: 'process',
-      plans: { commands: 'apps' },
+      plans: { commands: 'apps', keep: 1000, keepDays: 7, open: 10_000, atOnce: 512 },
       proxy: { host: '0.0.0.0', port: 8080, backends: 64, slots: 16 },
       capacity: { memoryBytes: null, cpu: null },
       portRange: [20_000, 29_999],
@@ -81,7 +81,7 @@ peer:
   listen: 10.0.0.5:7400
   tls: {ca: /pki/ca.pem, cert: /pki/p.pem, key: /pki/p.key}
 driver: systemd
-plans: {commands: none}
+plans: {commands: none, keep: 50, keep-days: 0.5, open: 20, at-once: 8}
 proxy: {listen: 0.0.0.0:80, backends: 10, slots: 4}
 limits: {memory: 2G, cpu: 1.5}
 port-range: 4000-4999
@@ -122,7 +122,7 @@ log-level: debug
       tls: { ca: '/pki/ca.pem', cert: '/pki/p.pem', key: '/pki/p.key' },
     },
     driver: 'systemd',
-    plans: { commands: 'none' },
+    plans: { commands: 'none', keep: 50, keepDays: 0.5, open: 20, atOnce: 8 },
     proxy: { host: '0.0.0.0', port: 80, backends: 10, slots: 4 },
     capacity: { memoryBytes: 2 * 1024 ** 3, cpu: 1.5 },
     portRange: [4000, 4999],

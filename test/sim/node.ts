@@ -1,5 +1,5 @@
 import { Agent } from '../../src/agent/agent.ts';
-import type { NodeConfig } from '../../src/model/node-config.ts';
+import { defaultPlanLimits, type NodeConfig } from '../../src/model/node-config.ts';
 import type { Log, LogFields } from '../../src/ports/log.ts';
 import type { Store } from '../../src/ports/store.ts';
 import { EtcdStore } from '../../src/store/etcd-store.ts';
@@ -230,7 +230,7 @@ export class SimNode {
       rpc: { host: this.address, port: 7500, tls: null, tokens: [] },
       peer: { host: this.address, port: 7400, tls: null },
       driver: 'process',
-      plans: { commands: 'apps' },
+      plans: { commands: 'apps', ...defaultPlanLimits },
       proxy: { host: this.address, port: 8080, backends: 8, slots: 8 },
       capacity: { memoryBytes: null, cpu: null },
       portRange: [4000, 4999],

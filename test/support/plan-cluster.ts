@@ -1,6 +1,7 @@
 import { PlanEngine } from '../../src/agent/plans/plan-engine.ts';
 import { Supervisor } from '../../src/agent/supervise-loop.ts';
 import { stepAgents } from '../../src/drivers/step-agents.ts';
+import { defaultPlanLimits, type PlanLimits } from '../../src/model/node-config.ts';
 import type {
   ChunkRecord,
   PlanRecord,
@@ -57,6 +58,8 @@ export class PlanCluster {
   readonly #states = new Map<string, FakeLocalState>();
   readonly blobs = new FakeBlobs(this.clock);
   behave: Behaviour = () => completed;
+  /** Of nodes that are added from then on. */
+  limits: PlanLimits = defaultPlanLimits;
 
   static async start(count = 1, behave?: Behaviour): Promise<PlanCluster> {
     const cluster = new PlanCluster();
@@ -73,6 +76,7 @@ export class PlanCluster {
     const supervisor = new Supervisor(one);
     const engine = new PlanEngine({
       ...one,
+      limits: this.limits,
       agents: stepAgents(
         agents.map(agent => this.#agent(agent, name)),
         { blobs: this.blobs },

@@ -5,6 +5,7 @@ import { SessionKeeper } from '../../src/agent/session-keeper.ts';
 import { Supervisor } from '../../src/agent/supervise-loop.ts';
 import { World } from '../../src/agent/world.ts';
 import { stepAgents } from '../../src/drivers/step-agents.ts';
+import { defaultPlanLimits } from '../../src/model/node-config.ts';
 import { systemClock } from '../../src/platform/clock.ts';
 import { systemRandom } from '../../src/platform/random.ts';
 import type { StepAgent } from '../../src/ports/step-agents.ts';
@@ -40,7 +41,13 @@ export async function startPlanNode(store: Store, node: string, own: readonly St
   const supervisor = new Supervisor({ ...parts, heldDown: () => 0, crowd: new Crowd({ world, clock }) });
   const blobs = new FakeBlobs(clock);
   const agents = stepAgents(own, { blobs });
-  const engine = new PlanEngine({ ...parts, agents, blobs, elected: () => supervisor.electedAs });
+  const engine = new PlanEngine({
+    ...parts,
+    limits: defaultPlanLimits,
+    agents,
+    blobs,
+    elected: () => supervisor.electedAs,
+  });
   keeper.onChange(() => engine.sessionChanged());
   await world.ready(new AbortController().signal);
   keeper.start();

@@ -2,7 +2,7 @@ import { Agent } from '../../src/agent/agent.ts';
 import type { StaleUse } from '../../src/agent/stale-tokens.ts';
 import type { AppSpec } from '../../src/model/app-spec.ts';
 import { subjectOfInstance, type InstanceId, type NodeName } from '../../src/model/ids.ts';
-import type { NodeConfig } from '../../src/model/node-config.ts';
+import { defaultPlanLimits, type NodeConfig } from '../../src/model/node-config.ts';
 import type { RunningBody } from '../../src/model/node-promise.ts';
 import type { AssessmentRecord, Capacity, EventRecord, OwnerRecord } from '../../src/model/records.ts';
 import type { DeployProgress } from '../../src/model/views.ts';
@@ -369,7 +369,7 @@ export class SimNode {
       rpc: { host: this.address, port: 7500, tls: null, tokens: [] },
       peer: { host: this.address, port: 7400, tls: null },
       driver: 'process',
-      plans: { commands: 'apps' },
+      plans: { commands: 'apps', ...defaultPlanLimits },
       proxy: { host: this.address, port: 8080, backends: 8, slots: 8 },
       capacity: { memoryBytes: null, cpu: null },
       portRange: [4000, 4999],

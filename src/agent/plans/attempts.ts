@@ -4,14 +4,14 @@ import type { Blobs } from '../../ports/blobs.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { StepAgents, StepTask } from '../../ports/step-agents.ts';
 
-/** Attempts that one node works at at the same time; each agent may have less room. */
-const STEPS_AT_ONCE = 512;
 /** What agents say in words is kept in the step's record, among many others. */
 const LONGEST_ERROR = 1_000;
 const INLINE_OUTPUT_BYTES = 8 * 1024;
 
 export interface AttemptsOptions {
   node: NodeName;
+  /** How many are worked at at the same time; each agent may have less room. */
+  atOnce: number;
   agents: StepAgents;
   blobs: Blobs | null;
   clock: Clock;
@@ -51,7 +51,7 @@ export class Attempts {
 
   /** How many more may be started. */
   get slots(): number {
-    return Math.max(0, STEPS_AT_ONCE - this.#running - this.#reserved);
+    return Math.max(0, this.#options.atOnce - this.#running - this.#reserved);
   }
 
   /** For those that are being written, and are started when that is done. Returns how to give it back. */
@@ -66,6 +66,10 @@ export class Attempts {
     };
     add(1);
     return () => add(-1);
+  }
+
+  get atOnce(): number {
+    return this.#options.atOnce;
   }
 
   has(agent: string): boolean {

@@ -1,4 +1,5 @@
 import type { InstantMs } from '../../model/ids.ts';
+import type { PlanLimits } from '../../model/node-config.ts';
 import type { StepWork } from '../../model/plan.ts';
 import type { Blobs } from '../../ports/blobs.ts';
 import type { Clock } from '../../ports/clock.ts';
@@ -11,12 +12,9 @@ import type { KnownPlan } from './known-plan.ts';
 import type { PlanBook } from './plan-book.ts';
 import { removeParts, removePlan } from './remove-plan.ts';
 
-/** How much of the past is kept: of plans that have ended, those that ended last. */
-const kept = {
-  plans: 1_000,
-  steps: 50_000,
-  seconds: 7 * 86_400,
-} as const;
+/** Of plans that have ended, those that ended last are kept, with so many steps in all. */
+const STEPS_KEPT = 50_000;
+const DAY_MS = 86_400_000;
 /** What belongs to no plan is that of one that is being submitted, or of one that never came to be. */
 const ORPHAN_AFTER_MS = 10 * 60_000;
 /** Longer than anybody who lives can have not heard of a guard. */
@@ -25,6 +23,7 @@ const BLOBS_EVERY_MS = 10 * 60_000;
 const REMOVED_AT_ONCE = 200;
 
 export interface KeepingOptions {
+  keep: Pick<PlanLimits, 'keep' | 'keepDays'>;
   world: Pick<World, 'plans' | 'steps' | 'guards' | 'schedules'>;
   book: PlanBook;
   store: Pick<Store, 'commit' | 'list'>;
@@ -59,9 +58,9 @@ export class Keeping {
   }
 
   async #prune(signal: AbortSignal): Promise<void> {
-    const { book, store, clock, log } = this.#options;
+    const { book, store, clock, log, keep } = this.#options;
     const wallMs = unixMs(clock.timestamp());
-    const surplus = tooMany([...book.all()], wallMs).slice(0, REMOVED_AT_ONCE);
+    const surplus = tooMany([...book.all()], keep, wallMs).slice(0, REMOVED_AT_ONCE);
     for (const plan of surplus) {
       if (signal.aborted) return;
       await removePlan(store, plan.entry);
@@ -109,7 +108,11 @@ export class Keeping {
 }
 
 /** Those beyond what is kept, the longest ended first. */
-function tooMany(plans: readonly KnownPlan[], wallMs: number): KnownPlan[] {
+function tooMany(
+  plans: readonly KnownPlan[],
+  { keep, keepDays }: KeepingOptions['keep'],
+  wallMs: number,
+): KnownPlan[] {
   const ended = plans
     .flatMap(plan => {
       const { settled } = plan.entry.value;
@@ -121,8 +124,8 @@ function tooMany(plans: readonly KnownPlan[], wallMs: number): KnownPlan[] {
     .filter(({ plan, atMs }, place) => {
       steps += plan.steps;
       // The last one that ended stays, however large.
-      const crowded = place >= kept.plans || (place > 0 && steps > kept.steps);
-      return crowded || wallMs - atMs > kept.seconds * 1000;
+      const crowded = place >= keep || (place > 0 && steps > STEPS_KEPT);
+      return crowded || wallMs - atMs > keepDays * DAY_MS;
     })
     .map(({ plan }) => plan)
     .reverse();

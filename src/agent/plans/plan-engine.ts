@@ -1,4 +1,5 @@
 import type { NodeName } from '../../model/ids.ts';
+import type { PlanLimits } from '../../model/node-config.ts';
 import { EPOCH } from '../../model/records.ts';
 import type { Blobs } from '../../ports/blobs.ts';
 import type { Clock } from '../../ports/clock.ts';
@@ -33,6 +34,7 @@ const SCHEDULES_EVERY_MS = 60_000;
 
 export interface PlanEngineOptions {
   node: NodeName;
+  limits: PlanLimits;
   world: World;
   store: Store;
   keeper: SessionKeeper;
@@ -63,13 +65,13 @@ export class PlanEngine {
   #incarnation: string | null = null;
 
   constructor(options: PlanEngineOptions) {
-    const { node, world, store, keeper, ledger, blobs, clock, random, log, elected } = options;
+    const { node, limits, world, store, keeper, ledger, blobs, clock, random, log, elected } = options;
     this.#options = options;
     const own = options.own ?? [];
     const agents = withOwn(options.agents, own);
     const session = (): ReturnType<SessionKeeper['current']> => keeper.current();
     const book = (this.#book = new PlanBook({ world, store, clock, log }));
-    const attempts = (this.#attempts = new Attempts({ node, agents, blobs, clock }));
+    const attempts = (this.#attempts = new Attempts({ node, atOnce: limits.atOnce, agents, blobs, clock }));
     const writes = new ChunkWrites({
       node,
       store,
@@ -99,7 +101,7 @@ export class PlanEngine {
       },
     });
     const shared = { node, store, book, clock, log, ledger, session, elected, moment: moment(clock, random) };
-    const parts = { ...shared, work: this.#work, writes, attempts, agents, blobs, random };
+    const parts = { ...shared, open: limits.open, work: this.#work, writes, attempts, agents, blobs, random };
     const submit = (this.#submit = new Submit({ ...parts, reserved: own.map(({ name }) => name) }));
     const schedules = new Schedules({
       ...shared,
@@ -118,7 +120,7 @@ export class PlanEngine {
     });
     const ofApps = new AppSchedules({ world, schedules, log });
     const overdue = new Overdue({ ...shared, world, random });
-    const keeping = new Keeping({ ...shared, world, blobs });
+    const keeping = new Keeping({ ...shared, keep: limits, world, blobs });
     const loop = (name: string, everyMs: number, round: (signal: AbortSignal) => Promise<number | null>) =>
       new Loop({ name, clock, log, everyMs, round });
     this.#loops = {

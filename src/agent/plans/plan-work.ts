@@ -15,7 +15,8 @@ import { goesOnHere, outlookOf, type Turn } from './turn.ts';
 const STAGGER_MS = 100;
 /** Not to be tried at once again when a claim could not be written. */
 const HOLD_OFF_MS = 200;
-const STARTED_WITH_ROOM_FOR = 64;
+/** Of what a node works at at once. */
+const STARTED_WITH_ROOM_FOR = 1 / 8;
 /** When the agent is told to end, what runs may come to its end within so long, and then has so long to stop. */
 const ENDS_WITHIN_MS = 5_000;
 const STOPS_WITHIN_MS = 5_000;
@@ -235,8 +236,8 @@ export class PlanWork {
 
   /** Steps are started by the dozen, so that a chunk takes few transactions: not whenever there is room for one more. */
   #room(): number {
-    const { slots } = this.#options.attempts;
-    return slots >= STARTED_WITH_ROOM_FOR ? slots : 0;
+    const { slots, atOnce } = this.#options.attempts;
+    return slots >= Math.ceil(atOnce * STARTED_WITH_ROOM_FOR) ? slots : 0;
   }
 
   #claim({ known: plan, chunk }: Candidate, session: Session): void {

@@ -25,8 +25,6 @@ import type { PlanWork } from './plan-work.ts';
 import { takeTurn, type Turn } from './turn.ts';
 import type { Clock } from '../../ports/clock.ts';
 
-/** Plans that have not ended. With more, nobody would see an end of it, and every node holds all of them. */
-const OPEN_PLANS = 10_000;
 /** Of one transaction, well within what etcd takes. */
 const TRANSACTION_BYTES = 512 * 1024;
 const TRANSACTION_WRITES = 100;
@@ -36,6 +34,8 @@ const BEGUN_AT_ONCE_BELOW = 64;
 
 export interface SubmitOptions {
   node: string;
+  /** Plans that have not ended: with more, nobody would see an end of it, and every node holds all of them. */
+  open: number;
   store: Pick<Store, 'commit' | 'get'>;
   book: PlanBook;
   work: PlanWork;
@@ -103,9 +103,9 @@ export class Submit {
   }
 
   async #accept(request: PlanSubmission, alongWith: AlongWith | null, here: boolean): Promise<Submitted> {
-    const { book, random, clock } = this.#options;
-    if (book.openCount >= OPEN_PLANS) {
-      throw new AdminError('full', `there are ${OPEN_PLANS} plans that have not ended: wait until some have`);
+    const { book, random, clock, open } = this.#options;
+    if (book.openCount >= open) {
+      throw new AdminError('full', `there are ${open} plans that have not ended: wait until some have`);
     }
     const spec = await this.apart(request.spec);
     const plan = newPlan(spec, {

@@ -1,4 +1,5 @@
 import test from 'ava';
+import { defaultPlanLimits } from '../../../src/model/node-config.ts';
 import type { CronSchedule, PlanRecord } from '../../../src/model/plan.ts';
 import { completed, noop, PlanCluster, submission } from '../../support/plan-cluster.ts';
 
@@ -107,3 +108,77 @@ test('plans that ended long ago are taken out of the store, and so are parts of 
   t.deepEqual(Object.keys(cluster.etcd.contents('steps')), [`${kept}/000000`]);
   t.deepEqual(cluster.etcd.contents('definitions'), {});
 });
+
+test('of plans that have ended those that ended last are kept, as many as they should be', async t => {
+  const cluster = new PlanCluster();
+  cluster.limits = { ...defaultPlanLimits, keep: 2 };
+  await cluster.add('node-1');
+  const ended: string[] = [];
+  for (let count = 0; count < 4; count++) {
+    const plan = await cluster.submit(1);
+    await cluster.ended(plan);
+    ended.push(plan);
+    await cluster.clock.advance(1_000);
+  }
+  cluster.behave = () => null;
+  const open = await cluster.submit([noop({ timeoutSeconds: 3600 })]);
+  await cluster.clock.advance(65_000);
+  t.deepEqual(Object.keys(cluster.etcd.contents('plans')).sort(), [...ended.slice(2), open].sort());
+  t.is(Object.keys(cluster.etcd.contents('steps')).length, 3);
+});
+
+test('with as many open plans as a node may have it takes no more, until one has ended', async t => {
+  const cluster = new PlanCluster();
+  cluster.limits = { ...defaultPlanLimits, open: 2 };
+  cluster.behave = () => ({ afterMs: 1_000, result: completed });
+  await cluster.add('node-1');
+  const first = await cluster.submit(1);
+  await cluster.submit(1);
+  const refused = cluster.whileTimePasses(cluster.node().engine.plans.submit(submission(1)));
+  await t.throwsAsync(refused, { message: /there are 2 plans that have not ended/ });
+  await cluster.ended(first);
+  await cluster.clock.advance(100);
+  await t.notThrowsAsync(cluster.submit(1));
+});
+
+for (const atOnce of [1, 3, 100]) {
+  test(`a node that works at ${atOnce} attempts at once does all, and never more than that`, async t => {
+    let [running, most] = [0, 0];
+    const cluster = new PlanCluster();
+    cluster.limits = { ...defaultPlanLimits, atOnce };
+    cluster.behave = () => {
+      most = Math.max(most, ++running);
+      cluster.clock.after(50, () => running--);
+      return { afterMs: 50, result: completed };
+    };
+    await cluster.add('node-1');
+    const plan = await cluster.submit(150);
+    t.is((await cluster.ended(plan)).state, 'COMPLETED');
+    t.true(most <= atOnce && most >= 0.8 * atOnce, `${most} at once`);
+  });
+}
+
+for (const [catchUp, made] of [
+  [{ kind: 'none' }, []],
+  [{ kind: 'latest' }, ['00:10']],
+  [{ kind: 'all', atMost: 3 }, ['00:06', '00:08', '00:10']],
+  [{ kind: 'all', atMost: 100 }, ['00:02', '00:04', '00:06', '00:08', '00:10']],
+] as const) {
+  test(`what nobody was there for: ${JSON.stringify(catchUp)} makes up for ${made.length} of five firings`, async t => {
+    const cluster = await PlanCluster.start();
+    const schedule = { ...everyMinute, expression: '*/2 * * * *', catchUp };
+    const request = { schedule, plan: submission(1).spec, paused: false };
+    await cluster.whileTimePasses(cluster.node().engine.plans.putSchedule('s', request));
+    await cluster.node().crash();
+    // The last of them was longer ago than an election takes, and is not on time any more.
+    await cluster.clock.advance(11.3 * 60_000);
+    await cluster.add('node-2');
+    await cluster.clock.advance(11_000);
+    const fired = plans(cluster).map(({ idempotencyKey }) =>
+      new Date(Number(idempotencyKey?.split('/')[2])).toISOString().slice(11, 16),
+    );
+    t.deepEqual(fired.sort(), [...made]);
+    await cluster.clock.advance(60_000);
+    t.is(plans(cluster).length, made.length + 1, 'the next is on time');
+  });
+}
