@@ -17,7 +17,7 @@ import { until } from './until.ts';
 
 export const ROOT = join(import.meta.dirname, '../..');
 export const MAIN = process.env['HOP3_AGENT_MAIN'] ?? join(ROOT, 'dist/main.js');
-const FIXTURE_APP = join(ROOT, 'test/fixtures/app');
+export const FIXTURE_APP = join(ROOT, 'test/fixtures/app');
 
 export interface Ended {
   code: number | null;
