@@ -341,8 +341,8 @@ export interface ReleaseDraft {
   /** With its processes, also those found in the source. */
   spec: AppSpec;
   release: number;
-  /** Of the app as it was looked at: of another one nothing is overwritten. null = it was not there. */
-  generation: number | null;
+  /** The app as it was looked at: another one is not overwritten. null = it was not there. */
+  before: Pick<AppRecord, 'release' | 'generation'> | null;
   impact: 'none' | 'in-place' | 'restart' | 'rebuild';
   source?: Digest;
   /** Absent = it is still to be built. */

@@ -215,6 +215,27 @@ test('a release that is given up fails its deployment', async t => {
   t.is(record(cluster)?.release, 1);
 });
 
+test('a mended release follows on one that is given up while it is built', async t => {
+  const cluster = await threeNodes();
+  cluster.behaviour = () => ({ endsAfterMs: 10, code: 1 });
+  const spec = webApp(2);
+  const bad = { ...spec, restart: { ...spec.restart, max: 1 } };
+  await cluster.apply(bad, { on: 'node-2', content: 'blog bad' });
+  t.is(record(cluster)?.release, 2);
+  const { artifacts } = cluster.node('node-1');
+  const build = artifacts.build.bind(artifacts);
+  artifacts.build = async (...args) => {
+    while (record(cluster)?.release !== 1) await cluster.clock.sleep(100);
+    cluster.behaviour = () => ({});
+    return build(...args);
+  };
+  const { said, ended } = begin(cluster, spec);
+  await cluster.whileTimePasses(ended, 400_000);
+  t.is(said.at(-1)?.kind, 'done', JSON.stringify(said.at(-1)));
+  await cluster.until(() => cluster.settled(APP) && record(cluster)?.rollout === undefined);
+  t.is(record(cluster)?.release, 3);
+});
+
 test('nobody can submit a step of a deployment', async t => {
   const cluster = new SimCluster(['node-1']);
   await cluster.start();

@@ -142,7 +142,7 @@ const ofPlans: Extract<Write, { put: unknown }>[] = [
     name: 'blog',
     value: {
       ...{ v: 1, app: 'blog', plan: 'p1', node: 'node-1', since: AT, asked: appSpec(), token: '7' },
-      draft: { spec: appSpec(), release: 2, generation: 3, impact: 'restart', secrets: { KEY: 'x' } },
+      draft: { spec: appSpec(), release: 2, before: null, impact: 'restart', secrets: { KEY: 'x' } },
     },
   },
 ];

@@ -77,7 +77,7 @@ export class Preparing {
     await turns.write(held, task, {
       spec,
       release,
-      generation: current?.value.generation ?? null,
+      before: current ? { release: current.value.release, generation: current.value.generation } : null,
       impact: current ? impact : 'rebuild',
       ...(source === undefined ? {} : { source }),
       ...(builds ? {} : { artifact: kept }),

@@ -1,5 +1,5 @@
 import type { AppName } from '../../model/ids.ts';
-import type { AppRecord, ReleaseRecord } from '../../model/records.ts';
+import type { AppRecord, ReleaseDraft, ReleaseRecord } from '../../model/records.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { StepTask } from '../../ports/step-agents.ts';
 import { StoreError, type Entry, type Store } from '../../ports/store.ts';
@@ -102,10 +102,11 @@ export class Rolling {
   async #roll(held: HeldTurn, task: StepTask): Promise<Rolled> {
     const { store, turns, ledger } = this.#options;
     const { app } = held.value;
-    const { spec, release, generation, impact, source, secrets, artifact } = draftOf(await turns.mine(task));
+    const draft = draftOf(await turns.mine(task));
+    const { spec, release, impact, source, secrets, artifact } = draft;
     for (let attempt = 0; attempt < TRIES; attempt++) {
       const current = await store.get('apps', app);
-      if ((current?.value.generation ?? null) !== generation) {
+      if (!isAsLookedAt(draft, current?.value)) {
         throw new HopelessDeployment(
           `"${app}" was changed by somebody else meanwhile: nothing was changed; try again`,
         );
@@ -199,6 +200,14 @@ export class Rolling {
     });
     return { message: `release ${to} of "${app}" is wanted again` };
   }
+}
+
+/** Or all that has happened to it is that the release which is to be replaced was given up by itself: mended ones may follow. */
+function isAsLookedAt({ before, release }: ReleaseDraft, now: AppRecord | undefined): boolean {
+  if (before === null || now === undefined) return before === null && now === undefined;
+  if (now.generation === before.generation) return true;
+  const gaveUp = now.givenUp?.release === before.release && now.generation === before.generation + 1;
+  return gaveUp && release > before.release;
 }
 
 /** By the word of their nodes. */
