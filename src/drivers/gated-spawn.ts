@@ -75,7 +75,12 @@ export function spawnGated(
 
 export function cannotStart(launch: Launch, error: NodeJS.ErrnoException): DriverError {
   return new DriverError(`can't start ${launch.unit}: ${error.message}`, {
-    retryable: PASSING.has(error.code ?? ''),
+    retryable: isPassing(error),
     cause: error,
   });
+}
+
+/** Whether what failed may be there later, or is there on another node. */
+export function isPassing(error: NodeJS.ErrnoException): boolean {
+  return PASSING.has(error.code ?? '');
 }

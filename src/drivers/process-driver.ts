@@ -5,7 +5,7 @@ import type { Clock } from '../ports/clock.ts';
 import { DriverError, type Driver, type DriverUnit, type Launch } from '../ports/driver.ts';
 import type { Log } from '../ports/log.ts';
 import { cgroups, enterGroups, removeGroups, type Cgroups, type Enforceable } from './cgroups.ts';
-import { gatedCommand, spawnGated, type Gated } from './gated-spawn.ts';
+import { cannotStart, gatedCommand, spawnGated, type Gated } from './gated-spawn.ts';
 import { outputDirectory, outputFilesFor, type OutputFiles } from './output-files.ts';
 import { outputKeeper } from './output-keeper.ts';
 import type { RotationLimits } from './output-pieces.ts';
@@ -84,7 +84,7 @@ export function processDriver(options: ProcessDriverOptions): ProcessDriver {
       } catch (error) {
         removeGroups(directories);
         tokens.remove(launch.unit);
-        throw error;
+        throw error instanceof DriverError ? error : cannotStart(launch, error as NodeJS.ErrnoException);
       }
       try {
         enterGroups(directories, gated.pid);

@@ -7,6 +7,7 @@ import { DriverError, type Driver, type DriverUnit, type Launch } from '../ports
 import type { Log } from '../ports/log.ts';
 import type { Enforceable } from './cgroups.ts';
 import { bootId } from './proc.ts';
+import { isPassing } from './gated-spawn.ts';
 import { environmentFile } from './systemd-environment.ts';
 import { systemdGuard, type SystemdGuard } from './systemd-guard.ts';
 import { journaled } from './systemd-journal.ts';
@@ -320,7 +321,7 @@ function describe({ record }: SystemdUnit): DriverUnit {
 }
 
 function cannotStart(launch: Launch, service: string, error: Error): DriverError {
-  const retryable = error instanceof DriverError && error.retryable;
+  const retryable = error instanceof DriverError ? error.retryable : isPassing(error);
   return new DriverError(`can't start ${launch.unit}: ${reasonIn(launch, service, error)}`, {
     retryable,
     cause: error,

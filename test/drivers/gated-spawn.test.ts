@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
@@ -83,3 +83,12 @@ async function neverRuns(t: ExecutionContext, guarded: boolean): Promise<void> {
   await until('what waited has left', () => processesWith(command).length === 0);
   t.false(existsSync(join(stateDir, 'ran')));
 }
+
+test('a command whose token there is no room for may be tried again, or elsewhere', async t => {
+  const stateDir = temporaryDirectory(t);
+  const driver = processDriverIn(t, stateDir);
+  symlinkSync('/dev/full', join(stateDir, 'tokens', 'process', 'blog-web-0-a.tmp'));
+  const error = await t.throwsAsync(driver.start(launch({ token: '7' })), { instanceOf: DriverError });
+  t.true(error.retryable);
+  t.regex(error.message, /can't start blog-web-0-a: ENOSPC/);
+});

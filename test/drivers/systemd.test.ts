@@ -8,7 +8,7 @@ import { enforceableIn } from '../../src/drivers/systemd-limits.ts';
 import { systemdNames } from '../../src/drivers/systemd-names.ts';
 import { limitProperties, sandboxProperties } from '../../src/drivers/systemd-sandbox.ts';
 import type { SystemdOutput } from '../../src/drivers/systemd-output.ts';
-import { lastLines, type SystemdRecord } from '../../src/drivers/systemd-states.ts';
+import { isStarting, lastLines, type SystemdRecord } from '../../src/drivers/systemd-states.ts';
 import { propertiesIn } from '../../src/drivers/systemd-tools.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import './systemd-real.ts';
@@ -127,6 +127,19 @@ test('a line of the journal is read with its stream, whatever bytes are in it', 
     text: '\x1b[1mé',
   });
 });
+
+const states: [what: string, state: string, isStarting: boolean][] = [
+  ['runs', 'LoadState=loaded ActiveState=active', false],
+  ['is on its way to run', 'LoadState=loaded ActiveState=activating', true],
+  ['has a job to do so', 'LoadState=loaded ActiveState=inactive Job=12', true],
+  ['has ended', 'LoadState=loaded ActiveState=inactive Job=0', false],
+  ['is not known', 'LoadState=not-found ActiveState=inactive Job=0', false],
+];
+for (const [what, state, expected] of states) {
+  test(`a unit that ${what} is ${expected ? '' : 'not '}waited for by a driver made anew`, t => {
+    t.is(isStarting(propertiesIn(state.replaceAll(' ', '\n'))), expected);
+  });
+}
 
 test('a property may have equals signs in it', t => {
   t.deepEqual(propertiesIn('A=1\nB=c=d\nE='), { A: '1', B: 'c=d', E: '' });
