@@ -361,10 +361,13 @@ function agentNow() {
 
 function defaultConfiguration(ownEtcd) {
   const endpoints = ownEtcd ? ['http://127.0.0.1:7379'] : options.etcd.split(',');
+  // Where cluster init and cluster join put them.
+  const tls = '{ca: /etc/hop3/tls/ca.pem, cert: /etc/hop3/tls/node.pem, key: /etc/hop3/tls/node.key}';
+  const withTls = endpoints.some(url => url.startsWith('https:'));
   return `# What may stand here: ${current}/README.md, "Configuration"
 ${options.name === undefined ? '# name: this host' : `name: ${options.name}`}
 cluster: ${options.cluster ?? 'default'}
-etcd: {endpoints: [${endpoints.map(url => `"${url}"`).join(', ')}]}
+etcd: {endpoints: [${endpoints.map(url => `"${url}"`).join(', ')}]${withTls ? `, tls: ${tls}` : ''}}
 driver: systemd
 `;
 }

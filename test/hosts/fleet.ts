@@ -2,12 +2,15 @@ import { cp, mkdir, readFile, writeFile } from 'node:fs/promises';
 import http from 'node:http';
 import { join } from 'node:path';
 import { apiClient, type ApiClient } from '../../src/api/client.ts';
+import type { TlsFiles } from '../../src/model/node-config.ts';
 import type { InstanceView } from '../../src/model/views.ts';
 import { Authority } from '../support/certificates.ts';
 import { until } from '../support/until.ts';
 import { Host, makeNetwork } from './host.ts';
 
 export const CLUSTER = 'hosts';
+/** What gRPC asks for beyond loopback. */
+export const RPC_TOKEN = 'a-token-of-the-test';
 const NETWORK = '10.87.0';
 const ROOT = join(import.meta.dirname, '../..');
 const STATE = '/var/lib/hop3-agent';
@@ -23,10 +26,14 @@ export interface Node {
 /** Three servers of one cluster, set up as an operator would. */
 export interface Fleet {
   nodes: [Node, Node, Node];
+  /** Certificates of somebody who watches from outside. */
+  outside: TlsFiles;
   /** Of the release that was installed first; it can be installed again from it, on every host. */
   release: string;
-  /** A release that differs in nothing but its digest. Gives its directory, the same on every host. */
-  otherRelease(number: number): Promise<string>;
+  /** A release that differs in nothing but its digest, and what is changed. Gives its directory, the same on every host. */
+  otherRelease(name: string | number, change?: (directory: string) => Promise<void>): Promise<string>;
+  /** Another host, on which nothing is set up. */
+  newHost(number: string): Promise<Host>;
 }
 
 export async function bootFleet(options: {
@@ -39,31 +46,44 @@ export async function bootFleet(options: {
   const authority = await authorityIn(join(directory, 'authority'));
   const releases = join(directory, 'releases');
   await cp(release, join(releases, '0'), { recursive: true });
-  const made = ['1', '2', '3'].map(async number => {
-    const host = new Host({
-      name: `hop3-${number}`,
-      address: addressOf(number),
-      tree,
-      directory,
-      binds: [{ from: releases, to: '/releases' }],
-    });
+  const newHost = async (number: string): Promise<Host> => {
+    const binds = [{ from: releases, to: '/releases' }];
+    const host = new Host({ name: `hop3-${number}`, address: addressOf(number), tree, directory, binds });
     await host.make();
+    await layOutApp(host);
+    return host;
+  };
+  const made = ['1', '2', '3'].map(async number => {
+    const host = await newHost(number);
     await settle(host, authority);
     await host.start();
-    const socketPath = join(host.root, STATE, 'admin.sock');
-    return { host, api: apiClient({ url: 'http://127.0.0.1:7300', socketPath }) };
+    return nodeOn(host);
   });
   const nodes = (await Promise.all(made)) as Fleet['nodes'];
   return {
     nodes,
+    outside: { ca: authority.ca, ...(await authority.issue(`outside.${CLUSTER}`)) },
     release: '/releases/0',
-    async otherRelease(number) {
-      const other = join(releases, String(number));
+    async otherRelease(name, change) {
+      const other = join(releases, String(name));
       await cp(release, other, { recursive: true });
-      await writeFile(join(other, 'build'), `${number}\n`);
-      return `/releases/${number}`;
+      await writeFile(join(other, 'build'), `${name}\n`);
+      await change?.(other);
+      return `/releases/${name}`;
     },
+    newHost,
   };
+}
+
+/** A host with an agent, asked over the agent's socket. */
+export function nodeOn(host: Host): Node {
+  const socketPath = join(host.root, STATE, 'admin.sock');
+  return { host, api: apiClient({ url: 'http://127.0.0.1:7300', socketPath }) };
+}
+
+/** Where the nodes' members of etcd are asked. */
+export function etcdEndpoints({ nodes }: Pick<Fleet, 'nodes'>): string[] {
+  return nodes.map(({ host }) => `https://${host.address}:2379`);
 }
 
 export async function installEverywhere({ nodes, release }: Fleet): Promise<void> {
@@ -140,7 +160,7 @@ export async function lastWords({ host }: Node, lines = 40): Promise<string> {
   return stdout;
 }
 
-/** What an operator writes before installing: certificates, the members of etcd, the agent's configuration; and an app. */
+/** What an operator writes before installing: certificates, the members of etcd, the agent's configuration. */
 async function settle(host: Host, authority: Authority): Promise<void> {
   const addresses = `DNS:${host.name}.${CLUSTER},DNS:localhost,IP:${host.address},IP:127.0.0.1`;
   const issued = await authority.issue(`${host.name}.${CLUSTER}`, { addresses });
@@ -180,8 +200,13 @@ async function settle(host: Host, authority: Authority): Promise<void> {
     driver: 'systemd',
     etcd: { endpoints: everybody.map(({ url }) => `${url}:2379`), tls },
     peer: { listen: `${host.address}:7400`, tls },
+    rpc: { listen: `${host.address}:7500`, tls, tokens: [RPC_TOKEN] },
   };
   await host.write('/etc/hop3/agent.yaml', `${JSON.stringify(agent, null, 2)}\n`, 0o600);
+}
+
+/** An app, as somebody has it in a directory. */
+async function layOutApp(host: Host): Promise<void> {
   await mkdir(join(host.root, 'srv/app'), { recursive: true });
   await cp(join(ROOT, 'test/fixtures/app/server.cjs'), join(host.root, 'srv/app/server.cjs'));
   await host.write('/srv/app/Procfile', 'web: exec node server.cjs\n');

@@ -1,6 +1,7 @@
 /**
  * `npm run test:hosts` boots three hosts, installs the agent on them as an operator does, and breaks them in turn.
- * `-- --quick` is the short form, `-- --only TEXT` runs what has TEXT in its name (and the first two, which set it up).
+ * `-- --quick` is the short form, `-- --only TEXT` runs what has TEXT in its name (and the first two, which set it up); it may be
+ * given several times.
  * It needs root, and takes from Debian's packages what is missing.
  */
 import { execFile } from 'node:child_process';
@@ -16,17 +17,24 @@ const root = join(import.meta.dirname, '../..');
 const cache = join(root, '.cache/hosts');
 const SET_UP = 2;
 const { values: asked, positionals } = parseArgs({
-  options: { quick: { type: 'boolean', default: false }, only: { type: 'string', default: '' } },
+  options: {
+    quick: { type: 'boolean', default: false },
+    only: { type: 'string', multiple: true, default: [''] },
+  },
   allowPositionals: true,
 });
-const wanted = scenarios.filter(({ name, quick }) => name.includes(asked.only) && (quick || !asked.quick));
+const wanted = scenarios.filter(
+  ({ name, quick }) => asked.only.some(text => name.includes(text)) && (quick || !asked.quick),
+);
 const chosen = scenarios.filter((scenario, index) => index < SET_UP || wanted.includes(scenario));
 process.env['PATH'] = PATH;
 
 if (process.env['HOP3_HOSTS_DIRECTORY'] !== undefined) process.exit(await inside(positionals[0]!));
 if (wanted.length === 0 || positionals.length > 0) {
   const why =
-    positionals.length > 0 ? `what is ${positionals.join(' ')}?` : `nothing is named "${asked.only}"`;
+    positionals.length > 0
+      ? `what is ${positionals.join(' ')}?`
+      : `nothing is named "${asked.only.join('" or "')}"`;
   process.stderr.write(`error: ${why}\n`);
   process.exit(2);
 }

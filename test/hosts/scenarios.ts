@@ -2,37 +2,36 @@ import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { InstanceView } from '../../src/model/views.ts';
 import { until } from '../support/until.ts';
+import { cuts } from './cuts.ts';
 import {
   agentPid,
   ASKED_MS,
-  askProxy,
   installEverywhere,
   isReady,
   readyInstances,
   type Fleet,
   type Node,
 } from './fleet.ts';
-import { Traffic, type Heard } from './traffic.ts';
+import { failedUpgrades, grown, nothingRuns, takenOutAtBoot } from './installed.ts';
+import { guardCycles, ownCommand } from './owned.ts';
+import {
+  answersEverywhere,
+  APP,
+  bearable,
+  COPIES,
+  HOSTNAME,
+  seconds,
+  settled,
+  silences,
+  steady,
+  unchanged,
+  withTraffic,
+} from './shop.ts';
 
-const APP = 'shop';
-const HOSTNAME = 'shop.localhost';
-const COPIES = 3;
 /** Beyond every lease (10 s), so that whatever would be taken over has been. */
 const LONG_MS = 30_000;
 /** A host that is gone is found out by the proxies' own checks. */
 const SHORT_SILENCE_MS = 10_000;
-const ETCD = '{ 2379, 2380 }';
-const PEERS = '{ 7400, 8080, 20000-29999 }';
-
-/** Rules for a host's own network, in nft's words. What it says to itself is never cut. */
-const cuts = {
-  etcd: bothWays([`tcp dport ${ETCD} counter drop`, `tcp sport ${ETCD} counter drop`]),
-  peers: bothWays([`tcp dport ${PEERS} counter drop`, `tcp sport ${PEERS} counter drop`]),
-  incoming: oneWay('input', ['counter drop']),
-  outgoing: oneWay('output', ['counter drop']),
-  everything: bothWays(['counter drop']),
-};
-
 export interface Scenario {
   name: string;
   /** Also part of the short form. */
@@ -46,6 +45,21 @@ export const scenarios: Scenario[] = [
   { name: 'an app deployed on one host answers through the proxy of each', quick: true, run: deploy },
   { name: 'a killed agent is started again, and nothing of the app is', quick: true, run: killAgents },
   { name: 'twenty upgrades change no process of an app', quick: true, run: upgrades },
+  {
+    name: 'an upgrade that is worse than what it replaces is taken back, and changes no process of an app',
+    quick: true,
+    run: failedUpgrades,
+  },
+  {
+    name: 'a command under a name runs on one host at a time, and ends before its host loses the name',
+    quick: false,
+    run: ownCommand,
+  },
+  {
+    name: 'an exclusive process is dead before its key can be gone, whatever becomes of its agent',
+    quick: true,
+    run: guardCycles,
+  },
   {
     name: 'a host cut off from etcd only loses nothing',
     quick: true,
@@ -83,6 +97,12 @@ export const scenarios: Scenario[] = [
   },
   { name: 'after everything was off, everything comes back without hands', quick: true, run: stopEverything },
   { name: 'a host that is taken out hands its app on, and keeps its data', quick: true, run: takeOut },
+  {
+    name: 'a host that is taken out while its agent is starting leaves nothing behind',
+    quick: false,
+    run: takenOutAtBoot,
+  },
+  { name: 'a host with an etcd of its own is joined by another, which is purged', quick: false, run: grown },
 ];
 
 async function install(fleet: Fleet): Promise<string> {
@@ -245,9 +265,7 @@ async function takeOut({ nodes, release }: Fleet): Promise<string> {
     assert.match(said, /it has left the cluster/);
     const moved = await readyInstances(first, APP, COPIES);
     assert.ok(moved.every(({ node }) => node !== leaving.host.name));
-    const left = await leaving.host.run(['pgrep', '-fa', 'server.cjs|haproxy|etcd|hop3']);
-    // 1 = it looked, and found none.
-    assert.deepEqual({ code: left.code, stdout: left.stdout }, { code: 1, stdout: '' }, left.stderr);
+    await nothingRuns(leaving);
     await leaving.host.must(['test', '-e', '/etc/hop3/agent.yaml', '-a', '-d', '/var/lib/hop3-agent']);
     await leaving.host.must(['node', `${release}/install.js`]);
     await isReady(leaving);
@@ -256,64 +274,6 @@ async function takeOut({ nodes, release }: Fleet): Promise<string> {
   });
   bearable(heard, SHORT_SILENCE_MS);
   return silences(heard);
-}
-
-/** Does something that must not be felt: no process of the app changes, and each proxy goes on answering. */
-async function steady(nodes: Node[], act: () => Promise<void>): Promise<string> {
-  const before = await settled(nodes);
-  const heard = await withTraffic(nodes, async () => {
-    await act();
-    const after = await settled(nodes);
-    for (const { host } of nodes) unchanged(before, after, host.name);
-  });
-  bearable(heard, 1000);
-  return silences(heard);
-}
-
-/** The app is asked for through the proxies of these nodes until all of it is done, or has failed. */
-async function withTraffic(nodes: Node[], act: () => Promise<void>): Promise<ReadonlyMap<string, Heard>> {
-  const traffic = new Traffic(nodes, HOSTNAME);
-  try {
-    await act();
-  } finally {
-    await traffic.stop();
-  }
-  return traffic.stop();
-}
-
-/** All copies are ready in the eyes of each agent, no other runs anywhere, and each proxy answers. */
-async function settled(nodes: Node[]): Promise<InstanceView[]> {
-  await Promise.all(nodes.map(node => isReady(node)));
-  await Promise.all(nodes.map(node => readyInstances(node, APP, COPIES)));
-  await answersEverywhere(nodes);
-  let running: number[] = [];
-  const noneTooMany = async (): Promise<boolean> => {
-    running = await Promise.all(nodes.map(node => copiesOn(node)));
-    return running.reduce((sum, count) => sum + count, 0) === COPIES;
-  };
-  await until(`${COPIES} copies run in all`, noneTooMany, 60_000).catch((error: unknown) => {
-    throw new Error(`${(error as Error).message}: there are ${running.join(', ')}`, { cause: error });
-  });
-  const surely = async (): Promise<InstanceView[] | null> => {
-    const all = await readyInstances(nodes[0]!, APP, COPIES);
-    return all.every(({ mayStillRun }) => mayStillRun.length === 0) ? all : null;
-  };
-  return until('no host may still run what moved away from it', surely, 60_000);
-}
-
-/** The processes of the app on a host, by the view of its kernel. */
-async function copiesOn({ host }: Node): Promise<number> {
-  const { code, stdout, stderr } = await host.run(['pgrep', '-f', '-c', 'server[.]cjs']);
-  // 1 = it looked, and found none.
-  if (code !== 0 && code !== 1) throw new Error(`${host.name}: pgrep ended with ${String(code)}: ${stderr}`);
-  return Number(stdout.trim());
-}
-
-async function answersEverywhere(nodes: Node[]): Promise<void> {
-  for (const node of nodes) {
-    const answers = async (): Promise<boolean> => (await askProxy(node, HOSTNAME)) !== null;
-    await until(`the proxy of ${node.host.name} answers`, answers, 30_000);
-  }
 }
 
 async function runElsewhere(seenBy: Node, { host }: Node, before: InstanceView[]): Promise<boolean> {
@@ -328,44 +288,4 @@ async function runElsewhere(seenBy: Node, { host }: Node, before: InstanceView[]
 async function saysUnready({ api }: Node): Promise<boolean> {
   const health = await api.ready(AbortSignal.timeout(ASKED_MS)).catch(() => null);
   return health?.ready === false;
-}
-
-/** @throws AssertionError when an instance that ran on a host is not the same process on it now */
-function unchanged(before: InstanceView[], after: InstanceView[], host: string): void {
-  const of = (instances: InstanceView[]): string[] =>
-    instances.filter(({ node }) => node === host).map(({ instance, pid }) => `${instance} ${pid ?? 0}`);
-  const now = of(after);
-  for (const process of of(before))
-    assert.ok(now.includes(process), `${host} had ${process}, and now: ${now.join(', ')}`);
-}
-
-function bearable(heard: ReadonlyMap<string, Heard>, mostMs: number): void {
-  for (const [host, { asked, failed, longestSilenceMs }] of heard) {
-    assert.ok(
-      asked > 0 && longestSilenceMs <= mostMs,
-      `the proxy of ${host} was silent for ${longestSilenceMs} ms (${failed} of ${asked} requests failed)`,
-    );
-  }
-}
-
-function silences(heard: ReadonlyMap<string, Heard>): string {
-  const each = [...heard.values()];
-  const asked = each.reduce((sum, one) => sum + one.asked, 0);
-  const failed = each.reduce((sum, one) => sum + one.failed, 0);
-  const longest = Math.max(...each.map(({ longestSilenceMs }) => longestSilenceMs));
-  return `${failed} of ${asked} requests failed, longest silence ${seconds(longest)}`;
-}
-
-function seconds(ms: number): string {
-  return `${(ms / 1000).toFixed(1)} s`;
-}
-
-function bothWays(rules: string[]): string {
-  return `${oneWay('input', rules)}\n${oneWay('output', rules)}`;
-}
-
-function oneWay(hook: 'input' | 'output', rules: string[]): string {
-  const link = hook === 'input' ? 'iifname host0' : 'oifname host0';
-  const lines = rules.map(rule => `${link} ${rule};`);
-  return `chain ${hook} { type filter hook ${hook} priority -10; ${lines.join(' ')} }`;
 }
