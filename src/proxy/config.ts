@@ -8,6 +8,8 @@ export interface Settings {
   connectionsMax: number;
   /** Whom the workers become; null = whoever starts them. */
   user: string | null;
+  /** After which time a connection whose other end acknowledges nothing is given up. */
+  unacknowledgedMs: number;
 }
 
 export const ROUTES_MAP = 'routes.map';
@@ -29,7 +31,7 @@ export function renderFiles(
       globalSection(settings, identity),
       defaultsSection,
       frontendSection(settings),
-      ...state.backends.map(backendSection),
+      ...state.backends.map(backend => backendSection(backend, settings)),
     ].join('\n'),
     [ROUTES_MAP]: lines([...informed, ...[...state.routes].map(([host, backend]) => `${host} ${backend}`)]),
     [APPS_MAP]: lines(state.backends.flatMap(({ name, app }) => (app === null ? [] : [`${name} ${app}`]))),
@@ -116,28 +118,19 @@ function frontendSection(settings: Settings): string {
 }
 
 /**
- * A host that is gone without a word answers nothing, not even with a reset: requests on kept connections to it would hang
- * until `timeout server`. What its kernel has not acknowledged after three retransmissions (200, 600 and 1400 ms) is
- * given up; what may be repeated goes to another instance then. An app that takes its time is not meant: its kernel
- * acknowledges at once.
- */
-const UNACKNOWLEDGED_MS = 1500;
-
-/**
  * A plain TCP connect for all: the path that HTTP checks ask can't be changed at run time, and the agents probe the
  * apps' own paths anyway.
  */
 const CHECKED = [
   'check inter 2s fastinter 50ms downinter 50ms fall 2 rise 1 pool-purge-delay 2s',
-  `tcp-ut ${UNACKNOWLEDGED_MS}ms`,
   'observe layer4 error-limit 3 on-error mark-down',
 ].join(' ');
 
-function backendSection(backend: Backend): string {
+function backendSection(backend: Backend, { unacknowledgedMs }: Settings): string {
   // Slots that drain finish their requests in the worker that a reload replaces; the new one gives them none.
   const servers = backend.slots.map(({ name, endpoint, state }) => {
     const isOn = state === 'ready' ? '' : ' disabled';
-    return `server ${name} ${endpointText(endpoint)} ${CHECKED}${isOn}`;
+    return `server ${name} ${endpointText(endpoint)} ${CHECKED} tcp-ut ${unacknowledgedMs}ms${isOn}`;
   });
   const lastResort = `server ${WAITING} ${endpointText(NO_ENDPOINT)} backup`;
   return section(`backend ${backend.name}`, [...servers, lastResort]);

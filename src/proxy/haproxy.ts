@@ -25,6 +25,14 @@ const GONE_MS = 500;
 const STOP_GRACE_MS = 5_000;
 const OUTPUT_CHECK_MS = 60_000;
 
+/**
+ * A host that is gone without a word answers nothing, not even with a reset: requests on their way to it would hang until
+ * `timeout server` and end with 504. Given up before, those that may be repeated go to another instance. An app that reads
+ * nothing of an upload counts as well, as soon as the kernel holds no more of it: a worker that is busy with something else
+ * for as long as Gunicorn allows by default.
+ */
+const UNACKNOWLEDGED_MS = 30_000;
+
 export interface HaproxyOptions {
   /** Absolute path of HAProxy 2.4 or newer. */
   binary: string;
@@ -33,6 +41,8 @@ export interface HaproxyOptions {
   config: ProxyConfig;
   clock: Clock;
   log: Log;
+  /** For tests that can't wait as long as it takes to give up a host that is gone without a word. */
+  unacknowledgedMs?: number;
   /** Who listens on a port of this machine, in words; null = nobody to be seen. */
   portHolder?: (port: number) => Promise<string | null>;
 }
@@ -85,6 +95,7 @@ class HaproxyRunner {
       // Twice what is prepared: a pool that grows later is checked, too.
       connectionsMax: await connectionsMax(2 * config.backends * config.slots),
       user: await workerUser(),
+      unacknowledgedMs: this.options.unacknowledgedMs ?? UNACKNOWLEDGED_MS,
     };
     this.settings = settings;
     const running = await this.running(settings);

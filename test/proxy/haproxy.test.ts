@@ -1,7 +1,7 @@
 import test, { type ExecutionContext } from 'ava';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readFile, rm, stat, unlink } from 'node:fs/promises';
-import { Agent, request } from 'node:http';
+import { Agent, createServer as createHttpServer, request } from 'node:http';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -28,7 +28,11 @@ interface Stage {
   instance: (name: string, port?: number) => Promise<WebInstance>;
 }
 
-async function stage(t: ExecutionContext, directory = ''): Promise<Stage> {
+async function stage(
+  t: ExecutionContext,
+  directory = '',
+  given: Partial<HaproxyOptions> = {},
+): Promise<Stage> {
   const root = await mkdtemp(join(tmpdir(), 'hop3-proxy-'));
   const stateDir = join(root, directory);
   await mkdir(stateDir, { recursive: true });
@@ -40,6 +44,7 @@ async function stage(t: ExecutionContext, directory = ''): Promise<Stage> {
     config: { host: '127.0.0.1', port, backends: 4, slots: 8 },
     clock,
     log,
+    ...given,
   };
   t.teardown(async () => {
     await haproxy(options).stop();
@@ -88,10 +93,10 @@ function ask(
   port: number,
   host: string,
   path = '/',
-  options: { method?: string; agent?: Agent } = {},
+  options: { method?: string; agent?: Agent; body?: Buffer } = {},
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const { method = 'GET', agent } = options;
+    const { method = 'GET', agent, body: sent } = options;
     const asking = request({
       host: '127.0.0.1',
       port,
@@ -106,7 +111,7 @@ function ask(
       response.once('end', () => resolve({ status: response.statusCode!, body, headers: response.headers }));
     });
     asking.once('error', reject);
-    asking.end();
+    asking.end(sent);
   });
 }
 
@@ -168,7 +173,7 @@ for (const { lost, of } of losses) {
 }
 
 test.serial('the machine of one of two instances gone without a word fails no request', async t => {
-  const { proxy, port, instance } = await stage(t);
+  const { proxy, port, instance } = await stage(t, '', { unacknowledgedMs: 1500 });
   const lost = await startVanishingInstance('lost');
   t.teardown(() => lost.kill('SIGKILL'));
   await proxy.apply([pool('blog', [lost, await instance('left')])]);
@@ -199,6 +204,24 @@ test.serial('the machine of one of two instances gone without a word fails no re
   t.true(slow.length > 0, 'some were on their way');
   // Half as much again, for a machine that is busy; without a limit it would be the 60 s of timeout server.
   t.true(slowestMs < longestMs * 1.5, `${slowestMs} ms`);
+});
+
+test.serial('an app that reads nothing of an upload for a while gets all of it', async t => {
+  const { proxy, port } = await stage(t);
+  const app = createHttpServer((request, response) => {
+    let bytes = 0;
+    // Longer than a few retransmissions take, and more than the kernel holds.
+    setTimeout(() => request.on('data', (piece: Buffer) => (bytes += piece.length)), 4000);
+    request.on('end', () => response.end(String(bytes)));
+  }).listen(0, '127.0.0.1');
+  t.teardown(() => app.close());
+  await once(app, 'listening');
+  const endpoint = { host: '127.0.0.1', port: (app.address() as AddressInfo).port };
+  const server = { instance: 'blog/web/0', endpoint, state: 'ready' as const };
+  await proxy.apply([{ app: 'blog', hostnames: ['blog.test'], checkPath: null, servers: [server] }]);
+  const body = Buffer.alloc(16 << 20);
+  const answer = await ask(port, 'blog.test', '/', { method: 'POST', body });
+  t.is(answer.body, String(body.length));
 });
 
 test.serial('a proxy that meets itself at a dead port asks another instance', async t => {
