@@ -4,7 +4,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Random } from '../ports/random.ts';
 import { StoreError } from '../ports/store.ts';
-import { isHostTrouble, isTokenRefused } from './errors.ts';
+import { isAuthOutdated, isHostTrouble, isTokenRefused } from './errors.ts';
 import { toStoreError } from './from-etcd.ts';
 import type { Member } from './member.ts';
 
@@ -75,13 +75,15 @@ export class Endpoints {
         return await send(member.client, await member.callOptions(timeoutMs));
       } catch (cause) {
         const error = toStoreError(cause, kind.what, member.url);
-        if (isTokenRefused(cause) && !reauthenticated && member.forgetToken()) {
+        const isOutdated = isAuthOutdated(cause);
+        const mayHaveToken = isTokenRefused(cause) && member.forgetToken();
+        if (mayHaveToken && !isOutdated && !reauthenticated) {
           reauthenticated = true;
           continue;
         }
         if (isHostTrouble(error)) this.failed(member, error);
         const spent = this.clock.now() - startedMs >= timeoutMs && attempt > this.members.length;
-        if (spent || this.closed || !maySendAgain(error, kind)) throw error;
+        if (spent || this.closed || !(isOutdated || maySendAgain(error, kind))) throw error;
       }
       const pauseMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** attempt);
       await this.clock.sleep(pauseMs * (0.5 + this.random.float()));

@@ -16,3 +16,11 @@ export function isTokenRefused(error: unknown): boolean {
   const text = error instanceof Error ? error.message : String(error);
   return /token was refused|user name is empty|revision of auth store is old/.test(text);
 }
+
+/**
+ * Somebody changed a user or a role between the arrival of the request and its turn: it was not done. Also said to who is known by
+ * a certificate and has no token.
+ */
+export function isAuthOutdated(error: unknown): boolean {
+  return /revision of auth store is old/.test(error instanceof Error ? error.message : String(error));
+}
