@@ -148,7 +148,10 @@ test('agents shows who has what and who waits', async t => {
   await agents.request('nightly', { holder: 'a', wait: false, waitSeconds: 0, ttlSeconds: 9, token: null });
   const { stdout } = await run(['agents']);
   t.regex(stdout, /^NAME +STATE +OWNER +HOLDER +TOKEN +SINCE +WAITERS +ASKED FOR HERE +WHY$/m);
-  t.regex(stdout, /^nightly +Assigned +n1 +a +7 +2026-01-01T00:00:00.000Z +next@n2 +a Assigned +owned by n1$/m);
+  t.regex(
+    stdout,
+    /^nightly +Assigned +n1 +a +7 +2026-01-01T00:00:00.000Z +next@n2 +a Assigned +owned by n1$/m,
+  );
 });
 
 test('release asks the owner and waits until it is done', async t => {
