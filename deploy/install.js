@@ -56,7 +56,7 @@ const LEAVE_WITHIN_S = 120;
 const TOLD_AT_MOST = 3;
 /** How long one that was ready before an upgrade may take to be ready after it, and how long any must have lived. */
 const READY_WITHIN_S = 60;
-const LIVES_FOR_S = 3;
+const LIVES_FOR_S = 5;
 /** The release before is where an upgrade that fails goes back to. */
 const RELEASES_KEPT = 2;
 

@@ -19,6 +19,7 @@ const broken: Record<string, (release: string) => Promise<void>> = {
     const text = await readFile(file, 'utf8');
     await writeFile(file, text.replace(/^ExecStart=.*$/m, 'ExecStart=/bin/false'));
   },
+  // Later than an agent is up, and sooner than the installer has seen it live for long enough.
   'ends when it is up': async release => {
     const old = await readFile(join(release, MAIN), 'utf8');
     await writeFile(join(release, MAIN), old.replace('\n', '\nsetTimeout(() => process.exit(3), 4000);\n'));
