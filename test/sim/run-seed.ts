@@ -111,7 +111,7 @@ async function live(cluster: SimCluster, mode: SimMode): Promise<string | null> 
   const idle = (): string | null => (mode === 'names' ? cluster.nameJudge.unfinished(NAMES, healedMs) : null);
   await timeline.run(healedMs + HEALED_WITHIN_MS, () => broken() || idle() === null);
   if (broken()) return null;
-  const left = judge.unfinished(wanted(cluster)) ?? idle();
+  const left = judge.unfinished(wanted(cluster)) ?? underWay(cluster) ?? idle();
   const seconds = Math.round((timeline.nowMs - healedMs) / 1000);
   return left === null ? null : `liveness: ${seconds} s after all was healed: ${left}`;
 }
@@ -123,8 +123,18 @@ async function settle(cluster: SimCluster, withinMs: number): Promise<void> {
   while (timeline.nowMs < untilMs && judge.broken === null) {
     await timeline.run(Math.min(untilMs, timeline.nowMs + 1000), () => judge.broken !== null);
     for (const node of cluster.nodes) if (judge.heldSinceMs === null && !node.life) node.switchOn();
-    if (judge.unfinished(wanted(cluster)) === null) break;
+    if (judge.unfinished(wanted(cluster)) === null && underWay(cluster) === null) break;
   }
+}
+
+/** A deployment that was asked for and whose release is not wanted yet: when it is, all will be something else. */
+function underWay({ etcd }: SimCluster): string | null {
+  for (const app of APPS) {
+    const plan = etcd.parsed('deploys', app)?.value.plan;
+    if (plan !== undefined && etcd.parsed('plans', plan)?.value.settled === null)
+      return `plan ${plan} still deploys ${app}`;
+  }
+  return null;
 }
 
 /** Faults and orders, one after the other, until a moment; what has not ended by then is left open. */
