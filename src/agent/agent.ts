@@ -35,7 +35,7 @@ import { copiesLoop } from './copies-loop.ts';
 import { Crowd } from './crowd.ts';
 import { Audience } from './deploy/audience.ts';
 import { deployAgent } from './deploy/deploy-agent.ts';
-import { isDeployment } from './deploy/deployment-plan.ts';
+import { DEPLOY, isDeployment } from './deploy/deployment-plan.ts';
 import { Preparing } from './deploy/preparing.ts';
 import { Rolling } from './deploy/rolling.ts';
 import { Turns } from './deploy/turns.ts';
@@ -52,7 +52,8 @@ import { Lapsed } from './lapsed.ts';
 import { lapsedLoop } from './lapsed-loop.ts';
 import { LastRun } from './last-run.ts';
 import { Loop } from './loop.ts';
-import { moveAgent, withMoves } from './move-agent.ts';
+import { MOVE, moveAgent } from './move-agent.ts';
+import { withOwn } from './plans/own-agents.ts';
 import { PlanEngine } from './plans/plan-engine.ts';
 import type { PlanFigures } from './plans/plan-figures.ts';
 import { PromiseLoop } from './promise-loop.ts';
@@ -77,6 +78,9 @@ const RUNS_HERE_MS = 300;
 
 /** An etcd that is just starting, or electing, is heard by then. */
 const ALONE_AFTER_MS = 5000;
+
+/** What agents do steps by themselves, whatever else a node has to do steps by: nobody else may have these names. */
+export const OWN_STEP_AGENTS: readonly string[] = [DEPLOY, MOVE];
 
 export interface AgentParts {
   config: NodeConfig;
@@ -229,7 +233,7 @@ export class Agent {
       store,
       keeper,
       ledger,
-      agents: withMoves(parts.stepAgents, moveAgent({ node, world, store, clock })),
+      agents: withOwn(parts.stepAgents ?? null, [moveAgent({ node, world, store, clock })], true),
       own: [deploys],
       blobs: parts.blobs ?? null,
       clock,

@@ -3,12 +3,13 @@ import type { Move } from '../model/placement.ts';
 import type { PlanProblem, StepResult, StepSpec, StepWork } from '../model/plan.ts';
 import type { SupervisorRequest } from '../model/records.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { StepAgent, StepAgents, StepTask } from '../ports/step-agents.ts';
+import type { StepAgent, StepTask } from '../ports/step-agents.ts';
 import type { Store } from '../ports/store.ts';
 import { runningElsewhere, wantedOrWhyNot } from './wanted.ts';
 import type { World } from './world.ts';
 
-const NAME = 'move';
+/** Anybody may make steps of it. */
+export const MOVE = 'move';
 const LOOK_EVERY_MS = 200;
 /** The copy of the world here may be behind the answer by less than this. */
 const TAKEN_BACK_MS = 5000;
@@ -30,7 +31,7 @@ export function moveStep(world: World, { instance, from, to, reason }: Move): St
   const { startTimeoutSeconds = 0, stopTimeoutSeconds = 0 } = 'notWanted' in wanted ? {} : wanted.process;
   return {
     name: `${instance} to ${to}`,
-    agent: NAME,
+    agent: MOVE,
     resource: instance,
     arguments: { from, to, reason },
     timeoutSeconds: MOVES_WITHIN_SECONDS + startTimeoutSeconds + stopTimeoutSeconds,
@@ -45,7 +46,7 @@ export function moveStep(world: World, { instance, from, to, reason }: Move): St
  */
 export function moveAgent(options: MoveAgentOptions): StepAgent {
   const { node, world, store, clock } = options;
-  return { name: NAME, check, run };
+  return { name: MOVE, check, run };
 
   async function run(task: StepTask, signal: AbortSignal): Promise<StepResult> {
     const { resource: instance, arguments: { from = '', to = '', reason = '' } = {} } = task.work;
@@ -131,16 +132,6 @@ export function moveAgent(options: MoveAgentOptions): StepAgent {
       ? { kind: 'on its way', why: `${from} has not stopped its copy of ${instance} yet` }
       : { kind: 'moved', why: '' };
   }
-}
-
-/** An agent of this node beside those it offers otherwise, if any. */
-export function withMoves(offered: StepAgents | undefined, move: StepAgent): StepAgents {
-  return {
-    find: name => (name === NAME ? move : (offered?.find(name) ?? null)),
-    names: () => [...(offered?.names() ?? []), NAME].sort(),
-    room: name => (name === NAME ? Infinity : (offered?.room(name) ?? 0)),
-    onChange: listener => offered?.onChange(listener) ?? (() => undefined),
-  };
 }
 
 function check({ resource, arguments: given = {} }: StepWork): PlanProblem[] {

@@ -1,7 +1,7 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
-import { DEPLOY } from '../agent/deploy/deployment-plan.ts';
+import { OWN_STEP_AGENTS } from '../agent/agent.ts';
 import { httpPool } from '../drivers/http-exchange.ts';
 import { stepAgents } from '../drivers/step-agents.ts';
 import { commandAgent } from '../drivers/step-command.ts';
@@ -19,7 +19,7 @@ import type { AppPlaces, StepAgent, StepAgentRoster } from '../ports/step-agents
  * dead when it resolves.
  */
 export async function nodeStepAgents(parts: {
-  config: NodeConfig;
+  config: Pick<NodeConfig, 'stateDir' | 'plans'>;
   /** Whether PID namespaces can be had. */
   namespaces: boolean;
   enter: AppPlaces['enter'];
@@ -41,5 +41,5 @@ export async function nodeStepAgents(parts: {
     const user = userInfo().username;
     own.push(commandAgent({ commands, directory, user, processes, apps: { enter }, blobs, clock }));
   }
-  return { roster: stepAgents(own, { blobs, reserved: [DEPLOY] }), close: () => pool.close() };
+  return { roster: stepAgents(own, { blobs, reserved: OWN_STEP_AGENTS }), close: () => pool.close() };
 }

@@ -8,16 +8,20 @@ const none: StepAgents = {
 };
 
 /**
- * What a node does steps by: those that anybody may name in a plan (null = it has none), and beside them the agent's own, which
- * are offered to nobody.
+ * What a node does steps by: what it has from elsewhere (null = nothing), and beside that the agent's own. Their names are told only
+ * when anybody may name them in a plan.
  */
-export function withOwn(offered: StepAgents | null, own: readonly StepAgent[]): StepAgents {
-  const others = offered ?? none;
+export function withOwn(
+  others: StepAgents | null,
+  own: readonly StepAgent[],
+  areOffered: boolean,
+): StepAgents {
+  const elsewhere = others ?? none;
   const ownNamed = (name: string): StepAgent | null => own.find(agent => agent.name === name) ?? null;
   return {
-    find: name => ownNamed(name) ?? others.find(name),
-    names: () => others.names(),
-    room: name => (ownNamed(name) === null ? others.room(name) : Infinity),
-    onChange: listener => others.onChange(listener),
+    find: name => ownNamed(name) ?? elsewhere.find(name),
+    names: () => [...elsewhere.names(), ...(areOffered ? own.map(({ name }) => name) : [])].sort(),
+    room: name => (ownNamed(name) === null ? elsewhere.room(name) : Infinity),
+    onChange: listener => elsewhere.onChange(listener),
   };
 }

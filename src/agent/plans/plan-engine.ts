@@ -68,7 +68,7 @@ export class PlanEngine {
     const { node, limits, world, store, keeper, ledger, blobs, clock, random, log, elected } = options;
     this.#options = options;
     const own = options.own ?? [];
-    const agents = withOwn(options.agents, own);
+    const agents = withOwn(options.agents, own, false);
     const session = (): ReturnType<SessionKeeper['current']> => keeper.current();
     const book = (this.#book = new PlanBook({ world, store, clock, log }));
     const attempts = (this.#attempts = new Attempts({ node, atOnce: limits.atOnce, agents, blobs, clock }));
