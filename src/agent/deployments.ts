@@ -145,12 +145,19 @@ export class Deployments {
     try {
       return await follow.untilWanted(plan, AbortSignal.any([signal, stopping]));
     } catch (error) {
-      if (signal.aborted && !stopping.aborted)
-        await plans.cancel(plan, 'whoever asked for it').catch(() => null);
+      if (signal.aborted && !stopping.aborted) await this.#cancel(plan, asked.app);
       throw error;
     } finally {
       hush();
     }
+  }
+
+  /** Nobody is there any more who could be told that it went on all the same. */
+  async #cancel(plan: string, app: AppName): Promise<void> {
+    const { engine, log } = this.#options;
+    await engine.plans.cancel(plan, 'whoever asked for it').catch((error: unknown) => {
+      log.warn('a deployment that nobody waits for any more could not be cancelled', { app, plan, error });
+    });
   }
 
   /** Waits for the turn, and takes it with the plan; or finds that there is nothing to be done. */

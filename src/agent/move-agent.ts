@@ -86,6 +86,7 @@ export function moveAgent(options: MoveAgentOptions): StepAgent {
         await clock.sleep(LOOK_EVERY_MS, signal);
       }
     } finally {
+      // If the store can't be had, the supervisor clears it away.
       if (asked) await forget(request).catch(() => null);
     }
   }
@@ -107,9 +108,9 @@ export function moveAgent(options: MoveAgentOptions): StepAgent {
     );
   }
 
-  /** Nobody does it later. If the store can't be had, the supervisor clears it away. */
+  /** Nobody does it later. @throws StoreError */
   async function forget(request: SupervisorRequest): Promise<void> {
-    await store.commit([], [{ delete: 'requests', name: `${request.node}/${request.id}` }]).catch(() => null);
+    await store.commit([], [{ delete: 'requests', name: `${request.node}/${request.id}` }]);
   }
 
   function howItIs(
