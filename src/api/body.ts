@@ -34,8 +34,8 @@ export function jsonBody<S extends z.ZodType>(
       checkMediaType(ctx, mediaType, required);
       const parser = bodyParser({ enableTypes: ['json'], jsonLimit: limits[limit] });
       await parser(ctx, () => Promise.resolve());
-      const parsed = schema.safeParse(ctx.request.body ?? {});
-      if (!parsed.success) throw shapeRefusal(422, 'the body is not right', parsed.error);
+      const parsed = schema.safeParse(ctx.request.body ?? {}, { reportInput: true });
+      if (!parsed.success) throw shapeRefusal(422, 'the body is not right', schema, parsed.error);
       return parsed.data;
     },
   };

@@ -1,5 +1,6 @@
 import { STATUS_CODES } from 'node:http';
 import type { z } from 'zod';
+import { explained } from '../manifest/issues.ts';
 import { fieldOf } from '../manifest/tree.ts';
 import type { PlanProblem } from '../model/plan.ts';
 import type { Problem } from '../model/problem.ts';
@@ -66,9 +67,12 @@ export function problemDetailsOf(refusal: Refusal): ProblemDetails {
   };
 }
 
-/** What a request carries does not have the shape it should. */
-export function shapeRefusal(status: 400 | 422, what: string, error: z.ZodError): Refusal {
-  const problems = error.issues.map(issue => problemAt(fieldOf(issue.path.map(named)), issue.message));
+/** What a request carries does not have the shape it should; the error has the input with it (`reportInput`). */
+export function shapeRefusal(status: 400 | 422, what: string, schema: z.ZodType, error: z.ZodError): Refusal {
+  const problems = explained(schema, error).map(({ path, message, hint }) => ({
+    ...problemAt(fieldOf(path), message),
+    hint,
+  }));
   const first = problems[0];
   const detail = first === undefined ? what : `${what}: ${first.field}${first.field && ': '}${first.message}`;
   const others = problems.length > 1 ? ` (and ${problems.length - 1} more)` : '';
@@ -77,10 +81,6 @@ export function shapeRefusal(status: 400 | 422, what: string, error: z.ZodError)
 
 function problemAt(field: string, message: string, line = 0, column = 0): Problem {
   return { file: '<body>', line, column, field, message, hint: null };
-}
-
-function named(part: PropertyKey): string | number {
-  return typeof part === 'number' ? part : String(part);
 }
 
 /** What is wrong with a plan has a field, and no other place. */

@@ -111,8 +111,8 @@ export function view<T, P extends z.ZodObject = z.ZodObject, Q extends z.ZodObje
 }
 
 function parsed(what: string, schema: z.ZodObject, value: unknown): unknown {
-  const result = schema.safeParse(value);
-  if (!result.success) throw shapeRefusal(400, what, result.error);
+  const result = schema.safeParse(value, { reportInput: true });
+  if (!result.success) throw shapeRefusal(400, what, schema, result.error);
   return result.data;
 }
 

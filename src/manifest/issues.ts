@@ -8,7 +8,12 @@ type Issue = z.core.$ZodIssue;
 /** Everything that a schema finds wrong with a tree of data, in the words of whoever wrote it. */
 export function findingsOf(schema: Schema, data: unknown): Finding[] {
   const result = z.safeParse(schema, data, { reportInput: true });
-  return result.success ? [] : result.error.issues.flatMap(issue => explain(schema, issue, []));
+  return result.success ? [] : explained(schema, result.error);
+}
+
+/** The same of what was found already, with `reportInput`. */
+export function explained(schema: Schema, error: z.core.$ZodError): Finding[] {
+  return error.issues.flatMap(issue => explain(schema, issue, []));
 }
 
 function explain(schema: Schema, issue: Issue, base: Path): Finding[] {

@@ -298,7 +298,7 @@ const refused: [what: string, body: object, status: number, fields: string[]][] 
     422,
     ['tasks[0].resource_url'],
   ],
-  ['a misspelt field', { tasks: [{ ...noop, mimetype: json }] }, 422, ['tasks[0]']],
+  ['a misspelt field', { tasks: [{ ...noop, mimetype: json }] }, 422, ['tasks[0].mimetype']],
   ['a payload of no type', { tasks: [{ driver: 'noop', payload: 1 }] }, 422, ['tasks[0].mime_type']],
   [
     'a payload that no codec knows',

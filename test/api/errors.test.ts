@@ -116,7 +116,7 @@ test('everything wrong with a body is listed, each with its field', async t => {
   t.is(response.status, 422);
   t.deepEqual(problems.map(problem => problem.field).sort(), [
     'specs[0].app',
-    'specs[0].processes[0]',
+    'specs[0].processes[0].scael',
     'specs[0].processes[0].scale',
   ]);
   t.regex(detail, /specs\[0\]\.app: must be .* \(and 2 more\)/);

@@ -96,13 +96,14 @@ test('everything wrong with a plan is told at once, each with its field', async 
   t.deepEqual(await client.checkPlan(chain), []);
   const shape = withJson({ steps: [{ agent: 'noop', dependOn: [1] }, { resource: 1 }], sequntial: true });
   const { problems } = (await (await ask('/v1/plans', { method: 'POST', ...shape })).json()) as {
-    problems: { field: string }[];
+    problems: { field: string; message: string; hint: string | null }[];
   };
-  t.deepEqual(problems.map(({ field }) => field).sort(), [
-    '',
-    'steps[0]',
-    'steps[1].agent',
-    'steps[1].resource',
+  const said = problems.map(({ field, message, hint }) => `${field} ${message}${hint ? ` (${hint})` : ''}`);
+  t.deepEqual(said.sort(), [
+    'sequntial unknown section (did you mean "sequential"?)',
+    'steps[0].dependOn unknown key (did you mean "dependsOn"?)',
+    'steps[1].agent is missing (`http`, `command`, `noop`, or the name of a remote agent.)',
+    'steps[1].resource must be text, not 1',
   ]);
 });
 
