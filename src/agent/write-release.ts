@@ -1,9 +1,9 @@
 import type { AppSpec } from '../model/app-spec.ts';
 import type { AppName, Digest } from '../model/ids.ts';
 import type { AppRecord, ArtifactRef } from '../model/records.ts';
+import { AdminError } from '../ports/admin.ts';
 import type { Clock } from '../ports/clock.ts';
 import { hostnameWrites, rolloutFrom } from './change-release.ts';
-import { HopelessDeployment } from './deploy/hopeless.ts';
 import { StoreError, type Compare, type Entry, type Store, type Write } from '../ports/store.ts';
 
 /** Everything of a release but its place in the store. */
@@ -19,7 +19,7 @@ export interface Made {
 
 /**
  * Makes a release what the cluster wants, in one transaction over the app as it was read, the release and its host names.
- * @throws StoreError; HopelessDeployment when a host name is another app's
+ * @throws StoreError; AdminError when a host name is another app's
  */
 export async function writeRelease(
   { store, clock }: { store: Store; clock: Clock },
@@ -80,7 +80,7 @@ export async function writeRelease(
         : { kind: 'hostnames', name: hostname, is: 'absent' },
     );
     if (holder && holder.value.app !== spec.app)
-      throw new HopelessDeployment(`host name "${hostname}" is held by app "${holder.value.app}"`);
+      throw new AdminError('conflict', `host name "${hostname}" is held by app "${holder.value.app}"`);
     if (!holder) writes.push({ put: 'hostnames', name: hostname, value: { v: 1, app: spec.app } });
   }
   if (current) writes.push(...hostnameWrites(current.value, record));

@@ -9,8 +9,8 @@ import { Usage } from './usage.ts';
  * Who could take each free instance, best first. Every node that sees the same computes the same, whatever order it
  * sees it in: instances are ranked in subject order, and each is assumed placed on its best node before the next.
  *
- * Before any score counts: the node that it is being moved to, then a node that already runs the instance, then the value of the spread label with the fewest
- * copies. Ties go by rendezvous hash.
+ * Before any score counts: the node that it is being moved to, then a node that already runs the instance, then the value of the
+ * spread label with the fewest copies. Ties go by rendezvous hash.
  */
 export function rank(free: FreeInstance[], nodes: PlaceableNode[], placed: PlacedInstance[]): Ranking[] {
   const members = [...nodes].sort((a, b) => compareText(a.node, b.node));
