@@ -4,7 +4,7 @@ import type { AppRecord } from '../model/records.ts';
 import { AdminError } from '../ports/admin.ts';
 import type { Store } from '../ports/store.ts';
 import { asAdminErrors } from './admin-errors.ts';
-import { promotedRecord } from './change-release.ts';
+import { promotedRecord } from './deploy/change-release.ts';
 import type { Ledger } from './ledger.ts';
 
 export interface AppChangesOptions {

@@ -4,7 +4,7 @@ import type { Log } from '../ports/log.ts';
 import type { Store } from '../ports/store.ts';
 import type { ReleasePlaces } from './app-places.ts';
 import { inTheMaking } from './copies-loop.ts';
-import type { Deployments } from './deployments.ts';
+import type { Deployments } from './deploy/deployments.ts';
 import type { InstanceLoop } from './instance-loop.ts';
 import { parseInstanceId } from '../model/ids.ts';
 import { Loop } from './loop.ts';

@@ -4,7 +4,7 @@ import type { Explanation, InstanceView } from '../model/views.ts';
 import { AdminError } from '../ports/admin.ts';
 import type { Crowd } from './crowd.ts';
 import { leftover } from './evidence.ts';
-import { explainName, type ExplainNameOptions } from './explain-name.ts';
+import { explainName, type ExplainNameOptions } from './names/explain-name.ts';
 import { rankedAnew } from './ranked-anew.ts';
 import { instanceViews, promiseViews } from './views.ts';
 import { placementInputs, wantedOrWhyNot, type HeldDown } from './wanted.ts';

@@ -11,7 +11,7 @@ import type { Holdings } from './holdings.ts';
 import type { InstanceLoop } from './instance-loop.ts';
 import type { Ledger } from './ledger.ts';
 import { Loop } from './loop.ts';
-import type { NamedAgents } from './named-agents.ts';
+import type { NamedAgents } from './names/named-agents.ts';
 import { stepOfSubject } from './plans/overdue.ts';
 import type { PlanEngine } from './plans/plan-engine.ts';
 import { rankedAnew } from './ranked-anew.ts';

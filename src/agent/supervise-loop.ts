@@ -10,7 +10,7 @@ import type { Random } from '../ports/random.ts';
 import type { Session, Store } from '../ports/store.ts';
 import type { Crowd } from './crowd.ts';
 import type { Ledger } from './ledger.ts';
-import { forgetNames } from './forget-names.ts';
+import { forgetNames } from './names/forget-names.ts';
 import { Loop } from './loop.ts';
 import type { SessionKeeper } from './session-keeper.ts';
 import { placementInputs, type HeldDown } from './wanted.ts';

@@ -1,7 +1,7 @@
 /** The line for a named agent, and what stands at its head: the same on the in-memory etcd and on a real one. */
 import test, { type ExecutionContext } from 'ava';
 import { Ledger } from '../../src/agent/ledger.ts';
-import { NameKeys } from '../../src/agent/name-keys.ts';
+import { NameKeys } from '../../src/agent/names/name-keys.ts';
 import { StaleTokens } from '../../src/agent/stale-tokens.ts';
 import { lineFor } from '../../src/ownership/queue.ts';
 import { systemClock } from '../../src/platform/clock.ts';

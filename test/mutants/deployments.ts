@@ -1,7 +1,7 @@
 import type { Mutant } from './ownership.ts';
 
-const turns = { file: 'src/agent/deploy/turns.ts', test: 'test/agent/deployments.test.ts' };
-const plans = 'test/agent/deploy-plans.test.ts';
+const turns = { file: 'src/agent/deploy/turns.ts', test: 'test/agent/deploy/deployments.test.ts' };
+const plans = 'test/agent/deploy/deploy-plans.test.ts';
 
 /** Each takes out one thing that keeps deployments of an app apart, or lets another node go on with one. */
 export const deploymentMutants: Mutant[] = [

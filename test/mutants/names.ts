@@ -1,12 +1,12 @@
 import type { Mutant } from './ownership.ts';
 
-const agent = 'test/agent/named-agents.test.ts';
-const keys = { file: 'src/agent/name-keys.ts', test: agent };
-const names = { file: 'src/agent/named-agents.ts', test: agent };
-const claims = { file: 'src/agent/name-claims.ts', test: agent };
-const machine = { file: 'src/agent/name-machine.ts', test: agent };
-const states = { file: 'src/agent/name-states.ts', test: agent };
-const commands = { file: 'src/agent/named-commands.ts', test: agent };
+const agent = 'test/agent/names/named-agents.test.ts';
+const keys = { file: 'src/agent/names/name-keys.ts', test: agent };
+const names = { file: 'src/agent/names/named-agents.ts', test: agent };
+const claims = { file: 'src/agent/names/name-claims.ts', test: agent };
+const machine = { file: 'src/agent/names/name-machine.ts', test: agent };
+const states = { file: 'src/agent/names/name-states.ts', test: agent };
+const commands = { file: 'src/agent/names/named-commands.ts', test: agent };
 
 /** Each takes out one thing that keeps a name from being two holders' at once, or its state from being lost. */
 export const nameMutants: Mutant[] = [
@@ -111,14 +111,14 @@ export const nameMutants: Mutant[] = [
   },
   {
     name: 'rule 11: what a stale token tried is not counted',
-    file: 'src/agent/name-claims.ts',
+    file: 'src/agent/names/name-claims.ts',
     search: 'if (token !== null) this.refused(use, name, holder, token);',
     replace: 'void use;',
     test: agent,
   },
   {
     name: 'rule 11: a state refused by the store is not counted',
-    file: 'src/agent/name-states.ts',
+    file: 'src/agent/names/name-states.ts',
     search: "claims.refused('state', name, holder, token);\n",
     replace: '',
     test: agent,
@@ -165,9 +165,9 @@ export const nameMutants: Mutant[] = [
   },
   {
     name: 'rule 13: a name is forgotten though it was taken since it was looked at',
-    file: 'src/agent/forget-names.ts',
+    file: 'src/agent/names/forget-names.ts',
     search: "[{ kind: 'owners', name, revision }],",
     replace: '[],',
-    test: 'test/agent/forget-names.test.ts',
+    test: 'test/agent/names/forget-names.test.ts',
   },
 ];

@@ -76,14 +76,14 @@ export const simulatedMutants: Mutant[] = [
   },
   {
     name: 'simulated, rule 3: a name needs no hold-down',
-    file: 'src/agent/name-machine.ts',
+    file: 'src/agent/names/name-machine.ts',
     search: 'if (forMs > 0) {\n      const last',
     replace: 'if (forMs > 1e9) {\n      const last',
     test,
   },
   {
     name: 'simulated, rule 13: a state is answered from memory while it is written',
-    file: 'src/agent/name-states.ts',
+    file: 'src/agent/names/name-states.ts',
     search: '      claim.kept = undefined;\n      try {',
     replace: '      try {',
     test: { seeds: 20, mode: 'names' },

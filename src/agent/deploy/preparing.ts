@@ -5,11 +5,11 @@ import { ArtifactError, type Artifacts, type BuildNote } from '../../ports/artif
 import type { Random } from '../../ports/random.ts';
 import type { StepTask } from '../../ports/step-agents.ts';
 import type { Store } from '../../ports/store.ts';
-import { asFoundBefore, impactOf, sameSource, wantedSpec } from '../deploy-checks.ts';
-import { generatedValue } from '../generated-value.ts';
+import { asFoundBefore, impactOf, sameSource, wantedSpec } from './deploy-checks.ts';
+import { generatedValue } from './generated-value.ts';
 import { hookEnvironment } from '../launch.ts';
 import type { Supplies } from '../supplies.ts';
-import { nextRelease } from '../write-release.ts';
+import { nextRelease } from './write-release.ts';
 import { HopelessDeployment } from './hopeless.ts';
 import type { HeldTurn, Turns } from './turns.ts';
 

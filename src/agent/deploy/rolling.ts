@@ -3,12 +3,12 @@ import type { AppRecord, ReleaseDraft, ReleaseRecord } from '../../model/records
 import type { Clock } from '../../ports/clock.ts';
 import type { StepTask } from '../../ports/step-agents.ts';
 import { StoreError, type Entry, type Store } from '../../ports/store.ts';
-import { givenUpRecord, hostnameWrites } from '../change-release.ts';
+import { givenUpRecord, hostnameWrites } from './change-release.ts';
 import type { Ledger } from '../ledger.ts';
-import type { Rollbacks } from '../rollbacks.ts';
+import type { Rollbacks } from './rollbacks.ts';
 import type { World } from '../world.ts';
 import { worldChange } from '../world-change.ts';
-import { writeRelease } from '../write-release.ts';
+import { writeRelease } from './write-release.ts';
 import { HopelessDeployment } from './hopeless.ts';
 import { draftOf, type Doing, type Done } from './preparing.ts';
 import { standingOf } from './standing.ts';

@@ -1,0 +1,140 @@
+import type { AppName } from '../../model/ids.ts';
+import type { AppRecord, ReleaseRecord } from '../../model/records.ts';
+import type { ReleaseView } from '../../model/views.ts';
+import { goneBackTo, releaseBefore } from '../../reconcile/rollback.ts';
+import { AdminError, type Listing } from '../../ports/admin.ts';
+import type { Clock } from '../../ports/clock.ts';
+import type { Entry, Store } from '../../ports/store.ts';
+import { asAdminErrors } from '../admin-errors.ts';
+import { backTo, hostnameWrites, rolloutFrom } from './change-release.ts';
+import type { Ledger } from '../ledger.ts';
+import type { Supplies } from '../supplies.ts';
+
+export interface RollbacksOptions {
+  store: Store;
+  supplies: Pick<Supplies, 'canBeHad'>;
+  ledger: Ledger;
+  clock: Clock;
+}
+
+/** Going back to a release that was deployed before: nothing is built. */
+export class Rollbacks {
+  readonly #options: RollbacksOptions;
+
+  constructor(options: RollbacksOptions) {
+    this.#options = options;
+  }
+
+  /** Newest first. @throws AdminError */
+  async releases(app: AppName): Promise<Listing<ReleaseView>> {
+    const current = await this.#current(app);
+    const { entries, revision } = await this.#recorded(app);
+    const items = entries.map(async ({ value }) => ({
+      app,
+      release: value.release,
+      version: value.spec.version,
+      at: value.at,
+      artifact: value.artifact?.digest ?? null,
+      replaces: value.replaces ?? null,
+      current: value.release === current.value.release,
+      kept: await this.#isKept(value),
+    }));
+    return { revision: String(revision), items: (await Promise.all(items)).reverse() };
+  }
+
+  /** To the release given, or to what the present one took the place of. @throws AdminError */
+  async rollback(
+    app: AppName,
+    asked: number | null,
+    reason = 'an operator asked for it',
+  ): Promise<AppRecord> {
+    const { store, ledger } = this.#options;
+    const current = await this.#current(app);
+    const { release: from, rollout } = current.value;
+    const target = await this.#target(current.value, asked);
+    const record =
+      rollout?.final !== true && rollout?.before.release === target.release
+        ? backTo(current.value, rollout.before)
+        : this.#goneBack(current.value, target);
+    delete record.givenUp;
+    const result = await asAdminErrors(() =>
+      store.commit(
+        [{ kind: 'apps', name: app, revision: current.revision }],
+        [{ put: 'apps', name: app, value: record }, ...hostnameWrites(current.value, record)],
+      ),
+    );
+    if (result.kind === 'refused') {
+      throw new AdminError(
+        'conflict',
+        `"${app}" was changed by somebody else meanwhile: nothing was changed`,
+      );
+    }
+    ledger.note({
+      kind: 'app-rolled-back',
+      subject: `app/${app}`,
+      message: `"${app}" goes back from release ${from} to ${target.release}: ${reason}`,
+      details: { from, to: target.release },
+    });
+    return record;
+  }
+
+  async #target({ app, release, rollout }: AppRecord, asked: number | null): Promise<ReleaseRecord> {
+    const releases = (await this.#recorded(app)).entries.map(entry => entry.value);
+    const instead = rollout?.final === true ? undefined : rollout?.before.release;
+    const known = releases.map(other => other.release).filter(other => other !== release);
+    const target =
+      asked === null
+        ? (releases.find(other => other.release === instead) ?? releaseBefore(release, releases))
+        : (releases.find(other => other.release === asked) ?? null);
+    if (target === null) {
+      throw asked === null
+        ? new AdminError('conflict', `"${app}" has no release before ${release}`)
+        : new AdminError('not-found', `"${app}" has no release ${asked}`, { known });
+    }
+    if (target.release === release) {
+      throw new AdminError('conflict', `release ${release} of "${app}" is what is wanted already`, { known });
+    }
+    if (!(await this.#isKept(target))) {
+      throw new AdminError(
+        'conflict',
+        `what release ${target.release} of "${app}" runs is not kept any more: apply its manifest again`,
+        { known },
+      );
+    }
+    return target;
+  }
+
+  #goneBack(current: AppRecord, target: ReleaseRecord): AppRecord {
+    const record: AppRecord = {
+      ...current,
+      release: target.release,
+      generation: current.generation + 1,
+      spec: goneBackTo(target.spec, current.spec),
+      artifact: target.artifact,
+      restarts: {},
+      appliedAt: this.#options.clock.timestamp(),
+    };
+    delete record.source;
+    if (target.source !== undefined) record.source = target.source;
+    // What all instances ran last is there to be returned to, should this one not work any more.
+    const rollout = rolloutFrom(current, record);
+    if (rollout)
+      record.rollout = { ...rollout, stage: rollout.stage === 'canary' ? 'replacing' : rollout.stage };
+    else delete record.rollout;
+    return record;
+  }
+
+  async #current(app: AppName): Promise<Entry<'apps'>> {
+    const entry = await asAdminErrors(() => this.#options.store.get('apps', app));
+    if (!entry || entry.value.removing) throw new AdminError('not-found', `there is no app "${app}"`);
+    return entry;
+  }
+
+  #recorded(app: AppName): Promise<{ entries: Entry<'releases'>[]; revision: bigint }> {
+    return asAdminErrors(() => this.#options.store.list('releases', { prefix: `${app}/` }));
+  }
+
+  async #isKept({ artifact }: ReleaseRecord): Promise<boolean> {
+    return artifact === null || (await this.#options.supplies.canBeHad(artifact.digest));
+  }
+}
