@@ -3,6 +3,7 @@ import { suggestion } from '../manifest/nearest.ts';
 import { liveNames } from './completion/live-words.ts';
 import type { CommandContext } from './context.ts';
 import { CliFailure, EXIT } from './failure.ts';
+import { listing } from './require-known.ts';
 import type { CommandDefinition, Completes } from './surface.ts';
 
 /**
@@ -30,16 +31,6 @@ export async function withKnownNames(
 }
 
 type Live = keyof typeof listing;
-
-const listing = {
-  apps: 'hop3-agent status',
-  targets: 'hop3-agent status',
-  promises: 'hop3-agent promises',
-  nodes: 'hop3-agent nodes',
-  agents: 'hop3-agent agents',
-  plans: 'hop3-agent batch list',
-  schedules: 'hop3-agent schedule list',
-};
 
 function isLive(completes: Completes | undefined): completes is Live {
   return typeof completes === 'string' && completes in listing;

@@ -271,7 +271,7 @@ test('list shows plans by state and title', async t => {
   t.regex(stdout, /^plan-2 +pending +2 +Nightly +rest +\S+ +-\nplan-1 +failed +2 +Nightly/m);
   t.notRegex((await run(['batch', 'list', '--state', 'failed'])).stdout, /plan-2/);
   t.regex((await run(['batch', 'list', '--lines', '1'])).stderr, /older ones are left out/);
-  t.is((await run(['batch', 'list', '--state', 'gone'])).exitCode, 1);
+  t.is((await run(['batch', 'list', '--state', 'gone'])).exitCode, 2);
   t.regex((await run(['batch', 'list', '--title', 'none'])).stdout, /no such plans/);
 });
 

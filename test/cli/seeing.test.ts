@@ -98,6 +98,52 @@ test('promises are filtered, and say who judged them how', async t => {
   t.is((await ran(['promises', '--broken'])).stdout, 'no such promises\n');
 });
 
+const unknown: [line: string, says: string, hint: string][] = [
+  ['promises --of n4', 'there is no node "n4"', 'did you mean "n1"?'],
+  ['promises --app blgo', 'there is no app "blgo"', 'did you mean "blog"?'],
+  ['promises --app blgo --broken --json', 'there is no app "blgo"', 'did you mean "blog"?'],
+  ['events --node n4', 'there is no node "n4"', 'did you mean "n1"?'],
+  ['events --subject app/blgo', 'there is no app "blgo"', 'did you mean "blog"?'],
+  ['events --subject instance/blog/wbe/0', 'there is no instance "blog/wbe/0"', 'did you mean "blog/web/0"?'],
+  ['events --subject blog', '"blog" is no subject of events', 'app/blog'],
+];
+for (const [line, says, hint] of unknown) {
+  test(`${line}: a filter by a name that nobody knows is exit code 3, with the one that was meant`, async t => {
+    const { ran } = await cluster(t);
+    const { exitCode, stdout, stderr } = await ran(line.split(' '));
+    t.is(exitCode, 3, stderr);
+    t.is(stdout, '');
+    const text = line.endsWith('--json') ? JSON.stringify : String;
+    t.true(stderr.includes(text(says).replaceAll(/^"|"$/g, '')), stderr);
+    t.true(stderr.includes(text(hint).replaceAll(/^"|"$/g, '')), stderr);
+  });
+}
+
+test('a filter by a name that is known, or was, may find nothing', async t => {
+  const { admin, ran } = await cluster(t);
+  admin.record({ kind: 'node-lost', subject: 'app/gone' }).node = 'n8';
+  for (const line of [
+    'promises --app blog --broken',
+    'events --subject app/blog --kind node-lost',
+    'events --subject app/gone --kind promise-made',
+    'events --node n8 --kind promise-made',
+    'events --subject plan/0123456789abcdef',
+  ]) {
+    const { exitCode, stdout, stderr } = await ran(line.split(' '));
+    t.is(exitCode, 0, stderr);
+    t.regex(stdout, /^no such (events|promises)\n$/);
+    t.is(stderr, '');
+  }
+});
+
+test('events of a kind that is not in the ledger may come yet: what may have been meant is only said', async t => {
+  const { ran } = await cluster(t);
+  const { exitCode, stdout, stderr } = await ran(['events', '--kind', 'promise-maed']);
+  t.is(exitCode, 0);
+  t.is(stdout, 'no such events\n');
+  t.is(stderr, 'nothing of the kind "promise-maed" is in the ledger: did you mean "promise-made"?\n');
+});
+
 test('promises --watch shows a change once', async t => {
   const { admin, ran } = await cluster(t);
   const ending = new AbortController();

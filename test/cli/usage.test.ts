@@ -12,6 +12,11 @@ const mistakes: { argv: string[]; says: string; hint?: string }[] = [
   { argv: ['events', '--lines', 'many'], says: 'Expected a whole number from 1 to 1000' },
   { argv: ['events', '--lines', '1.5'], says: 'Expected a whole number from 1 to 1000' },
   { argv: ['events', '--since', 'yesterday'], says: '"yesterday" is not a revision' },
+  {
+    argv: ['batch', 'list', '--state', 'runing'],
+    says: '"runing" is no state',
+    hint: 'did you mean "running"?',
+  },
   { argv: ['run', '--driver', 'docker'], says: 'Allowed choices are process, systemd' },
   { argv: ['run', '--label', 'zone'], says: 'Expected KEY=VALUE' },
   { argv: ['dev', '--kill', 'node-1', '--stop'], says: '--kill and --stop cannot be said together' },

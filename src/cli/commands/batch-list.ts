@@ -1,6 +1,7 @@
-import type { PlanState } from '../../model/plan.ts';
+import { suggestion } from '../../manifest/nearest.ts';
+import { planStates, type PlanState } from '../../model/plan.ts';
 import type { CommandContext } from '../context.ts';
-import { EXIT } from '../failure.ts';
+import { EXIT, usageFailure } from '../failure.ts';
 import type { Invocation } from '../invocation.ts';
 import { wordOf } from '../plans/plan-words.ts';
 
@@ -13,7 +14,7 @@ export async function batchList({ api, io, out }: CommandContext, call: Invocati
     await api()
   ).plans(
     {
-      ...(state !== null && { states: state.toUpperCase().split(',') as PlanState[] }),
+      ...(state !== null && { states: readStates(state) }),
       ...(origin !== null && { origin }),
       ...(title !== null && { title }),
       limit,
@@ -37,4 +38,14 @@ export async function batchList({ api, io, out }: CommandContext, call: Invocati
   });
   if (listing.next !== null) out.note(`older ones are left out: --lines shows more than ${limit}`);
   return EXIT.ok;
+}
+
+/** `pending,running`. @throws CliFailure (usage) */
+function readStates(text: string): PlanState[] {
+  return text.split(',').map(word => {
+    const state = planStates.find(known => known === word.toUpperCase());
+    if (state !== undefined) return state;
+    const known = planStates.map(each => each.toLowerCase());
+    throw usageFailure(`"${word}" is no state of a plan`, suggestion(word, known));
+  });
 }

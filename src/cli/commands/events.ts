@@ -1,8 +1,10 @@
-import type { EventView } from '../../model/views.ts';
 import { ApiUnreachable } from '../../api/client.ts';
+import { suggestion } from '../../manifest/nearest.ts';
+import type { EventView } from '../../model/views.ts';
 import type { CommandContext } from '../context.ts';
-import { EXIT, usageFailure } from '../failure.ts';
+import { CliFailure, EXIT, usageFailure } from '../failure.ts';
 import type { Invocation } from '../invocation.ts';
+import { requireKnown } from '../require-known.ts';
 
 interface Asked {
   filter: { kind?: string; node?: string; subject?: string };
@@ -31,18 +33,58 @@ function given(name: string, value: string | null): Record<string, string> {
   return value === null ? {} : { [name]: value };
 }
 
-async function show({ api, out, io }: CommandContext, asked: Asked): Promise<number> {
+async function show(context: CommandContext, asked: Asked): Promise<number> {
+  const { api, out, io } = context;
   const { filter, since, lines } = asked;
   const listing = await (
     await api()
   ).events({ ...filter, limit: lines, ...given('after', since) }, io.signal);
-  out.answer(listing, () =>
-    out.table(
+  if (listing.items.length === 0) await lookForNames(context, filter);
+  out.answer(listing, () => {
+    if (listing.items.length === 0) return 'no such events\n';
+    return out.table(
       ['REVISION', 'WHEN', 'NODE', 'KIND', 'SUBJECT', 'MESSAGE'],
       listing.items.map(event => cells(event, out.when(event.at))),
-    ),
-  );
+    );
+  });
   return EXIT.ok;
+}
+
+const subjectsOf = {
+  app: 'apps',
+  node: 'nodes',
+  instance: 'targets',
+  agent: 'agents',
+  schedule: 'schedules',
+} as const;
+
+/**
+ * Why nothing was found: nothing happened, or a name is wrong. What is gone may still have its events.
+ * @throws CliFailure (not found) when there is, and was, nothing of that name
+ */
+async function lookForNames(
+  context: CommandContext,
+  { kind, node, subject }: Asked['filter'],
+): Promise<void> {
+  const { api, io, out } = context;
+  const client = await api();
+  const isTold = async (filter: Asked['filter']): Promise<boolean> =>
+    (await client.events({ ...filter, limit: 1 }, io.signal)).items.length > 0;
+  if (node !== undefined && !(await isTold({ node }))) await requireKnown(context, 'nodes', node);
+  if (subject !== undefined && !(await isTold({ subject }))) {
+    const [, noun = '', name = ''] = /^([^/]*)\/(.+)$/.exec(subject) ?? [];
+    if (noun in subjectsOf) await requireKnown(context, subjectsOf[noun as keyof typeof subjectsOf], name);
+    else if (name === '') throw noSubject(subject);
+  }
+  if (kind === undefined || (await isTold({ kind }))) return;
+  const { items } = await client.events({ limit: 1000 }, io.signal);
+  const hint = suggestion(kind, [...new Set(items.map(event => event.kind))]);
+  out.note(`nothing of the kind "${kind}" is in the ledger${hint === null ? '' : `: ${hint}`}`);
+}
+
+function noSubject(word: string): CliFailure {
+  const hint = `a noun and a name, as in app/${word} or node/${word}`;
+  return new CliFailure(EXIT.notFound, `"${word}" is no subject of events`, { hint });
 }
 
 function cells(event: EventView, when: string): string[] {

@@ -3,6 +3,7 @@ import type { CommandContext } from '../context.ts';
 import { EXIT } from '../failure.ts';
 import type { Invocation } from '../invocation.ts';
 import type { Output } from '../output.ts';
+import { requireKnown } from '../require-known.ts';
 
 interface Filter {
   of?: string;
@@ -23,8 +24,13 @@ export async function promises(context: CommandContext, call: Invocation): Promi
   return call.flag('watch') ? watch(context, filter) : show(context, filter);
 }
 
-async function show({ api, out, io }: CommandContext, filter: Filter): Promise<number> {
+async function show(context: CommandContext, filter: Filter): Promise<number> {
+  const { api, out, io } = context;
   const listing = await (await api()).promises(filter, io.signal);
+  if (listing.items.length === 0) {
+    if (filter.of !== undefined) await requireKnown(context, 'nodes', filter.of);
+    if (filter.app !== undefined) await requireKnown(context, 'apps', filter.app);
+  }
   out.answer(listing, () =>
     listing.items.length === 0 ? 'no such promises\n' : promiseTable(listing.items, out),
   );

@@ -33,6 +33,11 @@ export async function liveNames(what: Live, api: ApiClient, signal: AbortSignal)
   return words.map(({ value }) => value);
 }
 
+/** @throws ApiError, ApiUnreachable */
+export async function namesThere(what: Live, api: ApiClient, signal: AbortSignal): Promise<string[]> {
+  return (await wordsOf[what](api, signal)).map(({ value }) => value);
+}
+
 function wordsThere(
   what: Live,
   api: ApiClient,
