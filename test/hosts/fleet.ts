@@ -16,6 +16,17 @@ const ROOT = join(import.meta.dirname, '../..');
 const STATE = '/var/lib/hop3-agent';
 /** An agent that does not answer for so long is asked anew. */
 export const ASKED_MS = 5000;
+/** Of the sessions of installed agents, which is the default. */
+export const TTL_MS = 10_000;
+/** Two leases, and what a loaded machine adds. */
+export const TAKEN_WITHIN_MS = 4 * TTL_MS;
+
+/** How much of a scenario is tried. */
+export interface Form {
+  quick: boolean;
+  /** How often each way to fail is tried, where it is counted what comes of it. */
+  cycles: number;
+}
 
 /** A host with an agent, a member of etcd and a proxy. */
 export interface Node {

@@ -5,7 +5,16 @@ import { credentials, makeClientConstructor } from '@grpc/grpc-js';
 import { services } from '../../src/rpc/descriptors.ts';
 import { RpcClient } from '../rpc/helpers.ts';
 import { until } from '../support/until.ts';
-import { agentPid, isReady, nodeOn, readyInstances, RPC_TOKEN, type Fleet, type Node } from './fleet.ts';
+import {
+  agentPid,
+  isReady,
+  nodeOn,
+  readyInstances,
+  RPC_TOKEN,
+  type Fleet,
+  type Form,
+  type Node,
+} from './fleet.ts';
 import type { Host } from './host.ts';
 import { seconds, settled, steady, unchanged } from './shop.ts';
 
@@ -34,7 +43,7 @@ const neverReady: typeof broken = {
   },
 };
 
-export async function failedUpgrades(fleet: Fleet, quick: boolean): Promise<string> {
+export async function failedUpgrades(fleet: Fleet, { quick }: Form): Promise<string> {
   const [upgraded] = fleet.nodes;
   const { host } = upgraded;
   const kinds = Object.entries(quick ? broken : { ...broken, ...neverReady });

@@ -1,7 +1,8 @@
 /**
  * `npm run test:hosts` boots three hosts, installs the agent on them as an operator does, and breaks them in turn.
  * `-- --quick` is the short form, `-- --only TEXT` runs what has TEXT in its name (and the first two, which set it up); it may be
- * given several times.
+ * given several times. `-- --cycles N` says how often an agent fails in each way while it runs what is exclusive (5; 1 in the
+ * short form).
  * It needs root, and takes from Debian's packages what is missing.
  */
 import { execFile } from 'node:child_process';
@@ -20,9 +21,11 @@ const { values: asked, positionals } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
     only: { type: 'string', multiple: true, default: [''] },
+    cycles: { type: 'string' },
   },
   allowPositionals: true,
 });
+const form = { quick: asked.quick, cycles: Number(asked.cycles ?? (asked.quick ? 1 : 5)) };
 const wanted = scenarios.filter(
   ({ name, quick }) => asked.only.some(text => name.includes(text)) && (quick || !asked.quick),
 );
@@ -30,15 +33,20 @@ const chosen = scenarios.filter((scenario, index) => index < SET_UP || wanted.in
 process.env['PATH'] = PATH;
 
 if (process.env['HOP3_HOSTS_DIRECTORY'] !== undefined) process.exit(await inside(positionals[0]!));
-if (wanted.length === 0 || positionals.length > 0) {
-  const why =
-    positionals.length > 0
-      ? `what is ${positionals.join(' ')}?`
-      : `nothing is named "${asked.only.join('" or "')}"`;
-  process.stderr.write(`error: ${why}\n`);
+const misused = misuse();
+if (misused !== null) {
+  process.stderr.write(`error: ${misused}\n`);
   process.exit(2);
 }
 process.exit(await outside(process.argv.slice(2)));
+
+/** What is wrong with what was asked for, or null. */
+function misuse(): string | null {
+  if (positionals.length > 0) return `what is ${positionals.join(' ')}?`;
+  if (!Number.isInteger(form.cycles) || form.cycles < 1)
+    return `--cycles takes a whole number from 1 on, not ${asked.cycles}`;
+  return wanted.length > 0 ? null : `nothing is named "${asked.only.join('" or "')}"`;
+}
 
 /** Everything that needs the network of this machine. */
 async function outside(args: string[]): Promise<number> {
@@ -64,7 +72,7 @@ async function inside(release: string): Promise<number> {
     const beganMs = performance.now();
     const took = (): string => `${Math.round((performance.now() - beganMs) / 1000)} s`;
     try {
-      const measured = await scenario.run(fleet, asked.quick);
+      const measured = await scenario.run(fleet, form);
       passed++;
       process.stdout.write(`ok   ${name} (${took()}): ${measured}\n`);
     } catch (error) {

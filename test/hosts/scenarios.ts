@@ -10,10 +10,12 @@ import {
   isReady,
   readyInstances,
   type Fleet,
+  type Form,
   type Node,
 } from './fleet.ts';
+import { guardCycles } from './guard-cycles.ts';
 import { failedUpgrades, grown, nothingRuns, takenOutAtBoot } from './installed.ts';
-import { guardCycles, ownCommand } from './owned.ts';
+import { ownCommand } from './owned.ts';
 import {
   answersEverywhere,
   APP,
@@ -36,7 +38,7 @@ export interface Scenario {
   name: string;
   /** Also part of the short form. */
   quick: boolean;
-  run(fleet: Fleet, quick: boolean): Promise<string>;
+  run(fleet: Fleet, form: Form): Promise<string>;
 }
 
 /** In this order: each begins when all is well again after the one before, and gives what it measured in words. */
@@ -63,7 +65,7 @@ export const scenarios: Scenario[] = [
   {
     name: 'a host cut off from etcd only loses nothing',
     quick: true,
-    run: (fleet, quick) =>
+    run: (fleet, { quick }) =>
       cutOff(fleet, { rules: cuts.etcd, ms: quick ? 15_000 : LONG_MS, mayMove: false, unready: true }),
   },
   {
@@ -84,7 +86,7 @@ export const scenarios: Scenario[] = [
   {
     name: 'of a host cut off from everybody, others take the app over',
     quick: true,
-    run: (fleet, quick) =>
+    run: (fleet, { quick }) =>
       cutOff(fleet, { rules: cuts.everything, ms: quick ? 20_000 : LONG_MS, mayMove: true, mustMove: true }),
   },
   { name: 'a frozen agent is replaced by its watchdog, and loses nothing', quick: false, run: freezeAgent },
@@ -142,7 +144,7 @@ async function killAgents({ nodes }: Fleet): Promise<string> {
   });
 }
 
-async function upgrades(fleet: Fleet, quick: boolean): Promise<string> {
+async function upgrades(fleet: Fleet, { quick }: Form): Promise<string> {
   const times = quick ? 3 : 20;
   const [{ host }] = fleet.nodes;
   const said = await steady(fleet.nodes, async () => {
