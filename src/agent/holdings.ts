@@ -21,10 +21,14 @@ export interface Holding {
   token: Token;
   /** The session it was taken under; when that is no longer this node's, the holding is only remembered. */
   incarnation: string;
+  /** Which that session is on: the next agent of this node, going on with it, is on another. */
+  lease: string;
   /** Taken to be run under the guard, and by nobody else at the same time. */
   exclusive: boolean;
   /** The revision of the transaction that took it. */
   takenAt: bigint;
+  /** Why it is being released: the store may have been told, or be told late, so nothing starts under it any more. */
+  releasing: string | null;
 }
 
 /** How a subject is taken, besides the plain case. */
@@ -133,7 +137,7 @@ export class Holdings {
     const { entries } = await this.#store.list('owners');
     if (!session.valid()) return;
     for (const entry of entries) {
-      if (isOf(entry.value, this.#node, session.incarnation)) this.#hold(entry, session.incarnation);
+      if (isOf(entry.value, this.#node, session.incarnation)) this.#hold(entry, session);
     }
     this.#changed();
   }
@@ -149,7 +153,7 @@ export class Holdings {
       if (instanceOfSubject(name) === null) continue;
       const entry = await this.#store.get('owners', name);
       if (!entry || !isOf(entry.value, this.#node, session.incarnation) || !session.valid()) continue;
-      this.#hold(entry, session.incarnation);
+      this.#hold(entry, session);
       this.#changed();
     }
   }
@@ -162,8 +166,10 @@ export class Holdings {
       instance,
       token: '0',
       incarnation: '',
+      lease: '',
       exclusive: false,
       takenAt: 0n,
+      releasing: null,
     });
     this.#changed();
   }
@@ -251,7 +257,7 @@ export class Holdings {
     // The wait may have outlived the session; what was written then is taken over by whoever comes next.
     if (taken === null || !session.valid()) return [];
     for (const owner of taken) {
-      this.#hold(owner, session.incarnation);
+      this.#hold(owner, session);
       this.#ledger.note({
         kind: 'subject-acquired',
         subject: owner.name,
@@ -268,12 +274,14 @@ export class Holdings {
   }
 
   /**
-   * Ownership rule 10: only after the work has stopped, comparing what was read with the token in it. `along` is written at the
-   * same moment. @throws StoreError
+   * Ownership rule 10: only after the work has stopped, comparing what was read with the token in it, and the session: the next
+   * agent may go on with it, and start again what this one stopped. `along` is written at the same moment. @throws StoreError
    */
   async release(subject: Subject, token: Token, reason: string, along: Write[] = []): Promise<void> {
     const freed = (owner: OwnerRecord): OwnerRecord =>
       releasedRecord(owner, token, this.#clock.timestamp(), reason);
+    const holding = this.#held.get(subject);
+    if (holding?.token === token) this.#held.set(subject, { ...holding, releasing: reason });
     const written = await this.#letGo(subject, token, freed, along);
     if (written) this.#tell('subject-released', subject, token, `released ${subject}: ${reason}`);
     this.#held.delete(subject);
@@ -316,14 +324,24 @@ export class Holdings {
       this.#stale?.refused({ use: 'release', subject, by: this.#node, token });
     if (!entry || !own) return false;
     const result = await this.#store.commit(
-      [{ kind: 'owners', name: subject, revision: entry.revision }, ...compares],
+      [{ kind: 'owners', name: subject, revision: entry.revision }, this.#stillOurs(entry), ...compares],
       [{ put: 'owners', name: subject, value: freed(entry.value) }, ...along],
     );
     if (result.kind === 'committed') return true;
-    throw new StoreError(`${subject} was written by somebody else meanwhile: it is not released yet`, {
-      outcome: 'refused',
-      retryable: true,
-    });
+    throw new StoreError(
+      `${subject} or the session it was taken under changed meanwhile: it is not released yet`,
+      {
+        outcome: 'refused',
+        retryable: true,
+      },
+    );
+  }
+
+  /** That no agent after this one has gone on with the session: neither yet, nor ever when it is lost. */
+  #stillOurs({ name, value }: Entry<'owners'>): Compare {
+    const session = { kind: 'sessions', name: `${this.#node}/${value.incarnation}` } as const;
+    const holding = this.#held.get(name);
+    return holding ? { ...session, lease: holding.lease } : { ...session, is: 'absent' };
   }
 
   #tell(kind: string, subject: Subject, token: Token, what: string): void {
@@ -341,14 +359,23 @@ export class Holdings {
   }
 
   /** What is held is not former any more: nothing is looked after twice. */
-  #hold(owner: Owner, incarnation: string): void {
+  #hold(owner: Owner, { incarnation, lease }: Session): void {
     const subject = owner.name;
     const instance = instanceOfSubject(subject);
     if (instance === null) return;
     this.#former.delete(subject);
     const exclusive = owner.value.exclusive === true;
     const token = tokenOf(owner);
-    this.#held.set(subject, { subject, instance, token, incarnation, exclusive, takenAt: takenAt(owner) });
+    this.#held.set(subject, {
+      subject,
+      instance,
+      token,
+      incarnation,
+      lease,
+      exclusive,
+      takenAt: takenAt(owner),
+      releasing: null,
+    });
   }
 
   #changed(): void {

@@ -118,7 +118,8 @@ export class Targets {
     const desired: DesiredInstance[] = [];
     const unwanted: UnwantedInstance[] = [];
     for (const holding of holdings.held().values()) {
-      const target = leaving ? { notWanted: 'this node is leaving' } : this.#target(holding, true, running);
+      const given = leaving ? 'this node is leaving' : holding.releasing;
+      const target = given !== null ? { notWanted: given } : this.#target(holding, true, running);
       if ('notWanted' in target) {
         this.#giveReason(holding.instance, target.notWanted);
         unwanted.push({ ...holding, reason: target.notWanted, ...this.#stopTimeout(holding.instance) });

@@ -29,7 +29,9 @@ export type Repair =
 
 /**
  * What to do about one promise to run something. Only a copy that its node believes to be fine is asked about: one that
- * is starting, backing off or given up is in its node's own hands. `requests` are the earlier ones for this promise.
+ * is starting, backing off or given up is in its node's own hands. One that is not reached, nor its agent, is for others to
+ * take: a restart would end what may be well, and says nothing of a node that has come back since. `requests` are the
+ * earlier ones for this promise.
  */
 export function repairOf(
   supervised: SupervisedPromise,
@@ -40,7 +42,8 @@ export function repairOf(
   const { promise } = supervised;
   if (promise.body.kind !== 'running') return { kind: 'none' };
   if (quorumSays(supervised, ['kept', 'repaired']).length > 0) return { kind: 'healthy' };
-  const broken = quorumSays(supervised, ['broken']);
+  const reached = supervised.assessments.filter(({ unreachable }) => unreachable !== true);
+  const broken = quorumSays({ ...supervised, assessments: reached }, ['broken']);
   const claimsToWork = promise.body.state === 'running' || promise.body.state === 'unhealthy';
   if (broken.length === 0 || !claimsToWork) return { kind: 'none' };
 

@@ -48,9 +48,11 @@ test('what nobody owns is taken, and the token is the revision it was taken at',
     subject: SUBJECT,
     exclusive: false,
     takenAt: 3n,
+    releasing: null,
     instance: INSTANCE,
     token: String(etcd.revision),
     incarnation: one.session.incarnation,
+    lease: one.session.lease,
   });
   t.like(owner(), { node: 'node-1', incarnation: one.session.incarnation, released: null, mayStillRun: [] });
 });
@@ -370,6 +372,46 @@ test('rule 10: a release that meets another write is not taken for done', async 
   const error = await t.throwsAsync(one.holdings.release(SUBJECT, token, 'stopped'));
   t.like(error, { retryable: true, outcome: 'refused' });
   t.true(one.holdings.held().has(SUBJECT));
+  await one.holdings.release(SUBJECT, token, 'stopped');
+  t.not(owner()?.released, null);
+});
+
+for (const { title, act } of [
+  {
+    title: 'a release',
+    act: (holdings: Holdings, token: string) => holdings.release(SUBJECT, token, 'stopped'),
+  },
+  {
+    title: 'a hand-over',
+    act: (holdings: Holdings) => holdings.handOver(holdings.held().get(SUBJECT)!, 'a drain'),
+  },
+]) {
+  test(`rule 10: ${title} by the agent before, held up on its way, takes nothing from the one that goes on with its session`, async t => {
+    const { member, owner } = world();
+    const one = await member('node-1');
+    await one.take();
+    const { token, incarnation, lease } = one.holdings.held().get(SUBJECT)!;
+    await one.session.detach();
+    const record = sessionRecord({ node: 'node-1' });
+    const resumed = await one.store.openSession({ record, resume: { incarnation, lease } });
+    t.true(resumed.resumed);
+    await t.throwsAsync(act(one.holdings, token), { message: /the session it was taken under changed/ });
+    t.is(owner()?.released, null);
+    await one.holdings.resume(resumed);
+    await act(one.holdings, token);
+    t.not(owner()?.released, null);
+  });
+}
+
+test('rule 10: what is left of a lost session is released when nobody can go on with it any more', async t => {
+  const { etcd, member, owner } = world();
+  const one = await member('node-1');
+  await one.take();
+  const { token, incarnation } = one.holdings.held().get(SUBJECT)!;
+  one.holdings.lose();
+  await t.throwsAsync(one.holdings.release(SUBJECT, token, 'stopped'), { message: /not released yet/ });
+  t.is(owner()?.released, null);
+  etcd.delete('sessions', `node-1/${incarnation}`);
   await one.holdings.release(SUBJECT, token, 'stopped');
   t.not(owner()?.released, null);
 });

@@ -1,6 +1,7 @@
 import test from 'ava';
 import { ArtifactError } from '../../src/ports/artifacts.ts';
 import { DriverError } from '../../src/ports/driver.ts';
+import { StoreError } from '../../src/ports/store.ts';
 import { processSpec } from '../support/nouns.ts';
 import { SimCluster, webApp, type SimBehaviour } from '../support/sim-cluster.ts';
 
@@ -72,6 +73,30 @@ test('what crashes is started again at once, on its port, under the same ownersh
   await cluster.advance(1000);
   t.deepEqual(kinds('instance-exited'), ['instance-exited']);
   t.is(cluster.events('instance-exited')[0]?.details['signal'], 'SIGKILL');
+});
+
+test('rule 10: what was released without an answer is taken anew before it is started again', async t => {
+  const { cluster, node } = await oneNode();
+  await cluster.run(webApp(1));
+  const earlier = node.driver.launches.at(-1)!.token!;
+  const commit = node.store.commit.bind(node.store);
+  let late: (() => ReturnType<typeof commit>) | null = null;
+  node.store.commit = (compares, writes) => {
+    const releases = writes.some(
+      write => 'put' in write && write.put === 'owners' && write.value.released !== null,
+    );
+    if (!releases || late !== null) return commit(compares, writes);
+    late = () => commit(compares, writes);
+    const lost = { outcome: 'unknown', retryable: true } as const;
+    return Promise.reject(new StoreError('no answer in time', lost));
+  };
+  await cluster.apply(webApp(0));
+  await cluster.until(() => late !== null);
+  await cluster.apply(webApp(1));
+  await cluster.until(() => node.driver.launches.length === 2 && cluster.settled('blog'));
+  t.true(BigInt(node.driver.launches.at(-1)!.token!) > BigInt(earlier));
+  t.is((await late!()).kind, 'refused');
+  t.is(cluster.owner(INSTANCE)?.released, null);
 });
 
 test('a crash loop waits longer each time, tells the last lines of output, and is given up once', async t => {

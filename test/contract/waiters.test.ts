@@ -7,7 +7,7 @@ import { lineFor } from '../../src/ownership/queue.ts';
 import { systemClock } from '../../src/platform/clock.ts';
 import { systemRandom } from '../../src/platform/random.ts';
 import { AdminError } from '../../src/ports/admin.ts';
-import type { Session, Store } from '../../src/ports/store.ts';
+import { StoreError, type Session, type Store } from '../../src/ports/store.ts';
 import { startEtcd, type Etcd } from '../support/etcd.ts';
 import { FakeLog } from '../support/fake-log.ts';
 import { etcdWorld, fakeWorld, sessionRecord, type StoreWorld } from '../support/store-worlds.ts';
@@ -22,6 +22,7 @@ test.before(async () => {
 test.after.always(() => etcd.stop());
 
 interface Member {
+  node: string;
   store: Store;
   session: Session;
   keys: NameKeys;
@@ -42,7 +43,17 @@ async function member(world: StoreWorld, node: string): Promise<Member> {
     epoch: () => undefined,
   });
   const session = await store.openSession({ record: sessionRecord({ node }), resume: null });
-  return { store, session, keys, ledger };
+  return { node, store, session, keys, ledger };
+}
+
+/** The session as the next agent of the node has it. */
+async function goOn({ node, store, session }: Member): Promise<Session> {
+  const { incarnation, lease } = session;
+  await session.detach();
+  const record = sessionRecord({ node });
+  const resumed = await store.openSession({ record, resume: { incarnation, lease } });
+  if (!resumed.resumed) throw new Error(`the session ${incarnation} is not there to go on with`);
+  return resumed;
 }
 
 async function line(store: Store): Promise<string[]> {
@@ -70,12 +81,7 @@ contract(
   async (t, { one, two, world }) => {
     await one.keys.enqueue(NAME, 'z', AT, one.session);
     await two.keys.enqueue(NAME, 'a', AT, two.session);
-    await one.session.detach();
-    const resumed = await one.store.openSession({
-      record: sessionRecord({ node: 'one' }),
-      resume: { incarnation: one.session.incarnation, lease: one.session.lease },
-    });
-    t.true(resumed.resumed);
+    const resumed = await goOn(one);
     await one.keys.enqueue(NAME, 'z', AT, resumed);
     await world.killLease(one.session.lease);
     t.deepEqual(await line(two.store), ['z@one', 'a@two']);
@@ -121,7 +127,7 @@ contract(
       before: Parameters<NameKeys['writeState']>[5],
     ) => who.keys.writeState(NAME, 'z', taken, who.session, state, before);
     await write(one, first, 1, null);
-    await one.keys.release(NAME, 'z', first.token, 'done');
+    await one.keys.release(NAME, 'z', first.token, one.session, 'done');
     const released = await two.store.get('owners', `agent/${NAME}`);
     const second = (await two.keys.acquire(NAME, 'z', two.session, released!, null))!;
     t.true(BigInt(second.token) > BigInt(first.token));
@@ -130,8 +136,20 @@ contract(
     await write(two, second, 2, kept);
     await t.throwsAsync(write(two, second, 'overtaken', kept), { instanceOf: AdminError });
     t.is((await one.keys.state(NAME))!.value.state, 2);
-    await one.keys.release(NAME, 'z', first.token, 'late');
+    await one.keys.release(NAME, 'z', first.token, one.session, 'late');
     t.is((await two.store.get('owners', `agent/${NAME}`))!.value.released, null);
+  },
+);
+
+contract(
+  'a release by the agent before, held up on its way, takes nothing from the one that goes on with its session',
+  async (t, { one }) => {
+    const { token } = (await one.keys.acquire(NAME, 'z', one.session, undefined, null))!;
+    const resumed = await goOn(one);
+    await t.throwsAsync(one.keys.release(NAME, 'z', token, one.session, 'done'), { instanceOf: StoreError });
+    t.is((await one.store.get('owners', `agent/${NAME}`))!.value.released, null);
+    await one.keys.release(NAME, 'z', token, resumed, 'done');
+    t.is((await one.store.get('owners', `agent/${NAME}`))!.value.released?.reason, 'done');
   },
 );
 

@@ -31,6 +31,14 @@ export const nameMutants: Mutant[] = [
     replace: 'if (!entry) return;',
   },
   {
+    name: 'rule 13: the agent before releases what the next goes on with',
+    file: keys.file,
+    search:
+      "{ kind: 'owners', name: subject, revision: entry.revision },\n        { kind: 'sessions', name: `${node}/${incarnation}`, lease },",
+    replace: "{ kind: 'owners', name: subject, revision: entry.revision },",
+    test: 'test/contract/waiters.test.ts',
+  },
+  {
     ...keys,
     name: 'rule 13: the token is not compared on state writes',
     search: "{ kind: 'owners', name: subjectOfAgent(name), revision: taken.revision },",

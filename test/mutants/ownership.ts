@@ -210,7 +210,7 @@ export const mutants: Mutant[] = [
   {
     name: 'rule 9: what a resumed session owns is taken anew',
     file: 'src/agent/holdings.ts',
-    search: 'if (isOf(entry.value, this.#node, session.incarnation)) this.#hold(entry, session.incarnation);',
+    search: 'if (isOf(entry.value, this.#node, session.incarnation)) this.#hold(entry, session);',
     replace:
       "if (isOf(entry.value, this.#node, session.incarnation)) this.#hold({ ...entry, value: { ...entry.value, token: '0' } }, session.incarnation);",
     test: 'test/agent/holdings.test.ts',
@@ -241,6 +241,25 @@ export const mutants: Mutant[] = [
     name: 'rule 10: a zombie releases what is not its own',
     search: 'if (!entry || !own) return false;',
     replace: 'if (!entry) return false;',
+  },
+  {
+    ...holdings,
+    name: 'rule 10: the agent before releases what the next goes on with',
+    search: 'this.#stillOurs(entry), ',
+    replace: '',
+  },
+  {
+    ...holdings,
+    name: 'rule 10: what is left of a lost session is released while an agent may go on with it',
+    search: "{ ...session, is: 'absent' }",
+    replace: "{ kind: 'owners', name, is: 'present' }",
+  },
+  {
+    name: 'rule 10: what may have been released is started again',
+    file: 'src/agent/targets.ts',
+    search: "leaving ? 'this node is leaving' : holding.releasing;",
+    replace: "leaving ? 'this node is leaving' : null;",
+    test: 'test/agent/instance-loop.test.ts',
   },
   {
     ...holdings,

@@ -28,6 +28,8 @@ function asked(attempt: number, agoMs: number, answer: AnswerRecord['answer'] | 
 
 interface Row {
   outcomes?: Outcome[];
+  /** How many of them say that it is not reached, nor its agent. */
+  unreached?: number;
   body?: Partial<RunningBody>;
   requests?: KnownRequest[];
   move: string;
@@ -40,6 +42,8 @@ const rows: Record<string, Row> = {
   },
   'broken in the eyes of one: not yet': { outcomes: ['broken', 'indeterminate'], move: 'none' },
   'a quorum of kept is healthy': { outcomes: ['broken', 'kept', 'repaired'], move: 'healthy' },
+  'what is not reached, nor its agent, is for others to take': { unreached: 2, move: 'none' },
+  'one that can not reach it is no reason to leave the rest unheard': { unreached: 1, move: 'ask 0' },
   'a copy its node is starting is left to it': { body: { state: 'starting', ready: false }, move: 'none' },
   'a copy its node has given up is left to it': { body: { state: 'failed', ready: false }, move: 'none' },
   'a copy its node calls unhealthy is asked about': {
@@ -62,11 +66,12 @@ const rows: Record<string, Row> = {
   },
 };
 
-for (const [title, { outcomes, body, requests, move }] of Object.entries(rows)) {
+for (const [title, { outcomes, unreached = 0, body, requests, move }] of Object.entries(rows)) {
   test(title, t => {
-    const assessments = (outcomes ?? ['broken', 'broken', 'broken']).map((outcome, index) =>
-      assessment(observers[index]!, outcome),
-    );
+    const assessments = (outcomes ?? ['broken', 'broken', 'broken']).map((outcome, index) => ({
+      ...assessment(observers[index]!, outcome),
+      ...(index < unreached ? { unreachable: true as const } : {}),
+    }));
     const supervised = { promise: runningPromise(body), assessments, observers };
     t.is(text(repairOf(supervised, requests ?? [], defaultPolicy, nowMs)), move);
   });

@@ -116,8 +116,17 @@ export class NameKeys {
     return { token: tokenOf(owner), revision: owner.revision, incarnation: session.incarnation, since };
   }
 
-  /** Ownership rule 10. Of what is not owned under that token any more, it is no error. @throws StoreError */
-  async release(name: AgentName, holder: string, token: Token, reason: string): Promise<void> {
+  /**
+   * Ownership rule 10, comparing the session as well: the next agent may go on with it, and give the holder its right again.
+   * Of what is not owned under that token any more, it is no error. @throws StoreError
+   */
+  async release(
+    name: AgentName,
+    holder: string,
+    token: Token,
+    { incarnation, lease }: Session,
+    reason: string,
+  ): Promise<void> {
     const { node, store, clock, ledger, stale } = this.#options;
     const subject = subjectOfAgent(name);
     const entry = await store.get('owners', subject);
@@ -136,11 +145,14 @@ export class NameKeys {
       },
     });
     const result = await store.commit(
-      [{ kind: 'owners', name: subject, revision: entry.revision }],
+      [
+        { kind: 'owners', name: subject, revision: entry.revision },
+        { kind: 'sessions', name: `${node}/${incarnation}`, lease },
+      ],
       [{ put: 'owners', name: subject, value: releasedRecord(entry.value, token, at, reason) }, event],
     );
     if (result.kind === 'refused') {
-      throw new StoreError(`${subject} was written by somebody else meanwhile: it is not released yet`, {
+      throw new StoreError(`${subject} or the session of ${node} changed meanwhile: it is not released yet`, {
         outcome: 'refused',
         retryable: true,
       });

@@ -146,10 +146,7 @@ export class NameMachine {
     const session = keeper.current();
     if (this.#leaving) throw new AdminError('unavailable', `${node} is leaving the cluster`);
     if (session && this.#settled) return session;
-    throw new AdminError(
-      'unavailable',
-      `${node} has no session at this moment: nothing can be owned through it`,
-    );
+    throw this.#noSession('can be owned');
   }
 
   /** One step of what waits: into the line, or to the front of it and through. @throws StoreError */
@@ -231,7 +228,7 @@ export class NameMachine {
     this.#loop.wake();
   }
 
-  /** Releases what its holder gives back. @throws StoreError when it can't be told now; then it is tried again */
+  /** Releases what its holder gives back. @throws StoreError, AdminError when it can't be told now; then it is tried again */
   async release(claim: Claim, reason: string): Promise<void> {
     claim.ending = { reason, notBeforeMs: 0 };
     const { taken } = claim;
@@ -355,14 +352,22 @@ export class NameMachine {
     commands?.wake();
   }
 
-  /** Releases in the store what is over here. @throws StoreError */
+  #noSession(what: string): AdminError {
+    const { node } = this.#options;
+    return new AdminError('unavailable', `${node} has no session at this moment: nothing ${what} through it`);
+  }
+
+  /** Releases in the store what is over here. @throws StoreError, AdminError without the session it was taken under */
   async #endNow(claim: Claim): Promise<void> {
-    const { keys, claims, commands, memory } = this.#options;
+    const { keys, keeper, claims, commands, memory } = this.#options;
     const { taken, ending } = claim;
+    const session = keeper.current();
     if (taken === null || ending === null || claim.busy) return;
+    // Taken under a session that is gone, it is about to be lost.
+    if (session?.incarnation !== taken.incarnation) throw this.#noSession('can be given back');
     claim.busy = true;
     try {
-      await keys.release(claim.name, claim.holder, taken.token, ending.reason);
+      await keys.release(claim.name, claim.holder, taken.token, session, ending.reason);
     } finally {
       claim.busy = false;
     }

@@ -85,7 +85,14 @@ export class NameRecovery {
       const claim = claims.get(owned.name, owned.holder);
       if (claim?.busy === true) continue;
       if (claim?.state === 'Pending') granted(claim, owned);
-      else await keys.release(owned.name, owned.holder, owned.token, 'nobody here waits for it any more');
+      else
+        await keys.release(
+          owned.name,
+          owned.holder,
+          owned.token,
+          session,
+          'nobody here waits for it any more',
+        );
     }
   }
 
