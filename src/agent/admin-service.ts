@@ -256,7 +256,10 @@ export function adminService(options: AdminServiceOptions): Admin {
         );
       return [...own, ...others];
     },
-    inspectArtifact: digest => artifacts.inspect(digest),
+    async inspectArtifact(digest) {
+      if (await artifacts.has(digest)) return artifacts.inspect(digest);
+      throw new AdminError('not-found', `artifact ${digest} is not on ${node}`);
+    },
     async doctor() {
       return { checks: await options.doctor() };
     },

@@ -67,7 +67,7 @@ export interface Admin {
   scale(app: AppName, scales: Record<ProcessType, number>): Promise<AppView>;
   /** Newest first. */
   releases(app: AppName): Promise<Listing<ReleaseView>>;
-  /** To that release, or (null) to what the present one took the place of. Not kept any more, or none: `conflict`. */
+  /** To that release (not kept: `not-found`), or (null) to what the present one took the place of (none: `conflict`). */
   rollback(app: AppName, release: number | null): Promise<AppView>;
   /** Lets a canary, or what stands ready beside, take over now. Nothing waits: `conflict`. */
   promote(app: AppName): Promise<AppView>;

@@ -60,12 +60,14 @@ test('what the cluster refuses is listed, and told in the stream as well', async
   t.like(told[0], { kind: 'done', result: { kind: 'refused', problems: body.problems } });
 });
 
-test('a spec somebody else has changed meanwhile is a conflict, for both kinds of client', async t => {
+test('a spec somebody else has changed meanwhile is refused, for both kinds of client', async t => {
   const { ask, client } = await served(t);
   const stale = { specs: [appSpec()], ifGeneration: 7 };
-  t.is((await ask('/v1/apps', { method: 'PUT', ...withJson(stale) })).status, 409);
-  const error = await t.throwsAsync(take(1, client.apply(stale)), { instanceOf: ApiError });
-  t.is(error.status, 409);
+  const response = await ask('/v1/apps', { method: 'PUT', ...withJson(stale) });
+  t.is(response.status, 422);
+  const { problems } = (await response.json()) as { problems: { field: string }[] };
+  t.is(problems[0]?.field, 'metadata.id');
+  t.like((await take(1, client.apply(stale)))[0], { kind: 'done', result: { kind: 'refused', problems } });
 });
 
 test('a manifest is applied as it is written', async t => {

@@ -212,7 +212,7 @@ export const mutants: Mutant[] = [
     file: 'src/agent/holdings.ts',
     search: 'if (isOf(entry.value, this.#node, session.incarnation)) this.#hold(entry, session);',
     replace:
-      "if (isOf(entry.value, this.#node, session.incarnation)) this.#hold({ ...entry, value: { ...entry.value, token: '0' } }, session.incarnation);",
+      "if (isOf(entry.value, this.#node, session.incarnation)) this.#hold({ ...entry, value: { ...entry.value, token: '0' } }, session);",
     test: 'test/agent/holdings.test.ts',
   },
   {

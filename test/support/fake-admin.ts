@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { AppSpec } from '../../src/model/app-spec.ts';
 import type { Assessment } from '../../src/model/node-promise.ts';
+import type { Problem } from '../../src/model/problem.ts';
 import type {
   EpochView,
   ApplyRequest,
@@ -46,6 +47,8 @@ export class FakeAdmin implements Admin {
   onLook = (): void => undefined;
   /** Whether nothing would move. */
   even = false;
+  /** Apps of which a release waits to be promoted. */
+  readonly waiting = new Set<string>();
   /** How far nodes are that were asked to drain. */
   readonly drains = new Map<string, NonNullable<NodeView['drain']>>();
   readonly logLines: LogLine[] = [];
@@ -61,6 +64,7 @@ export class FakeAdmin implements Admin {
     const admin = new FakeAdmin();
     const processes = [processSpec({ scale: 2 }), processSpec({ type: 'mailer', routed: false })];
     admin.put(appSpec({ processes }));
+    admin.waiting.add('blog');
     admin.held.set(`sha256:${'a'.repeat(64)}`, 1234);
     admin.logLines.push(
       { instance: 'blog/web/0', node: 'n1', stream: 'stdout', text: 'listening on 4001' },
@@ -238,7 +242,8 @@ export class FakeAdmin implements Admin {
 
   async drain(node: string, reason: string): Promise<NodeView> {
     this.failIfTold('drain');
-    this.drains.set(this.nodeNamed(node), { reason, left: 1, stays: [] });
+    const before = this.drains.get(this.nodeNamed(node));
+    if (before === undefined) this.drains.set(node, { reason, left: 1, stays: [] });
     return this.nodes().items.find(({ name }) => name === node)!;
   }
 
@@ -296,12 +301,13 @@ export class FakeAdmin implements Admin {
 
   async *apply({ specs, ifGeneration }: ApplyRequest, signal: AbortSignal): AsyncGenerator<DeployProgress> {
     this.failIfTold('apply');
-    const problems = specs.flatMap(spec => this.holderProblems(spec));
-    const stale = specs.find(
+    const stale = specs.filter(
       ({ app }) => ifGeneration !== null && (this.apps_.get(app)?.generation ?? 0) !== ifGeneration,
     );
-    if (stale)
-      throw new AdminError('conflict', `"${stale.app}" is not at generation ${ifGeneration ?? 0} any more`);
+    const problems = [
+      ...specs.flatMap(spec => this.holderProblems(spec)),
+      ...stale.map(({ app }) => problemOf(app, 'metadata.id', `"${app}" is at another generation`)),
+    ];
     if (problems.length > 0) {
       yield { kind: 'done', result: { kind: 'refused', problems } };
       return;
@@ -365,6 +371,8 @@ export class FakeAdmin implements Admin {
 
   async promote(app: string): Promise<AppView> {
     this.failIfTold('promote');
+    this.wanted(app);
+    if (!this.waiting.delete(app)) throw new AdminError('conflict', `nothing of "${app}" waits for that`);
     this.record({ kind: 'rollout-promoted', subject: `app/${app}` });
     return this.view(app);
   }
@@ -374,6 +382,7 @@ export class FakeAdmin implements Admin {
     const record = this.wanted(app);
     const to = release ?? record.release - 1;
     if (to < 1) throw new AdminError('conflict', `"${app}" has no release before ${record.release}`);
+    if (to > Math.max(2, record.release)) throw new AdminError('not-found', `"${app}" has no release ${to}`);
     this.apps_.set(app, { ...record, release: to, generation: record.generation + 1 });
     this.record({ kind: 'app-rolled-back', subject: `app/${app}` });
     return this.view(app);
@@ -382,6 +391,8 @@ export class FakeAdmin implements Admin {
   async restart(app: string, process: string | null): Promise<AppView> {
     this.failIfTold('restart');
     const view = this.view(app);
+    if (process !== null && !(process in view.processes))
+      throw new AdminError('invalid', `"${app}" has no process type "${process}"`);
     this.record({ kind: 'app-restarted', subject: `app/${app}`, message: process ?? 'all' });
     return view;
   }
@@ -511,8 +522,7 @@ export class FakeAdmin implements Admin {
         other.spec.app !== spec.app && other.spec.hostnames.some(name => spec.hostnames.includes(name)),
     );
     if (clash === undefined) return [];
-    const message = `is held by "${clash.spec.app}"`;
-    return [{ file: spec.app, line: 0, column: 0, field: 'domains.list', message, hint: null }];
+    return [problemOf(spec.app, 'domains.list', `is held by "${clash.spec.app}"`)];
   }
 
   private listing<T>(items: T[]): Listing<T> {
@@ -545,6 +555,10 @@ export class FakeAdmin implements Admin {
 
 const NODES = ['n1', 'n2', 'n3'];
 
+function problemOf(file: string, field: string, message: string): Problem {
+  return { file, line: 0, column: 0, field, message, hint: null };
+}
+
 function nodeView(name: string): NodeView {
   return {
     name,
@@ -572,8 +586,9 @@ function nodeView(name: string): NodeView {
 function runningPromise({ instance, app, process, index, node, endpoint, pid }: InstanceView): PromiseView {
   const promiser = node ?? '';
   const name = `running:${instance}`;
+  const [assessor = ''] = NODES.filter(name => name !== 'n1' && name !== promiser);
   const assessment = {
-    assessor: 'n2',
+    assessor,
     promiser,
     promise: name,
     outcome: 'kept' as const,
@@ -609,7 +624,7 @@ function runningPromise({ instance, app, process, index, node, endpoint, pid }: 
     completeBy: null,
     outcome: endpoint ? 'kept' : 'unassessed',
     assessments: endpoint ? [assessment] : [],
-    observers: ['n2'],
+    observers: [assessor],
   };
 }
 

@@ -36,14 +36,11 @@ export class DeployChecks {
     for (const spec of request.specs) {
       const current = await this.#options.store.get('apps', spec.app);
       problems.push(...this.#problems(spec, holders));
-      if (request.ifGeneration !== null && current && current.value.generation !== request.ifGeneration) {
-        problems.push(
-          problem(
-            spec.app,
-            'metadata.id',
-            `"${spec.app}" is at generation ${current.value.generation}, not ${request.ifGeneration}`,
-          ),
-        );
+      const generation = current?.value.generation ?? 0;
+      if (request.ifGeneration !== null && generation !== request.ifGeneration) {
+        const is = current ? `is at generation ${generation}` : 'is not there';
+        const message = `"${spec.app}" ${is}, not at generation ${request.ifGeneration}`;
+        problems.push(problem(spec.app, 'metadata.id', message));
       }
       const before = wantedSpec(current);
       const { impact, differences } = classify(before, asFoundBefore(spec, before));
