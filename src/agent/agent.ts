@@ -131,6 +131,8 @@ const GATHER_MS = 20;
 const JUDGE_MS = 100;
 /** Artifacts are copied, and copies promised, behind what runs. */
 const SHELF_MS = 1000;
+/** A changed app may leave things over; those that were in use until now are not removed at once. */
+const COLLECT_MS = 20 * 60_000;
 
 /** One node's agent: the loops, wired to each other by wakes alone, started in order and stopped in reverse. */
 export class Agent {
@@ -418,7 +420,16 @@ export class Agent {
       },
     });
     const deployments = this.#deployments;
-    const collect = collectLoop({ world, store, artifacts, instances, deployments, places, clock, log });
+    const collect = collectLoop({
+      store,
+      artifacts,
+      instances,
+      deployments,
+      places,
+      clock,
+      log,
+      onRemoved: () => shelf.wake(),
+    });
     const copies = copiesLoop({
       node,
       world,
@@ -499,6 +510,7 @@ export class Agent {
       world.onChange(['apps'], () => promises.wake()),
       world.onChange(['apps', 'sessions', 'promises'], () => copies.wakeWithin(SHELF_MS)),
       world.onChange(['deploys'], () => copies.wake()),
+      world.onChange(['apps'], () => collect.wakeWithin(COLLECT_MS)),
       // What this node promises of deployments: who works at them, and how far they are.
       world.onChange(['deploys'], () => promises.wake()),
       planEngine.onTouched(plan => {

@@ -1,3 +1,5 @@
+import { parseInstanceId, type Digest } from '../model/ids.ts';
+import type { AppRecord } from '../model/records.ts';
 import type { Artifacts } from '../ports/artifacts.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
@@ -6,53 +8,42 @@ import type { ReleasePlaces } from './app-places.ts';
 import { inTheMaking } from './copies-loop.ts';
 import type { Deployments } from './deploy/deployments.ts';
 import type { InstanceLoop } from './instance-loop.ts';
-import { parseInstanceId } from '../model/ids.ts';
 import { Loop } from './loop.ts';
-import type { World } from './world.ts';
 
 const EVERY_MS = 60 * 60_000;
+const LOOK_AGAIN_MS = 1000;
 /** Releases of each app whose artifacts are kept, so that going back needs no build. */
 const RELEASES_KEPT = 5;
 
 export interface CollectLoopOptions {
-  world: World;
-  store: Store;
+  store: Pick<Store, 'list'>;
   artifacts: Artifacts;
-  instances: InstanceLoop;
-  deployments: Deployments;
-  places: ReleasePlaces;
+  instances: Pick<InstanceLoop, 'units' | 'statuses'>;
+  deployments: Pick<Deployments, 'deploying'>;
+  places: Pick<ReleasePlaces, 'inUse'>;
   clock: Clock;
   log: Log;
+  /** Called when this node holds less than before. */
+  onRemoved: () => void;
 }
 
-/** Removes artifacts and unpacked releases that nothing here needs any more. */
+/**
+ * Removes artifacts and unpacked releases that nothing here needs any more. What is needed is asked of the store: of a copy that
+ * lags behind nobody could say whether it was taken back or is still to come.
+ */
 export function collectLoop(options: CollectLoopOptions): Loop {
-  const { world, store, artifacts, instances, deployments, places, clock, log } = options;
+  const { artifacts, instances, deployments, places, clock, log, onRemoved } = options;
   return new Loop({
     name: 'collect',
     clock,
     log,
     everyMs: EVERY_MS,
     round: async () => {
-      const { entries } = await store.list('releases');
-      const kept = world.apps.all().flatMap(({ name }) =>
-        entries
-          .map(entry => entry.value)
-          .filter(release => release.app === name)
-          .slice(-RELEASES_KEPT),
-      );
-      const records = world.apps.all().map(entry => entry.value);
-      const wanted = records.flatMap(record => [
-        record,
-        ...(record.rollout ? [{ ...record, ...record.rollout.before }] : []),
-      ]);
-      const digests = [
-        ...[...wanted, ...kept].flatMap(({ artifact }) => (artifact ? [artifact.digest] : [])),
-        ...wanted.flatMap(({ source }) => source ?? []),
-        ...inTheMaking(world),
-      ];
+      // Until this node has looked at what runs here, it knows of no copy but those that are wanted.
+      if (instances.statuses() === null) return LOOK_AGAIN_MS;
+      const { records, digests } = await needed(options.store);
       const releases = [
-        ...wanted.map(({ app, release }) => ({ app, release })),
+        ...records.map(({ app, release }) => ({ app, release })),
         ...instances
           .units()
           .map(({ instance, release }) => ({ app: parseInstanceId(instance).app, release })),
@@ -60,8 +51,35 @@ export function collectLoop(options: CollectLoopOptions): Loop {
         ...places.inUse(),
       ];
       const { removed } = await artifacts.collect({ digests, releases });
-      if (removed > 0) log.info('removed what nothing needs any more', { removed });
+      if (removed > 0) {
+        log.info('removed what nothing needs any more', { removed });
+        onRemoved();
+      }
       return null;
     },
   });
+}
+
+/** The releases that are wanted, or may be again when a rollout is given up, and what of artifacts is to be kept. @throws StoreError */
+async function needed(store: Pick<Store, 'list'>): Promise<{ records: AppRecord[]; digests: Digest[] }> {
+  // In the order in which a deployment goes through them, so that none is missed between two of them.
+  const deploys = await store.list('deploys');
+  const apps = await store.list('apps');
+  const releases = await store.list('releases');
+  const records = apps.entries.flatMap(({ value }) => [
+    value,
+    ...(value.rollout ? [{ ...value, ...value.rollout.before }] : []),
+  ]);
+  const kept = apps.entries.flatMap(({ name }) =>
+    releases.entries
+      .map(entry => entry.value)
+      .filter(release => release.app === name)
+      .slice(-RELEASES_KEPT),
+  );
+  const digests = [
+    ...[...records, ...kept].flatMap(({ artifact }) => (artifact ? [artifact.digest] : [])),
+    ...records.flatMap(({ source }) => source ?? []),
+    ...inTheMaking(deploys.entries),
+  ];
+  return { records, digests };
 }

@@ -3,6 +3,7 @@ import { rendezvousOrder } from '../model/rendezvous.ts';
 import type { Artifacts } from '../ports/artifacts.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
+import type { Entry } from '../ports/store.ts';
 import { Loop } from './loop.ts';
 import { holdersOf } from './wanted.ts';
 import type { World } from './world.ts';
@@ -56,14 +57,14 @@ function keptHere(world: World, node: NodeName): Digest[] {
     .all()
     .flatMap(({ value }) => [value.artifact, value.rollout?.before.artifact])
     .flatMap(artifact => (artifact ? [artifact.digest] : []));
-  return [...new Set([...wanted, ...inTheMaking(world)])].filter(digest =>
+  return [...new Set([...wanted, ...inTheMaking(world.deploys.all())])].filter(digest =>
     rendezvousOrder(digest, nodes).slice(0, COPIES).includes(node),
   );
 }
 
 /** Source trees and artifacts of deployments under way: another node may have to go on with them. */
-export function inTheMaking(world: World): Digest[] {
-  return world.deploys.all().flatMap(({ value: { asked, draft } }) => {
+export function inTheMaking(deploys: Entry<'deploys'>[]): Digest[] {
+  return deploys.flatMap(({ value: { asked, draft } }) => {
     const uploaded = asked.source?.kind === 'uploaded' ? [asked.source.digest] : [];
     return [
       ...uploaded,

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { createReadStream, existsSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AppSpec } from '../model/app-spec.ts';
 import type { Digest } from '../model/ids.ts';
@@ -17,7 +18,7 @@ import { ContentStore } from './cas.ts';
 import { runCommand, shellCommand } from './command.ts';
 import { DEFAULT_MAX_SOURCE_BYTES, factsOf, PackError, type SourceFacts } from './pack.ts';
 import { fetchFromPeers } from './peer-fetch.ts';
-import { removeReleases, unpackRelease, type ReleaseRoom } from './releases.ts';
+import { releasesHere, unpackRelease, type ReleaseRoom } from './releases.ts';
 import { SingleFlight } from './single-flight.ts';
 import { DamagedArtifact } from './unpack.ts';
 
@@ -76,7 +77,10 @@ class DirectoryArtifacts implements Artifacts {
   private readonly unpacks = new SingleFlight<UnpackedArtifact>();
   /** By app and release, so that an instance that starts again need not wait for the disk. */
   private readonly unpacked = new Map<string, { digest: Digest; unpacked: UnpackedArtifact }>();
-  private readonly lastUsedMs = new Map<Digest, number>();
+  /** Of artifacts by their digests, and of unpacked releases by `<app>/<release>`. */
+  private readonly lastUsedMs = new Map<string, number>();
+  /** By `<app>/<release>`: what is to be unpacked there waits until what was there is gone. */
+  private readonly removals = new Map<string, Promise<void>>();
 
   constructor(options: Parameters<typeof localArtifacts>[0]) {
     const { stateDir, clock, log } = options;
@@ -183,11 +187,13 @@ class DirectoryArtifacts implements Artifacts {
     this.touch(digest);
     const key = `${app}/${release}/${digest}`;
     const place = `${app}/${release}`;
+    this.touch(place);
     const known = this.unpacked.get(place);
     if (known?.digest === digest && isThere(known.unpacked)) return known.unpacked;
     return this.unpacks.run(key, new AbortController().signal, async () => {
       try {
         this.unpacked.delete(place);
+        await this.removals.get(place);
         const unpacked = await unpackRelease(digest, app, release, this.releaseRoom);
         this.unpacked.set(place, { digest, unpacked });
         return unpacked;
@@ -223,7 +229,7 @@ class DirectoryArtifacts implements Artifacts {
     releases: { app: string; release: number }[];
   }): Promise<{ removed: number }> {
     this.unpacked.clear();
-    let removed = await removeReleases(inUse.releases, this.releaseRoom);
+    let removed = await this.removeReleases(inUse.releases);
     const wanted = new Set(inUse.digests);
     for (const { digest } of await this.store.list()) {
       if (wanted.has(digest) || this.usedRecently(digest)) continue;
@@ -251,12 +257,29 @@ class DirectoryArtifacts implements Artifacts {
     return factsOf(files, Buffer.concat(packageJson).toString('utf8'));
   }
 
-  private touch(digest: Digest): void {
-    this.lastUsedMs.set(digest, this.clock.now());
+  /** Gives how many went. */
+  private async removeReleases(inUse: { app: string; release: number }[]): Promise<number> {
+    const wanted = new Set(inUse.map(({ app, release }) => `${app}/${release}`));
+    let removed = 0;
+    for (const { app, release, directory } of await releasesHere(this.releaseRoom)) {
+      const place = `${app}/${release}`;
+      if (wanted.has(place) || this.usedRecently(place)) continue;
+      // Begun in the same turn as it was looked at: whoever wants it from now on waits.
+      const removal = rm(directory, { recursive: true, force: true });
+      this.removals.set(place, removal);
+      await removal.finally(() => this.removals.delete(place));
+      this.lastUsedMs.delete(place);
+      removed += 1;
+    }
+    return removed;
   }
 
-  private usedRecently(digest: Digest): boolean {
-    const usedMs = this.lastUsedMs.get(digest);
+  private touch(used: string): void {
+    this.lastUsedMs.set(used, this.clock.now());
+  }
+
+  private usedRecently(used: string): boolean {
+    const usedMs = this.lastUsedMs.get(used);
     return usedMs !== undefined && this.clock.now() - usedMs < this.limits.keepUnusedSeconds * 1000;
   }
 }

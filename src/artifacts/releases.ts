@@ -58,24 +58,26 @@ export async function unpackRelease(
   return { directory, dataDirectory, ...described(await readBuildArtifact(directory), room) };
 }
 
-/** Removes the releases that nobody uses, and what a crash left half-done; gives how many releases went. */
-export async function removeReleases(
-  inUse: { app: string; release: number }[],
-  room: ReleaseRoom,
-): Promise<number> {
-  const wanted = new Set(inUse.map(({ app, release }) => `${app}/${release}`));
-  let removed = 0;
+/** A release that is unpacked here. */
+export interface ReleaseHere {
+  app: string;
+  release: number;
+  /** Absolute. */
+  directory: string;
+}
+
+/** Those that are unpacked here; what a crash left half-done is removed on the way. */
+export async function releasesHere(room: ReleaseRoom): Promise<ReleaseHere[]> {
+  const found: ReleaseHere[] = [];
   for (const app of await namesIn(room.appsDirectory)) {
     const releases = join(room.appsDirectory, app, 'releases');
     for (const name of await namesIn(releases)) {
-      const isRelease = /^\d+$/.test(name);
-      const inUseOrMaking = isRelease ? wanted.has(`${app}/${name}`) : name.startsWith(`.${room.run}-`);
-      if (inUseOrMaking) continue;
-      await rm(join(releases, name), { recursive: true, force: true });
-      if (isRelease) removed += 1;
+      const directory = join(releases, name);
+      if (/^\d+$/.test(name)) found.push({ app, release: Number(name), directory });
+      else if (!name.startsWith(`.${room.run}-`)) await rm(directory, { recursive: true, force: true });
     }
   }
-  return removed;
+  return found;
 }
 
 /** Makes a built tree fit the place it will have. */

@@ -3,7 +3,17 @@ import { join } from 'node:path';
 import test from 'ava';
 import type { AppSpec } from '../../src/model/app-spec.ts';
 import { ArtifactError, type Artifacts, type BuildNote } from '../../src/ports/artifacts.ts';
-import { artifactsIn, never, spec, streamOf, tarball, temporaryDirectory, tree, upload } from './helpers.ts';
+import {
+  artifactsIn,
+  never,
+  realClock,
+  spec,
+  streamOf,
+  tarball,
+  temporaryDirectory,
+  tree,
+  upload,
+} from './helpers.ts';
 
 async function run(artifacts: Artifacts, app: AppSpec, signal = never) {
   const notes: BuildNote[] = [];
@@ -293,6 +303,35 @@ test('what came a moment ago is not collected', async t => {
   const digest = await upload(artifacts, await tree(t, { a: '' }));
   t.deepEqual(await artifacts.collect({ digests: [], releases: [] }), { removed: 0 });
   t.true(await artifacts.has(digest));
+});
+
+test('a release that was unpacked a moment ago stays', async t => {
+  const { artifacts } = await artifactsIn(t, { limits: { keepUnusedSeconds: 60 } });
+  const digest = await upload(artifacts, await tree(t, { a: '' }));
+  const { directory } = await artifacts.unpack(digest, 'shop', 1);
+  t.deepEqual(await artifacts.collect({ digests: [digest], releases: [] }), { removed: 0 });
+  t.deepEqual(await readdir(directory), ['a']);
+});
+
+test('a release that is wanted again while it is being removed is there for whoever wants it', async t => {
+  let nowMs = 0;
+  const clock = { ...realClock, now: () => nowMs };
+  const { artifacts } = await artifactsIn(t, { clock, limits: { keepUnusedSeconds: 60 } });
+  const files = Object.fromEntries(Array.from({ length: 30 }, (_, index) => [`${index}/file`, '']));
+  const digest = await upload(artifacts, await tree(t, files));
+  const outcomes = new Set<number>();
+  // One turn more each time, and on a slow disk many more: until some came before it was begun, and some after.
+  for (let turns = 0; turns < 40 || (outcomes.size < 2 && turns < 1e6); turns += turns < 40 ? 1 : turns) {
+    await artifacts.unpack(digest, 'shop', 1);
+    nowMs += 61_000;
+    const collecting = artifacts.collect({ digests: [digest], releases: [] });
+    for (let turn = 0; turn < turns; turn++) await new Promise(resolve => setImmediate(resolve));
+    const { directory } = await artifacts.unpack(digest, 'shop', 1);
+    t.is((await readdir(directory)).length, 30, `after ${turns} turns`);
+    outcomes.add((await collecting).removed);
+    t.is((await readdir(directory)).length, 30, `in the end, after ${turns} turns`);
+  }
+  t.deepEqual([...outcomes].sort(), [0, 1]);
 });
 
 test('an uploaded tree can be looked into', async t => {

@@ -59,13 +59,14 @@ export async function artifactsIn(
     env?: Record<string, string>;
     stateDir?: string;
     peerTls?: PeerCredentials;
+    clock?: Clock;
   } = {},
 ): Promise<{ artifacts: Artifacts; stateDir: string; log: FakeLog }> {
   const stateDir = options.stateDir ?? (await temporaryDirectory(t));
   const log = new FakeLog();
   const artifacts = localArtifacts({
     stateDir,
-    clock: realClock,
+    clock: options.clock ?? realClock,
     log,
     limits: { keepUnusedSeconds: 0, ...options.limits },
     ...(options.env ? { env: options.env } : {}),

@@ -248,7 +248,7 @@ test('remove asks a person, and goes by the answer', async t => {
   t.is(no.exitCode, 1);
   t.regex(
     no.stderr,
-    /^Remove blog \(web 2\/2, mailer 1\/1\) and everything the cluster keeps of it\? \[y\/N\] nothing was removed\n$/,
+    /^Remove blog \(web 2\/2, mailer 1\/1\)\? Its data directories stay on their nodes\. \[y\/N\] nothing was removed\n$/,
   );
   t.is(admin.apps().items.length, 1);
   const yes = await ran(['remove', 'blog'], { canAsk: true, stdin: 'y\n' });

@@ -247,6 +247,60 @@ test.serial('what cannot be run is refused or fails with a reason, and nothing i
   );
 });
 
+test.serial(
+  'what no kept release needs goes from a node; what runs there stays, and can be gone back to',
+  async t => {
+    const manifest = 'metadata: {id: often}\nrun: {start: exec node server.js}\nsource: {path: .}\n';
+    for (let release = 1; release <= 7; release++) {
+      const text = String(release);
+      const files = { 'hop3.yaml': manifest, 'server.js': serverSaying(text) };
+      const directory = await directoryOf('often', files);
+      const { code, stderr } = await told(['apply', join(directory, 'hop3.yaml')]);
+      t.is(code, 0, stderr);
+    }
+    const [instance] = await cluster.ready('often', 1, all => all.every(({ release }) => release === 7));
+    await until('it has settled', async () => (await cluster.api.app('often')).rollout === null);
+    const node = cluster.node(instance!.node!);
+    const releases = () => readdir(join(node.stateDir, 'apps/often/releases'));
+    const digests = (await cluster.api.releases('often')).items.map(({ artifact }) => artifact!);
+    const held = async () => {
+      const own = (await cluster.api.artifacts()).items.filter(each => each.node === node.name);
+      return digests.filter(digest => own.some(each => each.digest === digest));
+    };
+
+    // What was used until a moment ago is kept for a while: by the next agent, which knows of no such moment, it is not.
+    const collected = async (): Promise<void> => {
+      await node.end('SIGTERM');
+      await node.start();
+      await node.ready();
+    };
+    await collected();
+    await until('only what is wanted is unpacked', async () => (await releases()).join() === '7');
+    await until('none of its artifacts is older than the newest five', async () => {
+      const own = await held();
+      return own.includes(digests[0]!) && own.every(digest => digests.indexOf(digest) < 5);
+    });
+    const { items } = await cluster.api.releases('often');
+    t.true(items.slice(0, 5).every(release => release.kept));
+    t.is((await cluster.ready('often', 1))[0]!.pid, instance!.pid);
+    t.is((await factsOf(instance!)).text, '7');
+
+    const back = await told(['rollback', 'often', '3', '--wait']);
+    t.is(back.code, 0, back.stderr);
+    const [third] = await cluster.ready('often', 1);
+    t.is((await factsOf(third!)).text, '3');
+
+    const data = join(node.stateDir, 'apps/often/data');
+    await writeFile(join(data, 'notes'), 'kept');
+    t.is((await told(['remove', 'often', '--yes'])).code, 0);
+    await until('it is forgotten', async () => (await told(['status', 'often'])).code === 3);
+    await collected();
+    await until('nothing of it is unpacked', async () => (await releases()).length === 0);
+    await until('none of its artifacts is left', async () => (await held()).length === 0);
+    t.is(await readFile(join(data, 'notes'), 'utf8'), 'kept');
+  },
+);
+
 /** What a deployment is doing, as another node tells it. */
 async function stepOf(
   app: string,

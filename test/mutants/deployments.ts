@@ -2,6 +2,8 @@ import type { Mutant } from './ownership.ts';
 
 const turns = { file: 'src/agent/deploy/turns.ts', test: 'test/agent/deploy/deployments.test.ts' };
 const plans = 'test/agent/deploy/deploy-plans.test.ts';
+const collecting = { file: 'src/agent/collect-loop.ts', test: 'test/agent/collect-loop.test.ts' };
+const keeping = { file: 'src/artifacts/local-artifacts.ts', test: 'test/artifacts/build.test.ts' };
 
 /** Each takes out one thing that keeps deployments of an app apart, or lets another node go on with one. */
 export const deploymentMutants: Mutant[] = [
@@ -22,7 +24,7 @@ export const deploymentMutants: Mutant[] = [
     file: 'src/agent/copies-loop.ts',
     test: plans,
     name: 'deployments: what is being made is on one node alone',
-    search: '...inTheMaking(world)',
+    search: '...inTheMaking(world.deploys.all())',
     replace: '...[]',
   },
   {
@@ -31,5 +33,47 @@ export const deploymentMutants: Mutant[] = [
     name: 'deployments: what was rolled is rolled again',
     search: 'held === null ? await this.#rolledBefore(task) : await this.#roll(held, task)',
     replace: 'await this.#roll(held ?? (await this.#options.turns.mine(task)), task)',
+  },
+  {
+    ...collecting,
+    name: 'collecting: what runs is taken away because nobody wants it',
+    search: '        ...instances\n          .units()\n          .map',
+    replace: '        ...[].map',
+  },
+  {
+    ...collecting,
+    name: 'collecting: it begins before the node has looked at what runs',
+    search: '      if (instances.statuses() === null) return LOOK_AGAIN_MS;\n',
+    replace: '',
+  },
+  {
+    ...collecting,
+    name: 'collecting: a release falls between what is being made and what is wanted',
+    search: "  const deploys = await store.list('deploys');\n  const apps = await store.list('apps');\n",
+    replace: "  const apps = await store.list('apps');\n  const deploys = await store.list('deploys');\n",
+  },
+  {
+    ...collecting,
+    name: 'collecting: what is being built loses its source',
+    search: '    ...inTheMaking(deploys.entries),\n',
+    replace: '',
+  },
+  {
+    ...collecting,
+    name: 'collecting: what a rollout would go back to is taken away',
+    search: '...(value.rollout ? [{ ...value, ...value.rollout.before }] : []),',
+    replace: '',
+  },
+  {
+    ...keeping,
+    name: 'collecting: what was just unpacked is taken from whoever starts there',
+    search: 'wanted.has(place) || this.usedRecently(place)',
+    replace: 'wanted.has(place)',
+  },
+  {
+    ...keeping,
+    name: 'collecting: a release is handed out while it is being removed',
+    search: '        await this.removals.get(place);\n',
+    replace: '',
   },
 ];

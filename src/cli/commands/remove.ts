@@ -11,7 +11,9 @@ export async function remove({ api, io, out }: CommandContext, call: Invocation)
   if (!call.flag('yes')) {
     if (!io.canAsk)
       throw usageFailure(`removing ${name} must be confirmed`, `hop3-agent remove ${name} --yes`);
-    io.stderr.write(`Remove ${name} (${processesText(app)}) and everything the cluster keeps of it? [y/N] `);
+    io.stderr.write(
+      `Remove ${name} (${processesText(app)})? Its data directories stay on their nodes. [y/N] `,
+    );
     if (!/^y(es)?$/i.test(await readLine(io))) {
       out.note('nothing was removed');
       return EXIT.failed;
