@@ -90,6 +90,35 @@ test('before a node has looked at what runs there, nothing goes; then, what runs
   t.deepEqual([...world.artifacts.releases.keys()], ['blog/1']);
 });
 
+test('what a rollout may go back to stays unpacked, though nothing runs of it just now', async t => {
+  const world = alone(t);
+  const before = { release: 1, spec: appSpec(), artifact: null, restarts: {} };
+  world.artifacts.releases.set('blog/2', world.artifacts.hold('blog 2'));
+  world.artifacts.releases.set('blog/3', world.artifacts.hold('blog 3'));
+  world.etcd.put(
+    'apps',
+    'blog',
+    appRecord(appSpec(), { release: 3, rollout: { before, stage: 'replacing' } }),
+  );
+  world.seen = [];
+  await world.clock.advance(10_000);
+  t.deepEqual([...world.artifacts.releases.keys()], ['blog/1', 'blog/3']);
+});
+
+test('what a deployment is made from stays as long as it goes on', async t => {
+  const world = alone(t);
+  const [uploaded, source, built] = ['a', 'b', 'c'].map(content => world.artifacts.hold(content));
+  const spec = appSpec({ app: 'shop', source: { kind: 'uploaded', digest: uploaded! } });
+  const artifact = { digest: built!, bytes: 1, platform: null };
+  const draft = { spec, release: 1, before: null, impact: 'rebuild' as const, artifact, secrets: {} };
+  const since = '2026-01-01T00:00:00.000Z';
+  const shop = { v: 1 as const, app: 'shop', plan: 'p', node: 'node-2', since, asked: spec, token: '0' };
+  world.etcd.put('deploys', 'shop', { ...shop, draft: { ...draft, source: source! } });
+  world.seen = [];
+  await world.clock.advance(10_000);
+  t.deepEqual([...world.artifacts.stored.keys()], [uploaded, source, built]);
+});
+
 test('a first release that becomes wanted while the store is asked keeps its artifact', async t => {
   const world = alone(t);
   const { etcd, artifacts, store } = world;
