@@ -358,20 +358,18 @@ export const planAnswer = z
   .object({ plans: z.array(appPlan), problems: z.array(problem) })
   .meta({ id: 'Plan' }) satisfies z.ZodType<Plan>;
 
-const applied = z
-  .object({
-    kind: z.literal('applied'),
-    apps: z.array(z.object({ app: z.string(), release: z.int(), generation: z.int(), change })),
-  })
-  .meta({ id: 'Applied' });
+const appliedApp = z.object({ app: z.string(), release: z.int(), generation: z.int(), change });
+const applied = z.object({ kind: z.literal('applied'), apps: z.array(appliedApp) }).meta({ id: 'Applied' });
 const refused = z.object({ kind: z.literal('refused'), problems: z.array(problem) });
 const applyResult = z.discriminatedUnion('kind', [applied, refused]) satisfies z.ZodType<ApplyResult>;
 export const appliedAnswer = applied;
 
 export const deployProgress = z
   .discriminatedUnion('kind', [
+    z.object({ kind: z.literal('begun'), app: z.string(), plan: z.string() }),
     z.object({ kind: z.literal('step'), app: z.string(), step: z.string(), message: z.string() }),
     z.object({ kind: z.literal('output'), app: z.string(), step: z.string(), text: z.string() }),
+    z.object({ kind: z.literal('wanted'), ...appliedApp.shape }),
     z.object({ kind: z.literal('done'), result: applyResult }),
     z.object({
       kind: z.literal('failed'),

@@ -191,18 +191,26 @@ export interface ApplyRequest {
   ifGeneration: number | null;
 }
 
+export interface AppliedApp {
+  app: AppName;
+  release: number;
+  generation: number;
+  change: AppPlan['change'];
+}
+
 export type ApplyResult =
-  | {
-      kind: 'applied';
-      apps: { app: AppName; release: number; generation: number; change: AppPlan['change'] }[];
-    }
+  | { kind: 'applied'; apps: AppliedApp[] }
   /** Nothing was changed. */
   | { kind: 'refused'; problems: Problem[] };
 
-/** A step of a deployment as it happens. */
+/** Deployments as they happen, one app after the other. Of one where nothing is to be done only `wanted` is told. */
 export type DeployProgress =
+  /** By that plan, which goes on should whoever tells of it be lost. */
+  | { kind: 'begun'; app: AppName; plan: string }
   | { kind: 'step'; app: AppName; step: string; message: string }
   | { kind: 'output'; app: AppName; step: string; text: string }
+  /** From now on nodes replace its instances by themselves. */
+  | ({ kind: 'wanted' } & AppliedApp)
   | { kind: 'done'; result: ApplyResult }
   | { kind: 'failed'; app: AppName; step: string; message: string; output: string[] };
 

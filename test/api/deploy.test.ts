@@ -22,8 +22,13 @@ test('applying tells each step as it happens, and at last what was applied', asy
   const { client, admin } = await served(t);
   admin.script = steps;
   const told = await take(9, client.apply({ specs: [guestbook], ifGeneration: null }));
-  const apps = [{ app: 'guestbook', release: 1, generation: 1, change: 'create' }];
-  t.deepEqual(told, [...steps, { kind: 'done', result: { kind: 'applied', apps } }] as DeployProgress[]);
+  const app = { app: 'guestbook', release: 1, generation: 1, change: 'create' as const };
+  t.deepEqual(told, [
+    { kind: 'begun', app: 'guestbook', plan: 'plan-guestbook' },
+    ...steps,
+    { kind: 'wanted', ...app },
+    { kind: 'done', result: { kind: 'applied', apps: [app] } },
+  ]);
   t.is((await client.app('guestbook')).generation, 1);
 });
 
@@ -73,10 +78,10 @@ test('a spec somebody else has changed meanwhile is refused, for both kinds of c
 test('a manifest is applied as it is written', async t => {
   const { client } = await served(t);
   const told = await take(
-    1,
+    9,
     client.applyManifest('metadata: {id: wiki, version: "1"}\nrun: {start: node server.js}\n'),
   );
-  t.like(told[0], { kind: 'done', result: { kind: 'applied' } });
+  t.like(told.at(-1), { kind: 'done', result: { kind: 'applied' } });
   t.deepEqual(Object.keys((await client.app('wiki')).processes), ['web']);
   const error = await t.throwsAsync(take(1, client.applyManifest('metadata: [')), { instanceOf: ApiError });
   t.is(error.status, 422);

@@ -16,7 +16,7 @@ test('apply packs, uploads and hands over, and says what came of it', async t =>
   t.is(stdout, 'shop: created, release 1\n');
   t.regex(
     stderr,
-    /^shop: uploading .*shop \(\d+ B\) to n1\nshop: build: with node\nshop \| added 3 packages\n$/,
+    /^shop: uploading .*shop \(\d+ B\) to n1\nshop: plan plan-shop: .*\nshop: build: with node\nshop \| added 3 packages\n$/,
   );
   const again = await ran(['apply', 'shop.yaml', '--json'], { cwd });
   t.is(again.stderr, '');

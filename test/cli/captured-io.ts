@@ -21,6 +21,7 @@ export interface Circumstances {
   onSleep?: () => void;
   /** Called with all of stdout after each write: to abort at a certain word. */
   onStdout?: (soFar: string) => void;
+  onStderr?: (soFar: string) => void;
   daemon?: Partial<DaemonCommands>;
 }
 
@@ -36,7 +37,12 @@ export async function ran(argv: string[], circumstances: Circumstances = {}): Pr
         circumstances.onStdout?.(written.stdout);
       },
     },
-    stderr: { write: text => void (written.stderr += textOf(text)) },
+    stderr: {
+      write: text => {
+        written.stderr += textOf(text);
+        circumstances.onStderr?.(written.stderr);
+      },
+    },
     stdin: stdinOf(circumstances.stdin ?? ''),
     isTty: circumstances.isTty ?? false,
     canAsk: circumstances.canAsk ?? false,

@@ -1,5 +1,6 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -10,6 +11,7 @@ import type { InstanceView } from '../../src/model/views.ts';
 import {
   hop3,
   isAlive,
+  MAIN,
   startCluster,
   type Ended,
   type TestCluster,
@@ -370,6 +372,38 @@ test.serial('a deployment goes on when its node is killed while it builds, and w
   t.regex(again.stderr, /as the manifest wants it already \(release 2\)/);
   await driver.start();
   await driver.ready();
+});
+
+test.serial('Ctrl-C while it is built ends the build and the deployment, and says so', async t => {
+  const pidFile = join(cluster.directory, 'hasty-pid');
+  const directory = await directoryOf('hasty', {
+    'server.js': serverSaying('never'),
+    'hop3.yaml': [
+      'metadata: {id: hasty}',
+      'source: {path: .}',
+      `build: {build: "echo $$ > ${pidFile}; sleep 60"}`,
+      'run: {start: exec node server.js}',
+    ].join('\n'),
+  });
+  const env = { ...process.env, HOP3_AGENT_API: cluster.nodes[0]!.url, NO_COLOR: '1' };
+  const child = spawn(process.execPath, [MAIN, 'deploy', directory], { env });
+  let said = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (said += text));
+  const pid = await until('it is being built', async () =>
+    Number(await readFile(pidFile, 'utf8').catch(() => '')),
+  );
+  child.kill('SIGINT');
+  const [code] = (await once(child, 'close')) as [number | null];
+  t.is(code, 130, said);
+  t.regex(said, /^hasty is cancelled, and what was wanted before stays wanted\n$/m);
+  t.false(isAlive(pid));
+  const [plan] = (await cluster.api.plans({ origin: 'deploy hasty' })).items;
+  t.is(plan!.state, 'COMPENSATED');
+  t.is((await told(['status', 'hasty'])).code, 3);
+  const events = async () =>
+    (await cluster.api.events({ subject: 'app/hasty' })).items.map(each => each.kind);
+  await until('the ledger has it', async () => (await events()).includes('deploy-cancelled'));
+  t.false((await events()).includes('deploy-failed'));
 });
 
 test.serial('an app survives the node that built it: its artifact comes from a peer', async t => {

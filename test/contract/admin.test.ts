@@ -83,6 +83,18 @@ contract('deploying tells what has come of it', async (t, world) => {
   });
 });
 
+contract('of each app is told by which plan it is deployed, and when it is wanted', async (t, world) => {
+  const told = await applied(world, [blog({ hostnames: [] }), blog({ app: 'shop', hostnames: [] })]);
+  const begun = told.flatMap(progress => (progress.kind === 'begun' ? [progress] : []));
+  const wanted = told.flatMap(progress => (progress.kind === 'wanted' ? [progress] : []));
+  t.is(begun[0]?.app, 'blog');
+  t.true(begun.every(({ plan }) => plan !== ''));
+  t.deepEqual(wanted, [
+    { kind: 'wanted', app: 'blog', release: 1, generation: 1, change: 'create' },
+    { kind: 'wanted', app: 'shop', release: 1, generation: 1, change: 'create' },
+  ]);
+});
+
 contract('a host name that another app holds is refused, and nothing of it is done', async (t, world) => {
   await running(world);
   const rival = blog({ app: 'shop' });

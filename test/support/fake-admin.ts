@@ -313,6 +313,8 @@ export class FakeAdmin implements Admin {
       return;
     }
     this.open++;
+    const [first] = specs;
+    if (first) yield { kind: 'begun', app: first.app, plan: `plan-${first.app}` };
     try {
       for (const step of this.script) {
         signal.throwIfAborted();
@@ -332,6 +334,7 @@ export class FakeAdmin implements Admin {
       generation,
       change: change as 'update' | 'create',
     }));
+    for (const app of apps) yield { kind: 'wanted', ...app };
     yield { kind: 'done', result: { kind: 'applied', apps } };
   }
 

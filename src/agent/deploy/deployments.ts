@@ -2,7 +2,7 @@ import type { AppSpec } from '../../model/app-spec.ts';
 import { timestampOf, unixMs } from '../../model/civil.ts';
 import type { AppName, NodeName, Timestamp } from '../../model/ids.ts';
 import type { DeploymentRecord } from '../../model/records.ts';
-import type { ApplyRequest, ApplyResult, DeployProgress } from '../../model/views.ts';
+import type { AppliedApp, ApplyRequest, DeployProgress } from '../../model/views.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Entry, Store } from '../../ports/store.ts';
@@ -104,16 +104,19 @@ export class Deployments {
         send({ kind: 'done', result: { kind: 'refused', problems } });
         return;
       }
-      const apps: Extract<ApplyResult, { kind: 'applied' }>['apps'] = [];
+      const apps: AppliedApp[] = [];
       for (const spec of inDependencyOrder(request.specs)) {
         const { app } = spec;
         const change = plans.find(plan => plan.app === app)?.change ?? 'update';
         step = { app, name: 'plan' };
-        apps.push({ app, change, ...(await this.#deploy(spec, tell, signal)) });
+        const applied = { app, change, ...(await this.#deploy(spec, tell, signal)) };
+        send({ kind: 'wanted', ...applied });
+        apps.push(applied);
       }
       send({ kind: 'done', result: { kind: 'applied', apps } });
     } catch (error) {
-      if (stopping.aborted) return;
+      // Nobody is there to be told, and that is no failure.
+      if (stopping.aborted || error === signal.reason) return;
       this.#failed(step, error, send);
     }
   }
@@ -154,9 +157,18 @@ export class Deployments {
 
   /** Nobody is there any more who could be told that it went on all the same. */
   async #cancel(plan: string, app: AppName): Promise<void> {
-    const { engine, log } = this.#options;
-    await engine.plans.cancel(plan, 'whoever asked for it').catch((error: unknown) => {
+    const { engine, ledger, log } = this.#options;
+    try {
+      await engine.plans.cancel(plan, 'whoever asked for it');
+    } catch (error) {
       log.warn('a deployment that nobody waits for any more could not be cancelled', { app, plan, error });
+      return;
+    }
+    ledger.note({
+      kind: 'deploy-cancelled',
+      subject: `app/${app}`,
+      message: `"${app}" is not deployed: whoever asked for it has left before its release was wanted`,
+      details: { plan },
     });
   }
 
@@ -191,7 +203,7 @@ export class Deployments {
       const begun = await this.#submit(asked, turn, follow);
       if (begun === null) continue;
       const { plan } = begun;
-      tell('plan', `${plan}; hop3-agent batch status ${plan} shows it, batch cancel ${plan} ends it`);
+      send({ kind: 'begun', app, plan });
       ledger.note({
         kind: 'deploy-begun',
         subject: `app/${app}`,

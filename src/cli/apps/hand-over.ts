@@ -1,49 +1,82 @@
+import { ApiUnreachable } from '../../api/client.ts';
 import type { AppSpec } from '../../model/app-spec.ts';
 import type { Problem } from '../../model/problem.ts';
-import type { ApplyResult } from '../../model/views.ts';
+import type { ApplyResult, DeployProgress } from '../../model/views.ts';
 import type { CommandContext } from '../context.ts';
 import { CliFailure, EXIT } from '../failure.ts';
+import { INTERRUPTED } from '../io.ts';
+import type { Output } from '../output.ts';
 import { processesText } from '../commands/process-words.ts';
 import { requireGood, waitForPlan } from '../plans/follow-plan.ts';
 import type { HandedIn } from '../plans/hand-in.ts';
 import { countsText, scheduleText, wordOf } from '../plans/plan-words.ts';
 import { waitUntilReady } from '../wait-ready.ts';
 import { countText } from '../words.ts';
+import { Fates } from './fates.ts';
+import { tellInterrupted } from './interrupted.ts';
 import type { LoadedApps } from './load-apps.ts';
 
 export type Applied = Extract<ApplyResult, { kind: 'applied' }>;
 
 /**
  * Gives the specs to the cluster and tells how it goes. @throws CliFailure when they are refused (with the problems),
- * or when building or starting them failed (deploy failed)
+ * when building or starting them failed (deploy failed), or when nobody can be heard any more (cannot reach); where that leaves
+ * some of them done and others not, it says which
  */
 export async function handOver(
-  { api, io, out }: CommandContext,
+  context: CommandContext,
   specs: AppSpec[],
   { sources }: Pick<LoadedApps, 'sources'>,
 ): Promise<Applied> {
+  const { api, io, out } = context;
   const client = await api();
-  for await (const progress of client.apply({ specs, ifGeneration: null }, io.signal)) {
-    switch (progress.kind) {
-      case 'step':
-        out.note(`${progress.app}: ${progress.step}: ${progress.message}`);
-        break;
-      case 'output':
-        out.note(`${progress.app} ${out.paint.dim('|')} ${progress.text}`);
-        break;
-      case 'failed':
-        throw new CliFailure(
-          EXIT.deployFailed,
-          `${progress.app}: ${progress.step} failed: ${progress.message}`,
-          { output: progress.output },
-        );
-      case 'done':
-        if (progress.result.kind === 'applied') return progress.result;
-        throw refused(progress.result.problems, sources);
+  const fates = new Fates(specs.map(({ app }) => app));
+  try {
+    for await (const progress of client.apply({ specs, ifGeneration: null }, io.signal)) {
+      fates.hear(progress);
+      if (progress.kind !== 'done') tell(out, progress);
+      if (progress.kind === 'failed') throw failed(progress, fates, specs.length);
+      if (progress.kind !== 'done') continue;
+      if (progress.result.kind === 'applied') return progress.result;
+      throw refused(progress.result.problems, sources);
     }
+  } catch (error) {
+    if (io.signal.reason === INTERRUPTED) await tellInterrupted(context, fates);
+    throw error instanceof ApiUnreachable ? brokenOff(error.message, fates, error) : error;
   }
-  throw new CliFailure(EXIT.unreachable, 'the agent broke off before it said how it ended', {
-    hint: 'hop3-agent batch list, asked of any other node, shows what becomes of it; applying again is safe',
+  throw brokenOff('the agent broke off before it said how it ended', fates);
+}
+
+function tell(out: Output, progress: Exclude<DeployProgress, { kind: 'done' }>): void {
+  const { app } = progress;
+  if (progress.kind === 'begun') {
+    const { plan } = progress;
+    out.note(`${app}: plan ${plan}: hop3-agent batch status ${plan} shows it, batch cancel ${plan} ends it`);
+  }
+  if (progress.kind === 'step') out.note(`${app}: ${progress.step}: ${progress.message}`);
+  if (progress.kind === 'output') out.note(`${app} ${out.paint.dim('|')} ${progress.text}`);
+}
+
+function failed(
+  { app, step, message, output }: Extract<DeployProgress, { kind: 'failed' }>,
+  fates: Fates,
+  apps: number,
+): CliFailure {
+  const others = apps > 1 ? `; ${fates.text()}` : '';
+  return new CliFailure(EXIT.deployFailed, `${app}: ${step} failed: ${message}${others}`, {
+    output,
+    hint: apps > 1 ? 'apply them again once it is mended: what is as wanted already stays as it is' : null,
+  });
+}
+
+/** Other nodes go on with what has begun; what comes after it in the same request nobody but the lost one knew of. */
+function brokenOff(message: string, fates: Fates, cause?: unknown): CliFailure {
+  const text = fates.text(plan => `goes on, as plan ${plan}`);
+  const plan = fates.underWay()?.plan;
+  const watch = plan === undefined ? '' : `hop3-agent batch status ${plan} --watch shows how it ends; `;
+  return new CliFailure(EXIT.unreachable, `${message}; ${text}`, {
+    hint: `ask another node with --api URL: ${watch}applying again goes on with what is left`,
+    cause,
   });
 }
 
@@ -99,7 +132,12 @@ function changesText(applied: Applied): string {
 async function readyText(context: CommandContext, applied: Applied, waitSeconds: number): Promise<string> {
   const { api, io } = context;
   const client = await api();
-  await waitUntilReady(context, applied.apps, waitSeconds);
+  try {
+    await waitUntilReady(context, applied.apps, waitSeconds);
+  } catch (error) {
+    if (io.signal.reason === INTERRUPTED) tellGoesOn(context, applied);
+    throw error;
+  }
   const apps = await Promise.all(applied.apps.map(({ app }) => client.app(app, io.signal)));
   return apps
     .map(app => {
@@ -107,4 +145,12 @@ async function readyText(context: CommandContext, applied: Applied, waitSeconds:
       return `${app.app}: ready, release ${app.release}, ${processesText(app)}${where}\n`;
     })
     .join('');
+}
+
+function tellGoesOn({ out }: CommandContext, { apps }: Applied): void {
+  for (const { app, release } of apps) {
+    out.note(
+      `${app}: release ${release} stays wanted, and the nodes go on: hop3-agent status ${app} shows it`,
+    );
+  }
 }
