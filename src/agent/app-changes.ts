@@ -1,3 +1,4 @@
+import { suggestion } from '../manifest/nearest.ts';
 import type { AppSpec } from '../model/app-spec.ts';
 import type { AppName, ProcessType } from '../model/ids.ts';
 import type { AppRecord } from '../model/records.ts';
@@ -78,14 +79,8 @@ export class AppChanges {
 
 function scaled(record: AppRecord, scales: Record<string, number>): AppRecord {
   const types = record.spec.processes.map(process => process.type);
-  for (const type of Object.keys(scales)) {
-    if (!types.includes(type)) {
-      throw new AdminError(
-        'invalid',
-        `"${record.app}" has no process type "${type}"; it has ${types.join(', ')}`,
-      );
-    }
-  }
+  for (const type of Object.keys(scales))
+    if (!types.includes(type)) throw noSuchType(record.app, type, types);
   const { rollout } = record;
   return {
     ...record,
@@ -113,13 +108,17 @@ function withScales(spec: AppSpec, scales: Record<ProcessType, number>): AppSpec
 
 function restarted(record: AppRecord, process: string | null): AppRecord {
   const types = record.spec.processes.map(other => other.type);
-  if (process !== null && !types.includes(process)) {
-    throw new AdminError(
-      'invalid',
-      `"${record.app}" has no process type "${process}"; it has ${types.join(', ')}`,
-    );
-  }
+  if (process !== null && !types.includes(process)) throw noSuchType(record.app, process, types);
   const restarts = { ...record.restarts };
   for (const type of process === null ? types : [process]) restarts[type] = (restarts[type] ?? 0) + 1;
   return { ...record, generation: record.generation + 1, restarts };
+}
+
+function noSuchType(app: AppName, type: string, known: ProcessType[]): AdminError {
+  const has = known.length > 0 ? `it has ${known.join(', ')}` : 'it has none';
+  const hint = suggestion(type, known);
+  return new AdminError('not-found', `"${app}" has no process type "${type}"; ${has}`, {
+    known,
+    ...(hint !== null && { hint }),
+  });
 }

@@ -144,13 +144,13 @@ for (const { title, work, kind, message } of [
   {
     title: 'a process type that is not there',
     work: (admin: Admin) => admin.scale('blog', { mailer: 1 }),
-    kind: 'invalid',
+    kind: 'not-found',
     message: /"blog" has no process type "mailer"; it has web/,
   },
   {
     title: 'a restart of a process type that is not there',
     work: (admin: Admin) => admin.restart('blog', 'mailer'),
-    kind: 'invalid',
+    kind: 'not-found',
     message: /no process type "mailer"/,
   },
   {

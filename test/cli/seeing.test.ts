@@ -314,7 +314,14 @@ test('lists with --json are what the API answers', async t => {
   }
 });
 
-const refusals: { name: string; argv: string[]; error?: Error; exitCode: number; says: RegExp }[] = [
+const refusals: {
+  name: string;
+  argv: string[];
+  error?: Error;
+  exitCode: number;
+  says: RegExp;
+  hint?: string;
+}[] = [
   { name: 'an app that is not there', argv: ['status', 'blgo'], exitCode: 3, says: /there is no app "blgo"/ },
   { name: 'a target that is not there', argv: ['logs', 'shop'], exitCode: 3, says: /there is no app/ },
   { name: 'a subject nobody knows', argv: ['explain', 'x/y/1'], exitCode: 3, says: /nothing is known/ },
@@ -335,12 +342,20 @@ const refusals: { name: string; argv: string[]; error?: Error; exitCode: number;
   {
     name: 'a process type that is not there',
     argv: ['scale', 'blog', 'wbe=3'],
-    exitCode: 1,
+    exitCode: 3,
     says: /no process type "wbe"/,
+    hint: 'did you mean "web"?',
+  },
+  {
+    name: 'a restart of a process type that is not there',
+    argv: ['restart', 'blog', 'maler'],
+    exitCode: 3,
+    says: /no process type "maler"/,
+    hint: 'did you mean "mailer"?',
   },
 ];
 
-for (const { name, argv, error, exitCode, says } of refusals) {
+for (const { name, argv, error, exitCode, says, hint } of refusals) {
   test(`${name} is exit code ${exitCode}`, async t => {
     const { admin, ran } = await cluster(t);
     if (error) admin.fail('scale', error);
@@ -349,6 +364,7 @@ for (const { name, argv, error, exitCode, says } of refusals) {
     t.is(plain.stdout, '');
     t.regex(plain.stderr, /^error: /);
     t.regex(plain.stderr, says);
+    if (hint !== undefined) t.true(plain.stderr.endsWith(`\nhint: ${hint}\n`), plain.stderr);
     if (error) admin.fail('scale', error);
     const json = await ran([...argv, '--json']);
     t.is(json.exitCode, exitCode);

@@ -37,9 +37,14 @@ function isReady(admin: Admin, app: string): boolean {
   return admin.app(app).conditions.some(({ type, status }) => type === 'Ready' && status);
 }
 
-async function refused(t: ExecutionContext, kind: AdminError['kind'], work: () => unknown): Promise<void> {
+async function refused(
+  t: ExecutionContext,
+  kind: AdminError['kind'],
+  work: () => unknown,
+): Promise<AdminError['details']> {
   const error = await t.throwsAsync(async () => work(), { instanceOf: AdminError });
   t.is(error.kind, kind, error.message);
+  return error.details;
 }
 
 contract('what is deployed is shown, and where it runs', async (t, world) => {
@@ -136,9 +141,9 @@ const acts: Record<string, (admin: Admin) => unknown> = {
   inspectArtifact: admin => admin.inspectArtifact(`sha256:${'0'.repeat(64)}`),
 };
 for (const [act, ask] of Object.entries(acts)) {
-  contract(`${act}: what nobody knows is not found`, (t, { admin, during }) =>
-    during(refused(t, 'not-found', () => ask(admin))),
-  );
+  contract(`${act}: what nobody knows is not found`, async (t, { admin, during }) => {
+    await during(refused(t, 'not-found', () => ask(admin)));
+  });
 }
 
 contract('a scale is changed, of a process type that there is', async (t, world) => {
@@ -147,7 +152,8 @@ contract('a scale is changed, of a process type that there is', async (t, world)
   await during(admin.scale('blog', { web: 3 }));
   await world.until(() => admin.app('blog').processes['web']?.ready === 3);
   t.like(admin.app('blog').processes, { web: { scale: 3 }, mailer: { scale: 1 } });
-  await during(refused(t, 'invalid', () => admin.scale('blog', { wbe: 3 })));
+  const details = await during(refused(t, 'not-found', () => admin.scale('blog', { wbe: 3 })));
+  t.like(details, { known: ['web', 'mailer'], hint: 'did you mean "web"?' });
 });
 
 contract('a restart is of all, or of a process type that there is', async (t, world) => {
@@ -155,7 +161,8 @@ contract('a restart is of all, or of a process type that there is', async (t, wo
   await running(world);
   await t.notThrowsAsync(during(admin.restart('blog', null)));
   await t.notThrowsAsync(during(admin.restart('blog', 'mailer')));
-  await during(refused(t, 'invalid', () => admin.restart('blog', 'wbe')));
+  const details = await during(refused(t, 'not-found', () => admin.restart('blog', 'wbe')));
+  t.like(details, { known: ['web', 'mailer'], hint: 'did you mean "web"?' });
 });
 
 contract('what was removed is gone', async (t, world) => {

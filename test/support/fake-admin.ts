@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { suggestion } from '../../src/manifest/nearest.ts';
 import type { AppSpec } from '../../src/model/app-spec.ts';
 import type { Assessment } from '../../src/model/node-promise.ts';
 import type { Problem } from '../../src/model/problem.ts';
@@ -349,7 +350,7 @@ export class FakeAdmin implements Admin {
     this.failIfTold('scale');
     const { spec } = this.wanted(app);
     const unknown = Object.keys(scales).find(type => !spec.processes.some(process => process.type === type));
-    if (unknown !== undefined) throw new AdminError('invalid', `"${app}" has no process type "${unknown}"`);
+    if (unknown !== undefined) throw noSuchType(this.view(app), unknown);
     const processes = spec.processes.map(process => ({
       ...process,
       scale: scales[process.type] ?? process.scale,
@@ -394,8 +395,7 @@ export class FakeAdmin implements Admin {
   async restart(app: string, process: string | null): Promise<AppView> {
     this.failIfTold('restart');
     const view = this.view(app);
-    if (process !== null && !(process in view.processes))
-      throw new AdminError('invalid', `"${app}" has no process type "${process}"`);
+    if (process !== null && !(process in view.processes)) throw noSuchType(view, process);
     this.record({ kind: 'app-restarted', subject: `app/${app}`, message: process ?? 'all' });
     return view;
   }
@@ -557,6 +557,12 @@ export class FakeAdmin implements Admin {
 }
 
 const NODES = ['n1', 'n2', 'n3'];
+
+function noSuchType({ app, processes }: AppView, type: string): AdminError {
+  const known = Object.keys(processes);
+  const message = `"${app}" has no process type "${type}"`;
+  return new AdminError('not-found', message, { known, hint: suggestion(type, known) });
+}
 
 function problemOf(file: string, field: string, message: string): Problem {
   return { file, line: 0, column: 0, field, message, hint: null };
