@@ -212,6 +212,10 @@ export class Agent {
       log,
       epoch: () => world.cluster.get(EPOCH),
       untilFreeMs: (owner, ownDead) => this.#untilFreeMs(owner, ownDead),
+      goneMs: ({ node, incarnation }) => {
+        const sinceMs = absences.sinceMs(node, incarnation);
+        return sinceMs === null ? 0 : clock.now() - sinceMs;
+      },
       commands: parts.commands ?? null,
     }));
     const supplies = new Supplies({ node, world, artifacts, clock });
@@ -462,6 +466,7 @@ export class Agent {
       keeper,
       ledger,
       heldDown: (owner, instance) => this.#heldDown(owner, instance),
+      names,
       crowd,
       random,
       clock,

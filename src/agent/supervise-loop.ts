@@ -10,7 +10,7 @@ import type { Random } from '../ports/random.ts';
 import type { Session, Store } from '../ports/store.ts';
 import type { Crowd } from './crowd.ts';
 import type { Ledger } from './ledger.ts';
-import { forgetNames } from './names/forget-names.ts';
+import type { NamedAgents } from './names/named-agents.ts';
 import { Loop } from './loop.ts';
 import type { SessionKeeper } from './session-keeper.ts';
 import { placementInputs, type HeldDown } from './wanted.ts';
@@ -27,6 +27,7 @@ export interface SuperviseLoopOptions {
   ledger: Ledger;
   random: Random;
   heldDown: HeldDown;
+  names: Pick<NamedAgents, 'forget'>;
   crowd: Crowd;
   clock: Clock;
   log: Log;
@@ -55,7 +56,7 @@ export class Supervisor {
       clock: options.clock,
       log: options.log,
       everyMs: 1000,
-      round: () => this.#round(),
+      round: signal => this.#round(signal),
     });
   }
 
@@ -85,7 +86,7 @@ export class Supervisor {
     return this.#leading && this.#candidateLease !== null ? leaseName(this.#candidateLease) : null;
   }
 
-  async #round(): Promise<number | null> {
+  async #round(signal: AbortSignal): Promise<number | null> {
     const { keeper, world } = this.#options;
     const session = keeper.current();
     this.#options.crowd.look();
@@ -96,7 +97,7 @@ export class Supervisor {
     await this.#stand(session);
     if (!(await this.#elected(session))) return null;
     await this.#supervise(session);
-    await this.#prune();
+    await this.#prune(signal);
     return 1000;
   }
 
@@ -246,11 +247,11 @@ export class Supervisor {
     return { active, reason };
   }
 
-  async #prune(): Promise<void> {
-    const { store, clock } = this.#options;
+  async #prune(signal: AbortSignal): Promise<void> {
+    const { store, clock, names } = this.#options;
     if (this.#prunedMs !== null && clock.now() - this.#prunedMs < PRUNE_EVERY_MS) return;
     this.#prunedMs = clock.now();
-    await forgetNames(this.#options);
+    await names.forget(signal);
     const { entries } = await store.list('events');
     const surplus = entries.slice(0, Math.max(0, entries.length - EVENTS_KEPT));
     for (let start = 0; start < surplus.length; start += 100) {

@@ -1,5 +1,5 @@
 import { unixMs } from '../model/civil.ts';
-import { agentOfSubject } from '../model/named-agents.ts';
+import { agentOfSubject, type AgentName } from '../model/named-agents.ts';
 import type { OwnerRecord, WaiterRecord } from '../model/records.ts';
 
 /** How much is known of names that nobody has: those that were released last. */
@@ -7,6 +7,8 @@ const kept = {
   names: 1_000,
   seconds: 30 * 86_400,
 } as const;
+/** What asks for a name again and again has asked by then. */
+const ABANDONED_MS = 10 * 60_000;
 
 interface NameOwner {
   name: string;
@@ -35,5 +37,22 @@ export function forgottenNames<O extends NameOwner>(
   return free.filter(({ value }, place) => {
     const releasedMs = unixMs(value.released?.at ?? '1970-01-01T00:00:00.000Z');
     return place < surplus || wallMs - releasedMs > kept.seconds * 1000;
+  });
+}
+
+/**
+ * Names that their node was lost with and never released, and that nobody has asked for since: once somebody has taken and
+ * released them they are forgotten like others. `goneMs` = for how long their session is known to be gone; 0 = it may be there.
+ */
+export function abandonedNames(
+  owners: readonly NameOwner[],
+  waiters: readonly { value: WaiterRecord }[],
+  goneMs: (owner: OwnerRecord) => number,
+): AgentName[] {
+  const waitedFor = new Set(waiters.map(({ value }) => value.agent));
+  return owners.flatMap(({ name, value }) => {
+    const agent = agentOfSubject(name);
+    if (agent === null || value.released !== null || waitedFor.has(agent)) return [];
+    return goneMs(value) >= ABANDONED_MS ? [agent] : [];
   });
 }

@@ -40,8 +40,9 @@ export async function member(
   await world.ready(new AbortController().signal);
   await clock.settle();
   const heldDown = (): number => 0;
+  const names = { forget: async () => undefined };
   const crowd = new Crowd({ world, clock });
-  return { clock, etcd, node, log, store, world, ledger, random, state, keeper, heldDown, crowd };
+  return { clock, etcd, node, log, store, world, ledger, random, state, keeper, heldDown, names, crowd };
 }
 
 export function events(etcd: FakeEtcd, kind?: string): EventRecord[] {

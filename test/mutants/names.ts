@@ -172,6 +172,20 @@ export const nameMutants: Mutant[] = [
     test: 'test/ownership/forgotten-names.test.ts',
   },
   {
+    name: 'rule 13: what a lost node had is never forgotten',
+    file: 'src/agent/names/named-agents.ts',
+    search: 'await releaseAbandoned({ ...this.#options, names: this, signal });',
+    replace: '',
+    test: 'test/agent/names/forget-names.test.ts',
+  },
+  {
+    name: 'rule 13: a name is forgotten while whoever had it may come back for it',
+    file: 'src/ownership/forgotten-names.ts',
+    search: 'return goneMs(value) >= ABANDONED_MS ?',
+    replace: 'return goneMs(value) >= 0 ?',
+    test: 'test/ownership/forgotten-names.test.ts',
+  },
+  {
     name: 'rule 13: a name is forgotten though it was taken since it was looked at',
     file: 'src/agent/names/forget-names.ts',
     search: "[{ kind: 'owners', name, revision }],",

@@ -1,7 +1,7 @@
 import test from 'ava';
 import { timestampOf } from '../../src/model/civil.ts';
 import type { OwnerRecord, WaiterRecord } from '../../src/model/records.ts';
-import { forgottenNames } from '../../src/ownership/forgotten-names.ts';
+import { abandonedNames, forgottenNames } from '../../src/ownership/forgotten-names.ts';
 import { releasedRecord, takenRecord } from '../../src/ownership/records.ts';
 
 const DAY_MS = 86_400_000;
@@ -54,3 +54,27 @@ test('of very many free names, those go first that were released first', t => {
     ['agent/n1002', 'agent/n1001', 'agent/n1000'],
   );
 });
+
+const MINUTE_MS = 60_000;
+const left: [
+  what: string,
+  owned: ReturnType<typeof owner>,
+  goneMs: number,
+  waits: string[],
+  goes: boolean,
+][] = [
+  ['a name whose session went long ago is abandoned', owner('agent/a', null), 11 * MINUTE_MS, [], true],
+  ['one whose session went just now is not', owner('agent/a', null), 9 * MINUTE_MS, [], false],
+  ['one whose session is there is not', owner('agent/a', null), 0, [], false],
+  ['one that somebody waits for is not', owner('agent/a', null), 11 * MINUTE_MS, ['a'], false],
+  ['one that was released is not', owner('agent/a', 1), 11 * MINUTE_MS, [], false],
+  ['what is not a name is not', owner('instance/blog/web/0', null), 11 * MINUTE_MS, [], false],
+];
+for (const [what, owned, goneMs, waits, goes] of left) {
+  test(what, t => {
+    t.deepEqual(
+      abandonedNames([owned], waits.map(waiter), () => goneMs),
+      goes ? ['a'] : [],
+    );
+  });
+}

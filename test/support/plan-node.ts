@@ -38,7 +38,12 @@ export async function startPlanNode(store: Store, node: string, own: readonly St
     record,
   });
   const parts = { node, world, store, keeper, ledger, clock, random, log };
-  const supervisor = new Supervisor({ ...parts, heldDown: () => 0, crowd: new Crowd({ world, clock }) });
+  const supervisor = new Supervisor({
+    ...parts,
+    heldDown: () => 0,
+    names: { forget: async () => undefined },
+    crowd: new Crowd({ world, clock }),
+  });
   const blobs = new FakeBlobs(clock);
   const agents = stepAgents(own, { blobs });
   const engine = new PlanEngine({

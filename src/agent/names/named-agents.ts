@@ -10,6 +10,7 @@ import {
   type NameRequest,
   type NameState,
 } from '../../model/named-agents.ts';
+import type { OwnerRecord } from '../../model/records.ts';
 import { AdminError, type Listing } from '../../ports/admin.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { LocalState } from '../../ports/local-state.ts';
@@ -18,6 +19,7 @@ import type { NamedAgents as NamedAgentsPort } from '../../ports/named-agents.ts
 import type { Random } from '../../ports/random.ts';
 import type { Entry, Store } from '../../ports/store.ts';
 import type { Ledger } from '../ledger.ts';
+import { forgetNames, releaseAbandoned } from './forget-names.ts';
 import type { Claim } from './name-claim.ts';
 import { NameClaims } from './name-claims.ts';
 import { NameCommandLines } from './name-command-lines.ts';
@@ -48,6 +50,8 @@ export interface NamedAgentsOptions {
   epoch: () => Entry<'cluster'> | undefined;
   /** How long a name must still be left alone; `ownDead` = what its last owner did, here, is known to be dead. */
   untilFreeMs: (owner: Entry<'owners'> | undefined, ownDead: boolean) => number;
+  /** For how long an owner's session is known to be gone; 0 = it may be there. */
+  goneMs: (owner: OwnerRecord) => number;
   /** null = this node runs no commands. */
   commands: CommandParts | null;
 }
@@ -260,6 +264,12 @@ export class NamedAgents implements NamedAgentsPort {
   /** Stops what runs here under a name, then releases it. Why not, or null when it is begun. */
   recallHere(name: AgentName, reason: string): string | null {
     return this.#machine.recall(name, reason);
+  }
+
+  /** Housekeeping, for the whole cluster: what nobody has asked for in a long time goes in the end. @throws StoreError */
+  async forget(signal: AbortSignal): Promise<void> {
+    await releaseAbandoned({ ...this.#options, names: this, signal });
+    await forgetNames(this.#options);
   }
 
   clearMayStillRun(subject: Subject, node: NodeName): Promise<void> {

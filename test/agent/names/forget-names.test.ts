@@ -1,7 +1,8 @@
 import test from 'ava';
-import { forgetNames } from '../../../src/agent/names/forget-names.ts';
+import { forgetNames, releaseAbandoned } from '../../../src/agent/names/forget-names.ts';
 import type { World } from '../../../src/agent/world.ts';
 import type { NameRequest } from '../../../src/model/named-agents.ts';
+import type { OwnerRecord } from '../../../src/model/records.ts';
 import { AdminError } from '../../../src/ports/admin.ts';
 import { SimCluster, type SimNode } from '../../support/sim-cluster.ts';
 
@@ -61,5 +62,65 @@ test('a name that was taken since it was looked at is not forgotten', async t =>
   const { store, log } = node;
   await cluster.whileTimePasses(forgetNames({ world: late, store, clock: cluster.clock, log }));
   t.is(cluster.etcd.contents('owners')['agent/old']?.released, null);
+  await cluster.stop();
+});
+
+test('what a lost node had is released after a while, keeps its state, and is forgotten in the end', async t => {
+  const cluster = new SimCluster(['node-1', 'node-2'], { ttlSeconds: 10 });
+  await cluster.start();
+  await cluster.advance(1000);
+  const [one, two] = [cluster.node('node-1'), cluster.node('node-2')];
+  const owner = (name: string): OwnerRecord | undefined => cluster.etcd.contents('owners')[`agent/${name}`];
+  const { token } = await asked(cluster, two, 'left');
+  await cluster.whileTimePasses(
+    two.agent.names.putState('left', { holder: 'h', token: token!, state: { page: 7 } }),
+  );
+  await two.crash();
+  await cluster.until(() => one.agent.names.agent('left').state === 'Unassigned');
+  const { token: had } = await asked(cluster, one, 'had');
+  const goOn = async (done: () => boolean): Promise<void> => {
+    for (let minutes = 0; minutes < 20 && !done(); minutes++) {
+      await asked(cluster, one, 'had', { token: had });
+      await cluster.advance(60_000);
+    }
+  };
+  const lostMs = cluster.clock.now();
+  await goOn(() => owner('left')?.released !== null);
+  t.true(cluster.clock.now() - lostMs >= 600_000, 'whoever wants it has been before');
+  t.deepEqual(cluster.etcd.contents('agents')['left']?.state, { page: 7 });
+  t.is(owner('had')?.token, null, 'what somebody has is left alone');
+  cluster.clock.stepWall(LONG_MS);
+  await goOn(() => owner('left') === undefined);
+  t.is(owner('left'), undefined);
+  t.is(cluster.etcd.contents('agents')['left'], undefined);
+  await cluster.stop();
+});
+
+test('what is to be released for a lost node is taken after the hold-down, and never while its session is there', async t => {
+  const cluster = new SimCluster(['node-1', 'node-2'], { ttlSeconds: 10 });
+  await cluster.start();
+  await cluster.advance(1000);
+  const [one, two] = [cluster.node('node-1'), cluster.node('node-2')];
+  await asked(cluster, two, 'left');
+  await cluster.until(() => one.agent.names.agent('left').state === 'Assigned');
+  const release = async (): Promise<void> => {
+    const { entries } = await cluster.whileTimePasses(one.store.list('owners'));
+    const world = { owners: { all: () => entries }, waiters: { all: () => [] } } as unknown as World;
+    const { names } = one.agent;
+    await cluster.whileTimePasses(releaseAbandoned({ world, names, goneMs: () => LONG_MS, signal: never }));
+  };
+  await release();
+  t.is(one.agent.names.agent('left').owner, 'node-2');
+  await two.crash();
+  await cluster.until(() => one.agent.names.agent('left').state === 'Unassigned');
+  await release();
+  t.is(
+    cluster.etcd.contents('owners')['agent/left']?.released,
+    null,
+    'its node may not know yet that it is lost',
+  );
+  await cluster.advance(11_000);
+  await release();
+  t.not(cluster.etcd.contents('owners')['agent/left']?.released, null);
   await cluster.stop();
 });
