@@ -69,7 +69,8 @@ export function problemDetailsOf(refusal: Refusal): ProblemDetails {
 
 /** What a request carries does not have the shape it should; the error has the input with it (`reportInput`). */
 export function shapeRefusal(status: 400 | 422, what: string, schema: z.ZodType, error: z.ZodError): Refusal {
-  const problems = explained(schema, error).map(({ path, message, hint }) => ({
+  const unknown = status === 400 ? 'unknown parameter' : 'unknown key';
+  const problems = explained(schema, error, unknown).map(({ path, message, hint }) => ({
     ...problemAt(fieldOf(path), message),
     hint,
   }));

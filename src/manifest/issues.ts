@@ -5,15 +5,20 @@ import { shown, type Finding, type Path } from './tree.ts';
 type Schema = z.core.$ZodType;
 type Issue = z.core.$ZodIssue;
 
+const UNKNOWN_KEY = 'unknown key';
+
 /** Everything that a schema finds wrong with a tree of data, in the words of whoever wrote it. */
 export function findingsOf(schema: Schema, data: unknown): Finding[] {
   const result = z.safeParse(schema, data, { reportInput: true });
-  return result.success ? [] : explained(schema, result.error);
+  return result.success ? [] : explained(schema, result.error, 'unknown section');
 }
 
-/** The same of what was found already, with `reportInput`. */
-export function explained(schema: Schema, error: z.core.$ZodError): Finding[] {
-  return error.issues.flatMap(issue => explain(schema, issue, []));
+/** The same of what was found already, with `reportInput`; of a key at the root that is none it is said what it is. */
+export function explained(schema: Schema, error: z.core.$ZodError, unknownAtRoot: string): Finding[] {
+  const findings = error.issues.flatMap(issue => explain(schema, issue, []));
+  return findings.map(finding =>
+    isUnknownAtRoot(finding) ? { ...finding, message: unknownAtRoot } : finding,
+  );
 }
 
 function explain(schema: Schema, issue: Issue, base: Path): Finding[] {
@@ -81,8 +86,11 @@ function unknownKey(schema: Schema, path: Path, key: string): Finding {
   const here = nearest(key, keysAt(schema, path));
   const elsewhere = here === null ? pathOfKey(schema, key) : null;
   const hint = elsewhere === null ? suggestion(key, keysAt(schema, path)) : `did you mean "${elsewhere}"?`;
-  const message = path.length === 0 ? 'unknown section' : 'unknown key';
-  return { path: [...path, key], part: 'key', message, hint };
+  return { path: [...path, key], part: 'key', message: UNKNOWN_KEY, hint };
+}
+
+function isUnknownAtRoot({ path, message }: Finding): boolean {
+  return path.length === 1 && message === UNKNOWN_KEY;
 }
 
 /** Where a key of this very name exists one level down, as `run.workers` for `workers`. */

@@ -100,7 +100,7 @@ test('everything wrong with a plan is told at once, each with its field', async 
   };
   const said = problems.map(({ field, message, hint }) => `${field} ${message}${hint ? ` (${hint})` : ''}`);
   t.deepEqual(said.sort(), [
-    'sequntial unknown section (did you mean "sequential"?)',
+    'sequntial unknown key (did you mean "sequential"?)',
     'steps[0].dependOn unknown key (did you mean "dependsOn"?)',
     'steps[1].agent is missing (`http`, `command`, `noop`, or the name of a remote agent.)',
     'steps[1].resource must be text, not 1',

@@ -49,6 +49,6 @@ for (const [what, data, said] of rows) {
       ),
       said,
     );
-    t.deepEqual(result.success ? [] : explained(schema, result.error), findings);
+    t.deepEqual(result.success ? [] : explained(schema, result.error, 'unknown section'), findings);
   });
 }
