@@ -106,6 +106,7 @@ async function start(
       stateDir: join(stateDir, name),
       etcd: etcd.endpoint,
       apiPort: order.apiPort + index,
+      address: `127.0.0.${index + 1}`,
       portRange: [firstPort, firstPort + PORTS_PER_NODE - 1],
       leaseTtlSeconds: order.leaseTtlSeconds,
       logLevel: order.logLevel,

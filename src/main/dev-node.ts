@@ -23,6 +23,8 @@ export interface DevNodeOptions {
   stateDir: string;
   etcd: string;
   apiPort: number;
+  /** Where its peers and its apps find it: of the loopback network, so that fixed ports of two nodes are two. */
+  address: string;
   portRange: [number, number];
   leaseTtlSeconds: number | null;
   logLevel: string | null;
@@ -152,7 +154,8 @@ export class DevNode {
   }
 
   #configuration(): string {
-    const { name, cluster, stateDir, etcd, apiPort, portRange, leaseTtlSeconds, logLevel } = this.#options;
+    const { name, cluster, stateDir, etcd, apiPort, address, portRange, leaseTtlSeconds, logLevel } =
+      this.#options;
     const config = {
       name,
       cluster,
@@ -162,7 +165,7 @@ export class DevNode {
       etcd: { endpoints: [etcd] },
       admin: { listen: `127.0.0.1:${apiPort}` },
       rpc: { listen: `127.0.0.1:${apiPort + RPC_PORT_ABOVE}` },
-      peer: { listen: `127.0.0.1:${apiPort + PEER_PORT_ABOVE}` },
+      peer: { listen: `${address}:${apiPort + PEER_PORT_ABOVE}` },
       'port-range': `${portRange[0]}-${portRange[1]}`,
       ...(leaseTtlSeconds === null ? {} : { 'lease-ttl': leaseTtlSeconds }),
       ...(logLevel === null ? {} : { 'log-level': logLevel }),
