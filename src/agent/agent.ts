@@ -22,7 +22,7 @@ import type { Doctor } from '../model/views.ts';
 import { subjectOfInstance } from '../model/ids.ts';
 import { notAdmitted } from '../ownership/admission.ts';
 import { heldDownMs } from '../ownership/hold-down.ts';
-import { reservation } from '../placement/reservation.ts';
+import { placedOn } from '../placement/reservation.ts';
 import { overcommitted } from '../promise/conflicts.ts';
 import { Absences } from './absences.ts';
 import { ReleasePlaces } from './app-places.ts';
@@ -43,6 +43,7 @@ import { Deployments } from './deploy/deployments.ts';
 import { Drain } from './drain-loop.ts';
 import { Exclusive } from './exclusive.ts';
 import { recordExpiries } from './expiries.ts';
+import { FixedPorts } from './fixed-ports.ts';
 import { Holdings } from './holdings.ts';
 import { InstanceLoop } from './instance-loop.ts';
 import { Ledger } from './ledger.ts';
@@ -51,6 +52,7 @@ import type { CommandParts } from './names/named-commands.ts';
 import { Lapsed } from './lapsed.ts';
 import { lapsedLoop } from './lapsed-loop.ts';
 import { LastRun } from './last-run.ts';
+import { listensOf } from './listens.ts';
 import { Loop } from './loop.ts';
 import { MOVE, moveAgent } from './move-agent.ts';
 import { withOwn } from './plans/own-agents.ts';
@@ -68,6 +70,7 @@ import { StaleTokens, type StaleUse } from './stale-tokens.ts';
 import { Starter } from './starter.ts';
 import { Supplies } from './supplies.ts';
 import { Supervisor } from './supervise-loop.ts';
+import { alive } from './targets.ts';
 import { wantedOrWhyNot, type WantedInstance } from './wanted.ts';
 import { World } from './world.ts';
 
@@ -280,6 +283,14 @@ export class Agent {
       session: () => keeper.current(),
       unable: (wanted, session) => this.#unable(wanted, session),
     });
+    const ports: FixedPorts = new FixedPorts({
+      node,
+      world,
+      store,
+      holdings,
+      units: () => (instances.statuses() === null ? null : instances.units().filter(alive)),
+      runs: instance => instances.runs(instance),
+    });
     const instances = (this.#instances = new InstanceLoop({
       node,
       world,
@@ -289,6 +300,7 @@ export class Agent {
       starter,
       shortcomings,
       refusals,
+      ports,
       exclusive: copies =>
         new Exclusive({
           guard: parts.guard,
@@ -373,6 +385,7 @@ export class Agent {
       clock,
       log,
       refusals,
+      ports,
       heldDown: (owner, instance) => this.#heldDown(owner, instance),
       crowd,
     }));
@@ -506,9 +519,11 @@ export class Agent {
     this.#unlisten = [
       world.onChange(['apps'], () => claims.wake()),
       world.onChange(['owners'], () => shelf.wakeWithin(SHELF_MS)),
-      world.onChange(['sessions', 'owners', 'refusals', 'assessments'], () => claims.wakeWithin(GATHER_MS)),
+      world.onChange(['sessions', 'owners', 'ports', 'refusals', 'assessments'], () =>
+        claims.wakeWithin(GATHER_MS),
+      ),
       world.onChange(['owners'], () => holdings.noticeTaken(subject => world.owners.get(subject))),
-      world.onChange(['apps', 'owners', 'promises', 'sessions'], () => instances.wakeSoon()),
+      world.onChange(['apps', 'owners', 'ports', 'promises', 'sessions'], () => instances.wakeSoon()),
       world.onChange(['assessments'], () => instances.judged()),
       world.onChange(['promises', 'sessions'], () => assessments.wakeWithin(JUDGE_MS)),
       world.onChange(['apps', 'owners', 'promises', 'sessions'], () => leftovers.wakeWithin(GATHER_MS)),
@@ -772,7 +787,8 @@ export class Agent {
   }
 
   /** The authority on itself: what it holds by its own transactions, and what its machine can do. */
-  #unable({ instance, spec, process }: WantedInstance, session: Session): string | null {
+  #unable(asked: WantedInstance, session: Session): string | null {
+    const { instance, spec, process } = asked;
     const unable =
       this.#parts.unableTo(spec) ??
       (process.exclusive
@@ -783,10 +799,9 @@ export class Agent {
     const held = [...this.#holdings.held().values()].flatMap(holding => {
       const wanted = wantedOrWhyNot(this.#world, holding.instance);
       if ('notWanted' in wanted) return [];
-      return [{ instance: holding.instance, node, reserves: reservation(wanted.spec, wanted.process) }];
+      return [placedOn(node, wanted)];
     });
-    const asked = { instance, node, reserves: reservation(spec, process) };
-    const late = overcommitted({ node, capacity: this.#capacity }, [...held, asked]);
+    const late = overcommitted({ node, capacity: this.#capacity }, [...held, placedOn(node, asked)]);
     return late.find(problem => problem.message.startsWith(`${instance} `))?.message ?? null;
   }
 
@@ -822,6 +837,7 @@ export class Agent {
       peer,
       admin: adminUrl,
       draining: this.#drain.wished,
+      listens: listensOf(config),
     };
   }
 

@@ -3,12 +3,13 @@ import { heldHostnames } from '../model/rollout.ts';
 import type { FreeInstance, PlaceableNode, Ranking } from '../model/placement.ts';
 import { dueClaims, paced } from '../ownership/claims.ts';
 import { rank } from '../placement/rank.ts';
-import { reservation } from '../placement/reservation.ts';
+import { placedOn } from '../placement/reservation.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Entry, Store } from '../ports/store.ts';
 import { evidenceAgainst, leftover, saidAsBefore } from './evidence.ts';
 import type { Crowd } from './crowd.ts';
+import type { FixedPorts } from './fixed-ports.ts';
 import type { Claim, Holdings, Taking } from './holdings.ts';
 import { Loop } from './loop.ts';
 import type { Refusals } from './refusals.ts';
@@ -43,6 +44,7 @@ export interface ClaimLoopOptions {
   clock: Clock;
   log: Log;
   refusals: Refusals;
+  ports: FixedPorts;
   heldDown: HeldDown;
   crowd: Crowd;
 }
@@ -62,6 +64,7 @@ export function claimLoop(options: ClaimLoopOptions): Loop {
       if (!session || !world.synced() || world.staleMs() > TOO_STALE_MS) return 500;
       await options.holdings.discover(session, world.owners.all());
       await options.refusals.review(session);
+      await options.ports.review(session);
       const inputs = placementInputs(world, options.heldDown, options.crowd.unsteady());
       const { free, nodes, placed } = withOwnClaims(options, inputs);
       const settlingMs = placed.length === 0 ? SETTLE_MS - keeper.sinceOpenedMs() : 0;
@@ -102,14 +105,7 @@ function withOwnClaims({ node, holdings }: ClaimLoopOptions, { free, nodes, plac
   return {
     nodes,
     free: free.filter(({ subject }) => !held.has(subject)),
-    placed: [
-      ...placed,
-      ...own.map(({ instance, spec, process }) => ({
-        instance,
-        node,
-        reserves: reservation(spec, process),
-      })),
-    ],
+    placed: [...placed, ...own.map(instance => placedOn(node, instance))],
   };
 }
 
@@ -194,7 +190,7 @@ async function claimAll(options: ClaimLoopOptions, rankings: Ranking[]): Promise
   }
 }
 
-function claimOn({ world, node }: ClaimLoopOptions, ranking: Ranking, { process }: WantedInstance): Claim {
+function claimOn({ world, node, ports }: ClaimLoopOptions, ranking: Ranking, wanted: WantedInstance): Claim {
   const place = ranking.candidates.findIndex(candidate => candidate.node === node);
   const candidate = ranking.candidates[place];
   const reason = candidate
@@ -202,12 +198,13 @@ function claimOn({ world, node }: ClaimLoopOptions, ranking: Ranking, { process 
     : 'ranked';
   const known = world.owners.get(ranking.subject);
   const owned = known?.value.released === null ? known : null;
-  const { exclusive } = process;
-  const taking: Taking = { exclusive };
+  const { exclusive } = wanted.process;
+  const { compares, writes } = ports.taking(wanted);
+  const taking: Taking = { exclusive, compares, writes };
   if (owned && !exclusive) {
     if (world.sessionLives(owned))
       taking.evidence = evidenceAgainst(world, owned.value.node, ranking.instance);
-    else if (owned.value.node !== node) taking.compares = saidAsBefore(world, owned, ranking.instance);
+    else if (owned.value.node !== node) compares.push(...saidAsBefore(world, owned, ranking.instance));
   }
   return { subject: ranking.subject, known, reason, taking };
 }

@@ -1,6 +1,6 @@
 import { instanceOfSubject, parseInstanceId, subjectOfInstance } from '../model/ids.ts';
 import { AGENT_NAME, agentOfSubject } from '../model/named-agents.ts';
-import type { Explanation, InstanceView } from '../model/views.ts';
+import type { Explanation, InstanceView, PromiseView } from '../model/views.ts';
 import { AdminError } from '../ports/admin.ts';
 import type { Crowd } from './crowd.ts';
 import { leftover } from './evidence.ts';
@@ -26,6 +26,7 @@ export function explain(world: World, target: string, options: ExplainOptions): 
       summary: `${promise.name} of ${promise.promiser} is ${promise.outcome}`,
       lines: [
         `promised to ${promise.promisee} at ${promise.madeAt}`,
+        ...portLines(promise),
         `observed by ${promise.observers.join(', ') || 'nobody: no other node is there'}`,
         ...promise.assessments.map(
           ({ assessor, outcome, evidence, at }) => `${assessor} says ${outcome}: ${evidence} (${at})`,
@@ -44,6 +45,11 @@ export function explain(world: World, target: string, options: ExplainOptions): 
       `"${target}" is neither an instance (APP/TYPE/N), a named agent (agent/NAME) nor a promise (NODE/NAME)`,
     );
   return explainInstance(world, known, options);
+}
+
+function portLines({ body, promiser }: PromiseView): string[] {
+  const ports = body.kind === 'running' ? (body.ports ?? []) : [];
+  return ports.map(port => `has port ${port} of ${promiser}`);
 }
 
 function explainInstance(world: World, view: InstanceView, { heldDown, crowd }: ExplainOptions): Explanation {

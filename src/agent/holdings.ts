@@ -35,8 +35,10 @@ export interface Holding {
 export interface Taking {
   /** Of rule 12, against a redundant subject's owner whose session still lives. */
   evidence?: Entry<'assessments'>[] | null;
-  /** What else must hold: what is said of a redundant subject whose owner's session is gone. */
+  /** What else must hold: what is said of a redundant subject whose owner's session is gone, and its ports. */
   compares?: Compare[];
+  /** What is written along with it: its ports. */
+  writes?: Write[];
   exclusive?: boolean;
 }
 
@@ -53,6 +55,7 @@ interface Draft {
   subject: Subject;
   record: OwnerRecord;
   compares: Compare[];
+  writes: Write[];
   reason: string;
 }
 
@@ -208,7 +211,7 @@ export class Holdings {
   }
 
   #draft({ subject, known, reason, taking }: Claim, session: Session): Draft {
-    const { evidence = null, compares: further = [], exclusive = false } = taking;
+    const { evidence = null, compares: further = [], writes = [], exclusive = false } = taking;
     const previous = known?.value ?? null;
     const epoch = this.#epoch();
     const operation = this.#random.hex(8);
@@ -247,13 +250,14 @@ export class Holdings {
     } else if (previous !== null && previous.released === null) {
       compares.push({ kind: 'sessions', name: `${previous.node}/${previous.incarnation}`, is: 'absent' });
     }
-    return { subject, record, compares, reason };
+    return { subject, record, compares, writes, reason };
   }
 
   async #take(drafts: readonly Draft[], session: Session): Promise<Subject[]> {
     if (!session.valid()) return [];
     const compares = drafts.flatMap(draft => draft.compares);
-    const taken = await commitOwners(this.#store, drafts, compares);
+    const along = drafts.flatMap(draft => draft.writes);
+    const taken = await commitOwners(this.#store, drafts, compares, along);
     // The wait may have outlived the session; what was written then is taken over by whoever comes next.
     if (taken === null || !session.valid()) return [];
     for (const owner of taken) {
@@ -275,14 +279,21 @@ export class Holdings {
 
   /**
    * Ownership rule 10: only after the work has stopped, comparing what was read with the token in it, and the session: the next
-   * agent may go on with it, and start again what this one stopped. `along` is written at the same moment. @throws StoreError
+   * agent may go on with it, and start again what this one stopped. `along` is written at the same moment, if what it
+   * `compares` holds. @throws StoreError
    */
-  async release(subject: Subject, token: Token, reason: string, along: Write[] = []): Promise<void> {
+  async release(
+    subject: Subject,
+    token: Token,
+    reason: string,
+    along: Write[] = [],
+    compares: Compare[] = [],
+  ): Promise<void> {
     const freed = (owner: OwnerRecord): OwnerRecord =>
       releasedRecord(owner, token, this.#clock.timestamp(), reason);
     const holding = this.#held.get(subject);
     if (holding?.token === token) this.#held.set(subject, { ...holding, releasing: reason });
-    const written = await this.#letGo(subject, token, freed, along);
+    const written = await this.#letGo(subject, token, freed, along, compares);
     if (written) this.#tell('subject-released', subject, token, `released ${subject}: ${reason}`);
     this.#held.delete(subject);
     this.#former.delete(subject);
@@ -383,11 +394,11 @@ export class Holdings {
   }
 }
 
-/** As many as fit, in the order given. */
+/** As many as fit, in the order given; what writes something else goes alone: two that want one key can't share a transaction. */
 function batches(drafts: readonly Draft[]): Draft[][] {
-  const full: Draft[][] = [];
+  const full: Draft[][] = drafts.filter(({ writes }) => writes.length > 0).map(draft => [draft]);
   let room = 0;
-  for (const draft of drafts) {
+  for (const draft of drafts.filter(({ writes }) => writes.length === 0)) {
     room -= draft.compares.length;
     if (room < 0) {
       full.push([]);

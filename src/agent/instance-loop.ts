@@ -13,6 +13,7 @@ import { DriverError, type Driver, type DriverUnit } from '../ports/driver.ts';
 import type { Log } from '../ports/log.ts';
 import type { Prober } from '../ports/prober.ts';
 import type { Exclusive, ExclusiveOptions } from './exclusive.ts';
+import type { FixedPorts } from './fixed-ports.ts';
 import { HealthChecks, type Told, type Watched } from './health.ts';
 import type { Holdings } from './holdings.ts';
 import type { Ledger } from './ledger.ts';
@@ -39,6 +40,7 @@ export interface InstanceLoopOptions {
   starter: Starter;
   shortcomings: Shortcomings;
   refusals: Refusals;
+  ports: FixedPorts;
   /** The right to run what is exclusive, made with this loop's own copies. */
   exclusive: (copies: Pick<ExclusiveOptions, 'anyUnowned' | 'copies' | 'stop' | 'onChange'>) => Exclusive;
   /** Why an exclusive instance of this node is to go elsewhere; null = it stays. */
@@ -108,6 +110,8 @@ export class InstanceLoop {
       },
       statuses: () => this.#statuses ?? [],
       leaves: instance => options.refusals.leaves(instance),
+      lacking: wanted => options.ports.lacking(wanted),
+      othersCould: wanted => options.refusals.othersCould(wanted),
       whyNotNow: stopTimeoutSeconds => this.#exclusive.whyNotNow(stopTimeoutSeconds),
     });
     this.#loop = new Loop({
@@ -355,7 +359,7 @@ export class InstanceLoop {
   }
 
   async #perform(action: Action, desired: DesiredInstance[]): Promise<void> {
-    const { log, driver, holdings, clock } = this.#options;
+    const { log, driver, holdings, refusals, ports, clock } = this.#options;
     log.info('acting', {
       action: action.kind,
       on: 'unit' in action ? action.unit : action.instance,
@@ -387,14 +391,13 @@ export class InstanceLoop {
         this.#units.delete(action.unit);
         this.#forgotten.add(action.unit);
         return;
-      case 'release':
-        await holdings.release(
-          action.subject,
-          action.token,
-          action.reason,
-          this.#options.refusals.withRelease(action.instance, action.reason),
-        );
+      case 'release': {
+        const { subject, token, instance, reason } = action;
+        const { compares, writes } = ports.leaving(instance);
+        writes.push(...refusals.withRelease(instance, reason));
+        await holdings.release(subject, token, reason, writes, compares);
         return;
+      }
     }
   }
 

@@ -1,4 +1,4 @@
-import type { AppSpec, EnvValue } from '../model/app-spec.ts';
+import type { AppSpec, EnvValue, FixedPort } from '../model/app-spec.ts';
 import type { Endpoint } from '../model/node-promise.ts';
 import type { DesiredInstance } from '../model/reconciliation.ts';
 import type { Launch } from '../ports/driver.ts';
@@ -13,6 +13,10 @@ export interface LaunchPlace {
   env: Record<string, string>;
   pathPrepend: string[];
   endpoint: Endpoint | null;
+  /** Of the node. */
+  bindAddress: string;
+  /** The fixed ones that it has. */
+  ports: readonly FixedPort[];
   node: string;
   user: string;
   secrets: Record<string, string>;
@@ -33,6 +37,7 @@ export function launchOf(desired: DesiredInstance, place: LaunchPlace): Launch {
     directory,
     env: environmentOf(spec, desired, place),
     endpoint: place.endpoint,
+    ports: place.ports,
     limits: spec.limits,
     token: desired.token,
     guarded: process.exclusive,
@@ -41,10 +46,7 @@ export function launchOf(desired: DesiredInstance, place: LaunchPlace): Launch {
 }
 
 /** What a release's hooks run with: the app's environment without an instance's own part. */
-export function hookEnvironment(
-  spec: AppSpec,
-  place: Omit<LaunchPlace, 'unit' | 'endpoint'>,
-): Record<string, string> {
+export function hookEnvironment(spec: AppSpec, place: AppPlace): Record<string, string> {
   return { ...baseEnvironment(spec, place), ...resolveEnv(spec, place.secrets) };
 }
 
@@ -58,19 +60,22 @@ function environmentOf(spec: AppSpec, desired: DesiredInstance, place: LaunchPla
     ...resolveEnv(spec, place.secrets),
   };
   // The agent gives the port and address: a PORT in the app's own settings would make two instances collide.
-  if (place.endpoint) {
-    env['PORT'] = String(place.endpoint.port);
-    env['BIND_ADDRESS'] = place.endpoint.host;
-  }
+  if (place.endpoint) env['PORT'] = String(place.endpoint.port);
+  if (place.endpoint || place.ports.length > 0) env['BIND_ADDRESS'] = place.bindAddress;
+  for (const { name, number } of place.ports) if (name !== null) env[portVariable(name)] = String(number);
   // How the driver finds a process whose record was lost in a crash.
   env['HOP3_UNIT'] = place.unit;
   return env;
 }
 
-function baseEnvironment(
-  spec: AppSpec,
-  place: Omit<LaunchPlace, 'unit' | 'endpoint'>,
-): Record<string, string> {
+/** `PORT_FEDERATION` for the port that is named `federation`. */
+function portVariable(name: string): string {
+  return `PORT_${name.toUpperCase().replaceAll(/[^A-Z0-9]/g, '_')}`;
+}
+
+type AppPlace = Omit<LaunchPlace, 'unit' | 'endpoint' | 'bindAddress' | 'ports'>;
+
+function baseEnvironment(spec: AppSpec, place: AppPlace): Record<string, string> {
   return {
     APP: spec.app,
     HOME: place.dataDirectory,

@@ -32,7 +32,7 @@ export class Refusals {
     if (unableTo !== null) return unableTo;
     const reason = shortcomings.why(wanted.instance);
     // Whoever is left alone with it tries again, however lately it was in vain.
-    return reason !== null && this.#othersCould(wanted, true) ? reason : null;
+    return reason !== null && this.othersCould(wanted, { unasked: true }) ? reason : null;
   }
 
   /** Why an instance of which nothing could be started here is left to a node that would take it; null = it is not. */
@@ -40,7 +40,7 @@ export class Refusals {
     const { world, shortcomings } = this.#options;
     const reason = shortcomings.why(instance);
     const wanted = reason === null ? null : wantedOrWhyNot(world, instance);
-    return wanted !== null && !('notWanted' in wanted) && this.#othersCould(wanted, false) ? reason : null;
+    return wanted !== null && !('notWanted' in wanted) && this.othersCould(wanted) ? reason : null;
   }
 
   /** What goes with the release of an instance, so that the node which leaves it is not the first to take it again. */
@@ -79,7 +79,7 @@ export class Refusals {
   }
 
   /** Whether another node could take it; `unasked` = whatever they have refused. */
-  #othersCould(wanted: WantedInstance, unasked: boolean): boolean {
+  othersCould(wanted: WantedInstance, { unasked = false } = {}): boolean {
     const { world, crowd, node } = this.#options;
     const { nodes, placed } = placementInputs(world, undefined, crowd.unsteady());
     const free = freeInstanceOf(world, wanted, []);

@@ -1,8 +1,9 @@
 import type { NodeName } from '../model/ids.ts';
 import type { Endpoint } from '../model/node-promise.ts';
+import { portsOf, type FixedPort } from '../model/app-spec.ts';
 import type { DesiredInstance } from '../model/reconciliation.ts';
 import type { Artifacts } from '../ports/artifacts.ts';
-import type { Driver, DriverUnit } from '../ports/driver.ts';
+import { DriverError, type Driver, type DriverUnit } from '../ports/driver.ts';
 import type { Host } from '../ports/host.ts';
 import type { Random } from '../ports/random.ts';
 import { launchOf } from './launch.ts';
@@ -44,16 +45,18 @@ export class Starter {
 
   /**
    * Null = `mayStart`, asked once more when all has been fetched and chosen, says that it may not any more.
-   * @throws DriverError, ArtifactError, or Error when no port is left
+   * @throws DriverError, also when a fixed port is in use; ArtifactError, or Error when no port is left
    */
   async start(
     desired: DesiredInstance,
     ports: PortWish,
     mayStart: () => boolean = () => true,
   ): Promise<DriverUnit | null> {
-    const { driver, random, node, user, world } = this.#options;
+    const { driver, random, node, user, world, bindAddress } = this.#options;
     const unpacked = await this.#unpacked(desired);
-    const endpoint = desired.process.routed ? await this.#endpoint(ports) : null;
+    const fixed = portsOf(desired.spec, desired.process.type);
+    await this.#checkFree(fixed);
+    const endpoint = desired.process.routed ? await this.#endpoint(ports, fixed) : null;
     try {
       if (!mayStart()) return null;
       return await driver.start(
@@ -61,6 +64,8 @@ export class Starter {
           unit: `${desired.app}.${desired.process.type}.${desired.index}.${desired.version}.${random.hex(3)}`,
           ...unpacked,
           endpoint,
+          bindAddress,
+          ports: fixed,
           node,
           user,
           secrets: world.apps.get(desired.app)?.value.secrets ?? {},
@@ -92,16 +97,29 @@ export class Starter {
     return unpacking;
   }
 
+  /** What another program has, or this one may not give, is no fault of the app. @throws DriverError */
+  async #checkFree(fixed: readonly FixedPort[]): Promise<void> {
+    const { host, bindAddress } = this.#options;
+    for (const port of fixed) {
+      const taken = await host.whyTaken(bindAddress, port);
+      if (taken !== null) throw new DriverError(taken, { retryable: true });
+    }
+  }
+
   /** One after the other: two starts under way are not given the same port. */
-  #endpoint(ports: PortWish): Promise<Endpoint> {
+  async #endpoint(ports: PortWish, fixed: readonly FixedPort[]): Promise<Endpoint> {
+    const http = fixed.find(port => port.http === true);
+    if (http) return { host: this.#options.bindAddress, port: http.number };
     const chosen = this.#choosing.then(() => this.#choose(ports));
     this.#choosing = chosen.catch(() => undefined);
     return chosen;
   }
 
   async #choose({ takenPorts, preferPort }: PortWish): Promise<Endpoint> {
-    const { host, bindAddress, portRange } = this.#options;
-    const taken = new Set([...takenPorts(), ...this.#reserved]);
+    const { host, bindAddress, portRange, world } = this.#options;
+    // Not what somebody may want as a fixed port: it would not be free for them.
+    const fixed = world.apps.all().flatMap(({ value }) => value.spec.ports.map(({ number }) => number));
+    const taken = new Set([...takenPorts(), ...this.#reserved, ...fixed]);
     // The same port as before, when nobody has it: then the proxies need not be told anything.
     const range: [number, number] =
       preferPort !== null && !taken.has(preferPort) ? [preferPort, preferPort] : portRange;

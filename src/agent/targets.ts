@@ -1,4 +1,4 @@
-import { processOf } from '../model/app-spec.ts';
+import { portsOf, processOf } from '../model/app-spec.ts';
 import { parseInstanceId, subjectOfInstance, type InstanceId, type NodeName } from '../model/ids.ts';
 import type {
   DesiredInstance,
@@ -9,8 +9,9 @@ import type {
 } from '../model/reconciliation.ts';
 import { surplusCopies, type SurplusCopy } from '../ownership/overlap.ts';
 import { standing } from '../ownership/standing.ts';
-import { mayReplace } from '../reconcile/rollout.ts';
+import { mayReplace, oldBeforeNew } from '../reconcile/rollout.ts';
 import { unmetDependencies } from './dependencies.ts';
+import type { LackingPort } from './fixed-ports.ts';
 import type { Holding, Holdings } from './holdings.ts';
 import { runningElsewhere, wantedOrWhyNot, type WantedInstance } from './wanted.ts';
 import type { World } from './world.ts';
@@ -37,6 +38,10 @@ export interface TargetsOptions {
   movesAway: (instance: InstanceId) => string | null;
   /** Why an instance that could not be started here is left to another node; null = it is not. */
   leaves: (instance: InstanceId) => string | null;
+  /** The first fixed port of this node that an instance should have and has not; null = it has all of them. */
+  lacking: (wanted: WantedInstance) => LackingPort | null;
+  /** Whether another node could take an instance. */
+  othersCould: (wanted: WantedInstance) => boolean;
   /** Why nothing exclusive that takes so long to stop may be started now; null = it may. */
   whyNotNow: (stopTimeoutSeconds: number) => string | null;
 }
@@ -182,11 +187,16 @@ export class Targets {
     if (movesAway !== null) return { notWanted: movesAway };
     const turn = mayReplace(
       { instance: holding.instance, process: process.type, index, version },
-      spec.deploy,
+      portsOf(spec, process.type).length > 0 ? oldBeforeNew(spec.deploy) : spec.deploy,
       process.scale,
       running,
     );
-    const waitingFor = this.#waitingFor(holding, wanted, owned);
+    // From memory nothing is known of ports; what ran last had those that it needs.
+    const lacking = world.synced() ? this.#options.lacking(wanted) : null;
+    const noPort = lacking && lackingText(lacking);
+    const goesElsewhere = owned && lacking !== null && lacking.holder !== null && turn.allowed;
+    if (noPort !== null && goesElsewhere && this.#options.othersCould(wanted)) return { notWanted: noPort };
+    const waitingFor = noPort ?? this.#waitingFor(holding, wanted, owned);
     return {
       instance: holding.instance,
       subject: holding.subject,
@@ -202,8 +212,8 @@ export class Targets {
       token: holding.token,
       mayStart: waitingFor === null,
       waitingFor,
-      mayReplace: turn.allowed && owned,
-      replaceWaitsFor: owned ? turn.waitsFor : 'this node does not own it now',
+      mayReplace: turn.allowed && owned && noPort === null,
+      replaceWaitsFor: owned ? (turn.waitsFor ?? noPort) : 'this node does not own it now',
     };
   }
 
@@ -268,6 +278,12 @@ export class Targets {
     const known = spec ? processOf(spec, process) : null;
     return known ? { stopTimeoutSeconds: known.stopTimeoutSeconds } : {};
   }
+}
+
+function lackingText({ port, holder }: LackingPort): string {
+  return holder === null
+    ? `waits to be given port ${port} of this node`
+    : `${holder} has port ${port} of this node`;
 }
 
 /** Whether a copy has not ended yet. */

@@ -1,14 +1,17 @@
 import { observersOf } from '../assess/observers.ts';
 import { outcomeOf } from '../assess/outcome.ts';
 import { trustOf } from '../assess/trust.ts';
+import { portsOf } from '../model/app-spec.ts';
 import { instanceOfSubject, parseInstanceId, subjectOfInstance, type NodeName } from '../model/ids.ts';
 import type { RunningBody } from '../model/node-promise.ts';
 import { tokenOf, type AppRecord, type Capacity, type Rollout } from '../model/records.ts';
 import type { InstanceStatus } from '../model/reconciliation.ts';
 import type { AppView, InstanceView, NodeView, PromiseView, SubjectView } from '../model/views.ts';
 import { standing } from '../ownership/standing.ts';
+import { whyNowhere } from '../placement/explain.ts';
 import { wantedRelease } from '../reconcile/wanted-release.ts';
 import { leftover } from './evidence.ts';
+import { rankedAnew } from './ranked-anew.ts';
 import { placementInputs, wantedInstances, wantedOrWhyNot } from './wanted.ts';
 import type { World } from './world.ts';
 
@@ -75,7 +78,22 @@ export function instanceViews(world: World): InstanceView[] {
     return instance !== null && entry.value.released === null ? [instance] : [];
   });
   const said = new Map(bodies(world).map(({ node, body }) => [`${body.instance}@${node}`, body]));
-  return [...new Set([...wanted, ...owned])].sort(naturally).map(id => instanceView(world, id, said));
+  const views = [...new Set([...wanted, ...owned])].sort(naturally).map(id => instanceView(world, id, said));
+  return withPortsInTheWay(world, views);
+}
+
+/** Of what nobody has and no node could take for want of a fixed port: who has it there. */
+function withPortsInTheWay(world: World, views: InstanceView[]): InstanceView[] {
+  let inputs: ReturnType<typeof placementInputs> | null = null;
+  return views.map(view => {
+    if (view.node !== null) return view;
+    const wanted = wantedOrWhyNot(world, view.instance);
+    if ('notWanted' in wanted || portsOf(wanted.spec, view.process).length === 0) return view;
+    inputs ??= placementInputs(world);
+    const ranking = rankedAnew(world, inputs, wanted, []);
+    if (ranking === null || ranking.candidates.length > 0) return view;
+    return { ...view, trouble: `no node can take it: ${whyNowhere(ranking) ?? 'there is none'}` };
+  });
 }
 
 /** What a node that has not heard the store can say: its own instances, owned by nobody as far as it knows. */

@@ -5,13 +5,14 @@ import {
   subjectOfInstance,
   type InstanceId,
   type NodeName,
+  type PortText,
 } from '../model/ids.ts';
 import type { FreeInstance, PlaceableNode, PlacedInstance } from '../model/placement.ts';
 import type { AppRecord } from '../model/records.ts';
 import type { RunningElsewhere } from '../model/reconciliation.ts';
 import { trustOf } from '../assess/trust.ts';
 import { standing } from '../ownership/standing.ts';
-import { reservation } from '../placement/reservation.ts';
+import { placedOn } from '../placement/reservation.ts';
 import { wantedRelease, wantedTypes, type WantedRelease } from '../reconcile/wanted-release.ts';
 import type { Entry } from '../ports/store.ts';
 import { evidenceAgainst, leftover, unreachableNodes } from './evidence.ts';
@@ -71,6 +72,7 @@ export function placementInputs(
   const live = world.liveIncarnations();
   const assessments = world.assessments.all().map(entry => entry.value.assessment);
   const unreachable = unreachableNodes(world);
+  const ports = portHolders(world);
   const nodes = [...world.nodes().values()].map(({ value: session }) => ({
     node: session.node,
     labels: session.labels,
@@ -81,23 +83,25 @@ export function placementInputs(
     ...(unsteady.has(session.node) ? { unsteady: unsteady.get(session.node) ?? '' } : {}),
     platform: session.platform,
     trust: trustOf(session.node, assessments),
+    listens: session.listens ?? {},
+    ports: ports.get(session.node) ?? new Map<PortText, InstanceId>(),
   }));
   const free: FreeInstance[] = [];
   const placed: PlacedInstance[] = [];
   const held: { instance: InstanceId; forMs: number }[] = [];
   for (const wanted of wantedInstances(world)) {
-    const { instance, process, spec } = wanted;
+    const { instance, process } = wanted;
     const subject = subjectOfInstance(instance);
     const owner = world.owners.get(subject);
     const stand = standing(owner, live, { node: '', incarnation: '' });
     const holder = stand.free ? null : stand.lastNode;
     const lost = holder !== null && !process.exclusive && evidenceAgainst(world, holder, instance) !== null;
     if (holder !== null && !lost) {
-      placed.push({ instance, node: holder, reserves: reservation(spec, process) });
+      placed.push(placedOn(holder, wanted));
       continue;
     }
     if (holder === null && owner && leftover(world, owner, wanted) === 'answers') {
-      placed.push({ instance, node: owner.value.node, reserves: reservation(spec, process) });
+      placed.push(placedOn(owner.value.node, wanted));
       continue;
     }
     const forMs = process.exclusive ? heldDown(owner, instance) : 0;
@@ -108,6 +112,17 @@ export function placementInputs(
     free.push(freeInstanceOf(world, wanted, owner?.value.released === null ? [owner.value.node] : []));
   }
   return { free, nodes, placed, heldDown: held };
+}
+
+/** Whose key each fixed port has, by node. */
+function portHolders(world: World): ReadonlyMap<NodeName, Map<PortText, InstanceId>> {
+  const holders = new Map<NodeName, Map<PortText, InstanceId>>();
+  for (const { name, value } of world.ports.all()) {
+    const [node = '', ...port] = name.split('/');
+    const there = holders.get(node) ?? new Map<PortText, InstanceId>();
+    holders.set(node, there.set(port.join('/'), value.instance));
+  }
+  return holders;
 }
 
 /** An instance as one that can be taken. */

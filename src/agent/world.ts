@@ -13,6 +13,7 @@ export class World {
   readonly memory: RecalledApps;
   readonly sessions: Mirror<'sessions'>;
   readonly owners: Mirror<'owners'>;
+  readonly ports: Mirror<'ports'>;
   readonly promises: Mirror<'promises'>;
   readonly assessments: Mirror<'assessments'>;
   readonly refusals: Mirror<'refusals'>;
@@ -37,6 +38,7 @@ export class World {
     this.apps = this.memory;
     this.sessions = store.mirror('sessions');
     this.owners = store.mirror('owners');
+    this.ports = store.mirror('ports');
     this.promises = store.mirror('promises');
     this.assessments = store.mirror('assessments');
     this.refusals = store.mirror('refusals');
@@ -55,6 +57,7 @@ export class World {
       this.apps,
       this.sessions,
       this.owners,
+      this.ports,
       this.promises,
       this.assessments,
       this.refusals,

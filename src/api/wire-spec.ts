@@ -122,6 +122,8 @@ export const appSpecBody = z
         number: z.int().min(1).max(65_535),
         protocol: z.enum(['tcp', 'udp']),
         name: text.nullable(),
+        process: processType.optional(),
+        http: z.boolean().optional(),
       }),
     ),
     volumes: z.array(z.strictObject({ name: text, target: relativeDirectory })),

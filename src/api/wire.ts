@@ -146,6 +146,7 @@ const promiseBody = z.discriminatedUnion('kind', [
     version: z.string(),
     state: instanceState,
     endpoint: orNull(endpoint),
+    ports: strings.optional(),
     ready: z.boolean(),
     pid: z.int().nullable(),
     trouble: z.string().nullable(),

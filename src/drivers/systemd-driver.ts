@@ -255,6 +255,7 @@ export function systemdDriver(options: SystemdDriverOptions): SystemdDriver {
             directory,
             own: launch.own ?? [],
             tokens: token === null ? null : tokensDirectory(unit),
+            lowPort: launch.ports?.some(({ number }) => number < 1024) === true,
           }),
           ...limitProperties(launch.limits),
         ],

@@ -9,6 +9,8 @@ export interface Reach {
   own: readonly string[];
   /** Seen as `TOKEN_PLACE`; null = nothing is fenced. */
   tokens: string | null;
+  /** Whether it has a fixed port below 1024: those are for root otherwise. */
+  lowPort: boolean;
 }
 
 /** Where a unit finds the directory with its fencing token, wherever the agent keeps it. */
@@ -40,11 +42,13 @@ const HARDENING = [
   'SystemCallErrorNumber=EPERM',
 ];
 
+const LISTEN_LOW = 'CAP_NET_BIND_SERVICE';
+
 /** Emptied by `TemporaryFileSystem=` and `PrivateTmp=`. */
 const HIDDEN = ['/home', '/root', '/run/user', '/tmp', '/var/tmp'];
 
 /** Hardening is not a choice of the app's: what a unit needs beyond it, its reach says. */
-export function sandboxProperties({ directory, own, tokens }: Reach): string[] {
+export function sandboxProperties({ directory, own, tokens, lowPort }: Reach): string[] {
   const shown = [...new Set([directory, ...own])];
   return [
     ...HARDENING,
@@ -54,6 +58,7 @@ export function sandboxProperties({ directory, own, tokens }: Reach): string[] {
       if (isHidden(path)) return `${writable ? 'BindPaths' : 'BindReadOnlyPaths'}=${quotedPath(path)}`;
       return writable ? `ReadWritePaths=${quotedPath(path)}` : [];
     }),
+    ...(lowPort ? [`CapabilityBoundingSet=${LISTEN_LOW}`, `AmbientCapabilities=${LISTEN_LOW}`] : []),
     ...(tokens === null ? [] : [`BindReadOnlyPaths=${quotedPath(tokens)}:${TOKEN_PLACE}`]),
   ];
 }

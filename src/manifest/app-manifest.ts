@@ -8,7 +8,7 @@ import {
   limits,
   metadata,
   port,
-  ports,
+  fixedPort,
   run,
   volumes,
 } from './sections.ts';
@@ -91,7 +91,14 @@ export const appManifest = z
     env: env.optional(),
     domains: domains.optional(),
     port: port.optional(),
-    ports: ports.optional(),
+    ports: z
+      .array(
+        fixedPort.extend({
+          process: processName.optional().describe('whose instances have it; web, or the first process'),
+          http: z.boolean().optional().describe('true makes it the PORT of web'),
+        }),
+      )
+      .optional(),
     volumes: volumes.optional(),
     limits: limits.optional(),
     healthcheck: healthcheck.extend({ 'failure-threshold': z.int().min(1).max(100).optional() }).optional(),

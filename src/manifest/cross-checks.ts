@@ -1,7 +1,7 @@
 import { suggestion } from './nearest.ts';
 import { processNames, type Declared } from './processes.ts';
 import { secretInAddress, secretReason } from './secrets.ts';
-import { isTable, listAt, shown, tableAt, valueAt, type Finding, type Path } from './tree.ts';
+import { fieldOf, isTable, listAt, shown, tableAt, valueAt, type Finding, type Path } from './tree.ts';
 import { badHostnamesIn, envNamePattern, envNameRule, hostnamesHint } from './words.ts';
 
 /**
@@ -25,6 +25,7 @@ export function manifestFindings(data: unknown, declared: Declared): Finding[] {
   return [
     ...nameFindings(data, declared),
     ...cronFindings(data, declared),
+    ...httpPortFindings(data),
     ...sourceFindings(data),
     ...dependsOnFindings(data),
     ...deployFindings(data),
@@ -156,7 +157,27 @@ function nameFindings(data: unknown, declared: Declared): Finding[] {
   return [
     ...Object.keys(tableAt(data, 'scale')).flatMap(name => unknown(['scale', name], name, 'key')),
     ...exclusive.flatMap((name, index) => unknown(['exclusive', index], name, 'value')),
+    ...listAt(data, 'ports').flatMap((port, index) => {
+      const name = valueAt(port, ['process']);
+      return typeof name === 'string' ? unknown(['ports', index, 'process'], name, 'value') : [];
+    }),
   ];
+}
+
+/** There is one PORT, of `web`, and HTTP is spoken over TCP. */
+function httpPortFindings(data: unknown): Finding[] {
+  const ports = listAt(data, 'ports');
+  const isHttp = (port: unknown) => valueAt(port, ['http']) === true;
+  const first = ports.findIndex(isHttp);
+  return ports.flatMap((port, index) => {
+    if (!isHttp(port)) return [];
+    const path = ['ports', index, 'http'];
+    if (index !== first)
+      return [finding(path, `${fieldOf(['ports', first])} is the PORT of web`, 'keep one')];
+    if (valueAt(port, ['protocol']) === 'udp') return [finding(path, 'is not for udp', 'protocol: tcp')];
+    const process = valueAt(port, ['process']) ?? 'web';
+    return process === 'web' ? [] : [finding(path, `means nothing for ${shown(process)}`, 'process: web')];
+  });
 }
 
 function cronFindings(data: unknown, { crons }: Declared): Finding[] {

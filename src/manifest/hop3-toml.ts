@@ -9,7 +9,7 @@ import {
   limits,
   metadata,
   port,
-  ports,
+  fixedPort,
   run,
   volumes,
 } from './sections.ts';
@@ -148,7 +148,7 @@ export const hop3Toml = z.strictObject({
     })
     .optional(),
   port: port.optional(),
-  ports: ports.optional(),
+  ports: z.array(fixedPort).optional(),
   volumes: volumes.optional(),
   limits: limits.optional(),
   healthcheck: healthcheck.optional(),

@@ -7,7 +7,7 @@ import { memoryText } from './words.ts';
 
 /**
  * A manifest that says the same: `readManifest` of it gives back a spec that one of this room's readers made (start and
- * stop timeouts are one for the whole app, and an app with a volume or fixed port is exclusive as a whole).
+ * stop timeouts are one for the whole app, and an app with a volume is exclusive as a whole).
  */
 export function manifestText(spec: AppSpec): string {
   const web = spec.processes.find(process => process.type === 'web');
@@ -34,9 +34,7 @@ export function manifestText(spec: AppSpec): string {
     scale: Object.fromEntries(
       spec.processes.filter(({ scale }) => scale !== 1).map(({ type, scale }) => [type, scale]),
     ),
-    exclusive: isTied(spec)
-      ? []
-      : spec.processes.filter(process => process.exclusive).map(process => process.type),
+    exclusive: exclusiveTypes(spec),
     crons: Object.fromEntries(
       spec.crons.map(cron => [cron.name, withoutEmpty(cronTable(cron, timeZoneOf(spec.env)))]),
     ),
@@ -74,7 +72,9 @@ export function manifestText(spec: AppSpec): string {
     addons: spec.addons.map(addon => ({ type: addon.type, name: unless(spec.app, addon.name) })),
   };
   const sections = Object.entries(tree).map(([name, section]) => [name, tidy(section)] as const);
-  return stringify(withoutEmpty(Object.fromEntries(sections)), {
+  const { exclusive } = tree;
+  const told = { ...withoutEmpty(Object.fromEntries(sections)), ...(exclusive ? { exclusive } : {}) };
+  return stringify(told, {
     lineWidth: 0,
     aliasDuplicateObjects: false,
   });
@@ -140,8 +140,11 @@ function envText(value: EnvValue): string | object {
   }
 }
 
-function isTied(spec: AppSpec): boolean {
-  return spec.volumes.length > 0 || spec.ports.length > 0;
+/** Nothing, where it is as it would be without a word; an empty list where fixed ports would make all of them exclusive. */
+function exclusiveTypes({ volumes, ports, processes }: AppSpec): string[] | undefined {
+  const usual = volumes.length > 0 || ports.length > 0;
+  if (processes.every(({ exclusive }) => exclusive === usual)) return undefined;
+  return processes.filter(({ exclusive }) => exclusive).map(({ type }) => type);
 }
 
 function unless<T>(usual: T, value: T | undefined): T | undefined {

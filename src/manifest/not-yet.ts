@@ -18,10 +18,6 @@ export function notYet(spec: AppSpec): NotYet[] {
     const message = 'volumes are not in this version yet';
     found.push({ field: 'volumes', message, hint: 'keep the data in a service that the app connects to' });
   }
-  if (spec.ports.length > 0) {
-    const message = 'fixed ports are not in this version yet';
-    found.push({ field: 'ports', message, hint: 'HTTP apps listen on $PORT and need none' });
-  }
   for (const { type, kind, exclusive } of spec.processes) {
     if (!exclusive || kind !== 'static') continue;
     const message = `"${type}" serves static files: it has no process that could be exclusive`;

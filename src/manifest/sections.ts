@@ -104,26 +104,23 @@ export const port = z.record(
 );
 
 const reservedPorts = [22, 80, 443];
-export const ports = z.array(
-  z.strictObject({
-    number: z
-      .int()
-      .min(1)
-      .max(65535)
-      .refine(number => !reservedPorts.includes(number), {
-        error: issue =>
-          `port ${shownNumber(issue.input)} is reserved: 22 is SSH's, 80 and 443 are the proxy's`,
-      })
-      .describe('1 to 65535, not 22, 80 or 443; HTTP apps listen on $PORT instead'),
-    protocol: z.enum(['tcp', 'udp']).optional(),
-    name: z.string().min(1).optional(),
-    source: z
-      .string()
-      .regex(/^(any|(\d{1,3}\.){3}\d{1,3}(\/(3[0-2]|[12]?\d))?)$/, { error: 'is not a network' })
-      .optional()
-      .describe('any, or an IPv4 network such as 10.0.0.0/8'),
-  }),
-);
+export const fixedPort = z.strictObject({
+  number: z
+    .int()
+    .min(1)
+    .max(65535)
+    .refine(number => !reservedPorts.includes(number), {
+      error: issue => `port ${shownNumber(issue.input)} is reserved: 22 is SSH's, 80 and 443 are the proxy's`,
+    })
+    .describe('1 to 65535, not 22, 80 or 443; HTTP apps listen on $PORT instead'),
+  protocol: z.enum(['tcp', 'udp']).optional(),
+  name: z.string().min(1).optional(),
+  source: z
+    .string()
+    .regex(/^(any|(\d{1,3}\.){3}\d{1,3}(\/(3[0-2]|[12]?\d))?)$/, { error: 'is not a network' })
+    .optional()
+    .describe('any, or an IPv4 network such as 10.0.0.0/8'),
+});
 
 export const volumes = z.array(
   z.strictObject({

@@ -76,6 +76,8 @@ export function toSpec(told: Told): AppSpec {
       number: port.number,
       protocol: port.protocol ?? 'tcp',
       name: port.name ?? null,
+      ...given('process', port.process),
+      ...(port.http === true ? { http: true } : {}),
     })),
     volumes: (data.volumes ?? []).map(volume => ({ name: volume.name, target: volume.target })),
     addons: [...(data.addons ?? []), ...(data.provider ?? [])].map(addon => addonOf(app, addon)),
@@ -84,9 +86,9 @@ export function toSpec(told: Told): AppSpec {
 
 /** Also of a process that is not named: the one that the source may turn out to have. */
 export function settingsOf(data: AppData, type: string): ProcessSettings {
-  // Data and a fixed port are on one node, and two copies there would share them.
-  const isTied = (data.volumes ?? []).length > 0 || (data.ports ?? []).length > 0;
-  const exclusive = isTied || (data.exclusive ?? []).includes(type);
+  // Data are in one place, and two copies would share them; what has fixed ports is mostly like that, unless it is said.
+  const hasData = (data.volumes ?? []).length > 0;
+  const exclusive = hasData || (data.exclusive?.includes(type) ?? (data.ports ?? []).length > 0);
   const stopTimeoutSeconds = exclusive ? defaults.exclusiveStopTimeoutSeconds : defaults.stopTimeoutSeconds;
   return {
     scale: data.scale?.[type] ?? 1,

@@ -1,4 +1,4 @@
-import type { AppName, Digest, ProcessType } from './ids.ts';
+import type { AppName, Digest, PortText, ProcessType } from './ids.ts';
 import type { CronSchedule } from './plan.ts';
 
 /** What a person wants of one app, after its manifest has been read and checked. Plain JSON. */
@@ -26,7 +26,7 @@ export interface AppSpec {
   /** Apps whose `serving` or `running` promises must be kept before this one starts. */
   dependsOn: AppName[];
   deploy: DeploySpec;
-  /** Fixed host ports (hop3.toml `[[ports]]`). They tie the app to one node at a time. */
+  /** Fixed ports (hop3.toml `[[ports]]`): on one node at most one instance has each of them. */
   ports: FixedPort[];
   volumes: VolumeSpec[];
   addons: AddonSpec[];
@@ -150,6 +150,10 @@ export interface FixedPort {
   number: number;
   protocol: 'tcp' | 'udp';
   name: string | null;
+  /** Whose instances have it; absent = those of `web`, or of the first process type where there is none. */
+  process?: ProcessType | undefined;
+  /** Whether it is the PORT of `web`: what is asked when it is to be ready, and where proxies send requests. */
+  http?: boolean | undefined;
 }
 
 export interface VolumeSpec {
@@ -165,4 +169,19 @@ export interface AddonSpec {
 
 export function processOf(spec: AppSpec, type: ProcessType): ProcessSpec | null {
   return spec.processes.find(process => process.type === type) ?? null;
+}
+
+/** Those that each instance of a process type has on its node. */
+export function portsOf(
+  spec: { ports: readonly FixedPort[]; processes: readonly { type: ProcessType }[] },
+  type: ProcessType,
+): FixedPort[] {
+  const [first] = spec.processes;
+  const usual = spec.processes.some(process => process.type === 'web') ? 'web' : first?.type;
+  return spec.ports.filter(({ process = usual }) => process === type);
+}
+
+/** `8448/tcp`, as in the name of its key. */
+export function portText({ number, protocol }: Pick<FixedPort, 'number' | 'protocol'>): PortText {
+  return `${number}/${protocol}`;
 }

@@ -8,6 +8,8 @@ export type ProcessType = string;
 export type InstanceId = string;
 /** What can be owned, as in `instance/blog/web/0`. */
 export type Subject = string;
+/** A port of a node, `<number>/<protocol>`: `53/tcp` and `53/udp` are two. */
+export type PortText = string;
 /** `sha256:<64 hex digits>`. */
 export type Digest = string;
 /** The fencing token: a store revision, as a decimal string because it crosses JSON. */

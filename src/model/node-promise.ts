@@ -1,4 +1,4 @@
-import type { AppName, Digest, InstanceId, NodeName, ProcessType, Timestamp } from './ids.ts';
+import type { AppName, Digest, InstanceId, NodeName, PortText, ProcessType, Timestamp } from './ids.ts';
 
 /**
  * A declaration by one node about its own behaviour (promise theory: promiser, promisee, body).
@@ -49,6 +49,8 @@ export interface RunningBody {
   version: string;
   state: InstanceState;
   endpoint: Endpoint | null;
+  /** The fixed ports that it has on its node; absent = none. */
+  ports?: PortText[] | undefined;
   /** Whether requests may be sent there now. False while starting, unhealthy or draining. */
   ready: boolean;
   pid: number | null;

@@ -1,5 +1,5 @@
 import type { AppSpec, ProcessSpec } from './app-spec.ts';
-import type { InstanceId, NodeName, Subject } from './ids.ts';
+import type { InstanceId, NodeName, PortText, Subject } from './ids.ts';
 import type { Capacity } from './records.ts';
 
 /** A node as placement sees it. All nodes must see the same, so everything here comes from the store. */
@@ -16,6 +16,10 @@ export interface PlaceableNode {
   platform: string;
   /** 0–1; 1 when nobody has judged it yet. */
   trust: number;
+  /** Ports that nothing can be placed on: what listens there, by port. */
+  listens: Readonly<Record<PortText, string>>;
+  /** Fixed ports whose keys say that an instance has them there, placed or no more. */
+  ports: ReadonlyMap<PortText, InstanceId>;
 }
 
 /** An instance that somebody has, and what it reserves there. */
@@ -23,6 +27,8 @@ export interface PlacedInstance {
   instance: InstanceId;
   node: NodeName;
   reserves: Capacity;
+  /** Fixed ports that it has there; absent = none. */
+  ports?: readonly PortText[];
 }
 
 export interface FreeInstance {

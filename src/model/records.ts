@@ -1,5 +1,15 @@
 import type { AppSpec } from './app-spec.ts';
-import type { AppName, Digest, NodeName, ProcessType, Subject, Timestamp, Token } from './ids.ts';
+import type {
+  AppName,
+  Digest,
+  InstanceId,
+  NodeName,
+  PortText,
+  ProcessType,
+  Subject,
+  Timestamp,
+  Token,
+} from './ids.ts';
 import type { Assessment, Endpoint, NodePromise } from './node-promise.ts';
 import type {
   ChunkRecord,
@@ -25,8 +35,8 @@ export interface Records {
   owners: OwnerRecord;
   /** name: the host name */
   hostnames: HolderRecord;
-  /** name: `<node>/<port>` */
-  ports: HolderRecord;
+  /** name: `<node>/<port>`, as in `node-1/8448/tcp`; only that node writes it */
+  ports: PortRecord;
   /** name: `<app>` */
   volumes: VolumeRecord;
   /** name: `<node>/<promise name>`; on the lease */
@@ -163,6 +173,8 @@ export interface SessionRecord {
   admin: string;
   /** Takes no new work. */
   draining: boolean;
+  /** Ports of this host that no instance can have: what listens there, by port. */
+  listens?: Record<PortText, string>;
 }
 
 export interface Capacity {
@@ -211,6 +223,13 @@ export interface EpochRecord {
 export interface HolderRecord {
   v: 1;
   app: AppName;
+}
+
+/** A fixed port of a node: taken with the instance, and let go when nothing of it uses the port there any more. */
+export interface PortRecord {
+  v: 1;
+  app: AppName;
+  instance: InstanceId;
 }
 
 export interface VolumeRecord {

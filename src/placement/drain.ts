@@ -1,6 +1,7 @@
 import type { InstanceId, NodeName } from '../model/ids.ts';
 import type { StayingInstance } from '../model/node-promise.ts';
 import type { Ranking } from '../model/placement.ts';
+import { whyNowhere } from './explain.ts';
 
 export interface DrainInput {
   /** What the node holds and has not begun to move, each ranked as if it were free. */
@@ -26,12 +27,7 @@ export function drain({ held, moving }: DrainInput): DrainStep {
   });
   const stays = inOrder
     .filter(({ ranking }) => ranking.candidates.length === 0)
-    .map(({ instance, ranking }) => ({ instance, why: whyNowhere(ranking) }));
+    .map(({ instance, ranking }) => ({ instance, why: whyNowhere(ranking) ?? 'there is no other node' }));
   const next = moving.every(({ overdue }) => overdue) ? (goes[0] ?? null) : null;
   return { next, left: held.length + moving.length, stays };
-}
-
-function whyNowhere({ excluded }: Ranking): string {
-  const reasons = excluded.map(({ node, reason }) => `${node} ${reason}`);
-  return reasons.length === 0 ? 'there is no other node' : reasons.join('; ');
 }

@@ -11,3 +11,8 @@ export function explain(ranking: Ranking): string[] {
   if (lines.length === 0) lines.push(`no node can take ${instance}`);
   return [...lines, ...excluded.map(({ node, reason }) => `not ${node}: ${reason}`)];
 }
+
+/** What each node has against an instance, in one line; null = there are no nodes that could have something. */
+export function whyNowhere({ excluded }: Ranking): string | null {
+  return excluded.length === 0 ? null : excluded.map(({ node, reason }) => `${node} ${reason}`).join('; ');
+}

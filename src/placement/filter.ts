@@ -1,14 +1,10 @@
+import { portsOf, portText } from '../model/app-spec.ts';
 import type { FreeInstance, PlaceableNode } from '../model/placement.ts';
-import type { Capacity } from '../model/records.ts';
-import { toMillicores } from './usage.ts';
+import { reservation } from './reservation.ts';
+import { toMillicores, type Usage } from './usage.ts';
 
 /** Why a node cannot take an instance, in words and numbers; null = it can. */
-export function exclusion(
-  free: FreeInstance,
-  node: PlaceableNode,
-  left: Capacity,
-  needed: Capacity,
-): string | null {
+export function exclusion(free: FreeInstance, node: PlaceableNode, usage: Usage): string | null {
   if (!node.roles.includes('apps')) {
     return `runs no apps (its roles: ${node.roles.length > 0 ? node.roles.join(', ') : 'none'})`;
   }
@@ -18,8 +14,9 @@ export function exclusion(
     labelExclusion(free, node) ??
     platformExclusion(free, node) ??
     tieExclusion(free, node) ??
+    portExclusion(free, node, usage) ??
     refusal(free, node) ??
-    capacityExclusion(node, left, needed)
+    capacityExclusion(free, node, usage)
   );
 }
 
@@ -43,12 +40,35 @@ function tieExclusion({ tiedTo }: FreeInstance, { node }: PlaceableNode): string
   return `does not have its data, which is on ${tiedTo.join(', ')}`;
 }
 
+function portExclusion(
+  { instance, spec, process }: FreeInstance,
+  node: PlaceableNode,
+  usage: Usage,
+): string | null {
+  for (const port of portsOf(spec, process.type).map(portText)) {
+    const own = node.listens[port];
+    if (own !== undefined) return `listens on port ${port} itself: ${own}`;
+    const holder = [node.ports.get(port), usage.portHolder(port, node)].find(
+      other => other !== undefined && other !== instance,
+    );
+    if (holder !== undefined) return `has given port ${port} to ${holder}`;
+  }
+  return null;
+}
+
 function refusal({ refusals }: FreeInstance, { node }: PlaceableNode): string | null {
   const refused = refusals.find(each => each.node === node);
   return refused ? `refuses it: ${refused.reason}` : null;
 }
 
-function capacityExclusion({ capacity }: PlaceableNode, left: Capacity, needed: Capacity): string | null {
+function capacityExclusion(
+  { spec, process }: FreeInstance,
+  node: PlaceableNode,
+  usage: Usage,
+): string | null {
+  const { capacity } = node;
+  const left = usage.free(node);
+  const needed = reservation(spec, process);
   if (left.memoryBytes < needed.memoryBytes) {
     return `has ${mebibytes(left.memoryBytes)} of ${mebibytes(capacity.memoryBytes)} MiB memory left, needed are ${mebibytes(needed.memoryBytes)}`;
   }

@@ -1,7 +1,7 @@
 import type { Candidate, FreeInstance, PlaceableNode, PlacedInstance, Ranking } from '../model/placement.ts';
 import { rendezvousOrder } from '../model/rendezvous.ts';
 import { exclusion } from './filter.ts';
-import { reservation } from './reservation.ts';
+import { placedOn } from './reservation.ts';
 import { score } from './score.ts';
 import { Usage } from './usage.ts';
 
@@ -20,8 +20,7 @@ export function rank(free: FreeInstance[], nodes: PlaceableNode[], placed: Place
     const ranking = rankOne(instance, members, usage);
     const best = ranking.candidates[0];
     if (best) {
-      const reserves = reservation(instance.spec, instance.process);
-      usage.add({ instance: instance.instance, node: best.node, reserves });
+      usage.add(placedOn(best.node, instance));
     }
     return ranking;
   });
@@ -34,12 +33,11 @@ interface Ranked extends Candidate {
 }
 
 function rankOne(free: FreeInstance, nodes: PlaceableNode[], usage: Usage): Ranking {
-  const needed = reservation(free.spec, free.process);
   const candidates: Ranked[] = [];
   const excluded: Ranking['excluded'] = [];
   const groups = copiesByLabelValue(free, nodes, usage);
   for (const node of nodes) {
-    const reason = exclusion(free, node, usage.free(node), needed);
+    const reason = exclusion(free, node, usage);
     if (reason !== null) excluded.push({ node: node.node, reason });
     else candidates.push(candidate(free, node, usage, groups));
   }

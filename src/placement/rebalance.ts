@@ -3,7 +3,7 @@ import { parseInstanceId } from '../model/ids.ts';
 import type { FreeInstance, Move, PlaceableNode, Rebalancing } from '../model/placement.ts';
 import type { Capacity } from '../model/records.ts';
 import { exclusion } from './filter.ts';
-import { reservation } from './reservation.ts';
+import { placedOn, reservation } from './reservation.ts';
 import { toMillicores, Usage } from './usage.ts';
 
 /** An instance where it is. */
@@ -105,9 +105,7 @@ class Cluster {
   constructor(nodes: readonly PlaceableNode[], placed: readonly Settled[]) {
     this.nodes = nodes;
     this.#byName = new Map(nodes.map(node => [node.node, node]));
-    this.#usage = new Usage(
-      placed.map(({ instance, node }) => ({ instance: instance.instance, node, reserves: needs(instance) })),
-    );
+    this.#usage = new Usage(placed.map(({ instance, node }) => placedOn(node, instance)));
     for (const { instance, node } of placed) {
       for (const key of this.#keys(instance, node)) this.#copies.set(key, (this.#copies.get(key) ?? 0) + 1);
     }
@@ -122,7 +120,7 @@ class Cluster {
     const { overLabel, overNodes, load } = change;
     const better = overLabel < 0 || (overLabel === 0 && (overNodes < 0 || (overNodes === 0 && load < 0)));
     if (!better) return null;
-    return exclusion(instance, to, this.#usage.free(to), needs(instance)) === null ? change : null;
+    return exclusion(instance, to, this.#usage) === null ? change : null;
   }
 
   move({ settled: { instance, node }, to, change }: Possible): Move {

@@ -1,4 +1,4 @@
-import { parseInstanceId, type NodeName } from '../model/ids.ts';
+import { parseInstanceId, type InstanceId, type NodeName, type PortText } from '../model/ids.ts';
 import type { FreeInstance, PlaceableNode, PlacedInstance } from '../model/placement.ts';
 import type { Capacity } from '../model/records.ts';
 
@@ -7,17 +7,20 @@ export class Usage {
   private readonly memoryBytes = new Map<NodeName, number>();
   private readonly millicores = new Map<NodeName, number>();
   private readonly copies = new Map<string, number>();
+  private readonly ports = new Map<string, InstanceId>();
 
   constructor(placed: readonly PlacedInstance[]) {
     for (const each of placed) this.add(each);
   }
 
-  add({ instance, node, reserves }: PlacedInstance): void {
+  add({ instance, node, reserves, ports = [] }: PlacedInstance): void {
     const { app, process } = parseInstanceId(instance);
     raise(this.memoryBytes, node, reserves.memoryBytes);
     raise(this.millicores, node, toMillicores(reserves.cpu));
     raise(this.copies, `node ${node} ${app}`, 1);
     raise(this.copies, `node ${node} ${app}/${process}`, 1);
+    for (const port of ports)
+      if (!this.ports.has(`${node} ${port}`)) this.ports.set(`${node} ${port}`, instance);
   }
 
   /** May be negative: what is reserved can outgrow what a node has. */
@@ -26,6 +29,11 @@ export class Usage {
       memoryBytes: capacity.memoryBytes - (this.memoryBytes.get(node) ?? 0),
       cpu: (toMillicores(capacity.cpu) - (this.millicores.get(node) ?? 0)) / 1000,
     };
+  }
+
+  /** Who has a fixed port of a node: the first that was placed there. */
+  portHolder(port: PortText, { node }: PlaceableNode): InstanceId | undefined {
+    return this.ports.get(`${node} ${port}`);
   }
 
   copiesOfApp(free: FreeInstance, { node }: PlaceableNode): number {

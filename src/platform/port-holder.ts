@@ -18,14 +18,15 @@ export async function portHolder(port: number): Promise<string | null> {
   return free ? null : await describeHolder(port);
 }
 
-async function describeHolder(port: number): Promise<string> {
+/** Who listens on a TCP port at any address, in the same words. */
+export async function describeHolder(port: number): Promise<string> {
   const inodes = await listeningInodes(port);
   for (const pid of (await readdir('/proc')).filter(entry => /^\d+$/.test(entry))) {
     const links = await readdir(`/proc/${pid}/fd`).catch(() => []);
     for (const link of links) {
       const target = await readlink(`/proc/${pid}/fd/${link}`).catch(() => '');
       if (inodes.has(target))
-        return `process ${pid} (${(await argvOf(Number(pid))).join(' ').slice(0, 120)})`;
+        return `process ${pid} (${(await argvOf(Number(pid))).join(' ').replaceAll(/\s+/g, ' ').slice(0, 120)})`;
     }
   }
   return 'another program';

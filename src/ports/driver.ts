@@ -1,4 +1,4 @@
-import type { ProcessSpec, Limits } from '../model/app-spec.ts';
+import type { FixedPort, Limits, ProcessSpec } from '../model/app-spec.ts';
 import type { InstanceId, Token } from '../model/ids.ts';
 import type { Endpoint } from '../model/node-promise.ts';
 import type { UnitExit } from '../model/reconciliation.ts';
@@ -16,6 +16,8 @@ export interface Launch {
   env: Record<string, string>;
   /** Where it listens; null for processes that are not routed. */
   endpoint: Endpoint | null;
+  /** The fixed ports that it has; absent = none. */
+  ports?: readonly FixedPort[];
   limits: Limits;
   /** The fencing token it is started under; null = nothing is fenced. */
   token?: Token | null;

@@ -1,3 +1,4 @@
+import type { FixedPort } from '../model/app-spec.ts';
 import type { Capacity } from '../model/records.ts';
 
 /** Facts about the machine and this process. */
@@ -10,4 +11,6 @@ export interface Host {
   capacity(): Capacity;
   /** A TCP port in the range on which nothing listens at `host` now, and that is not in `taken`. @throws Error when none is left */
   freePort(host: string, range: [number, number], taken: ReadonlySet<number>): Promise<number>;
+  /** Why no app could listen on a port at `host` now, in words; null = it could. Never throws. */
+  whyTaken(host: string, port: Pick<FixedPort, 'number' | 'protocol'>): Promise<string | null>;
 }

@@ -1,4 +1,4 @@
-import type { AppSpec } from '../model/app-spec.ts';
+import { portsOf, portText, type AppSpec } from '../model/app-spec.ts';
 import { parseInstanceId, type AppName, type Digest, type NodeName, type Timestamp } from '../model/ids.ts';
 import type {
   NodePromise,
@@ -61,6 +61,8 @@ function capacityPromise(state: OwnState): NewPromise {
 function runningPromise(state: OwnState, status: InstanceStatus): NewPromise {
   const { app, process, index } = parseInstanceId(status.instance);
   const { instance, release, version, endpoint, ready, pid, trouble } = status;
+  const spec = state.specOf(app, release);
+  const ports = spec ? portsOf(spec, process).map(portText) : [];
   const body: RunningBody = {
     kind: 'running',
     instance,
@@ -75,8 +77,8 @@ function runningPromise(state: OwnState, status: InstanceStatus): NewPromise {
     pid,
     trouble,
     ...(status.givenUp === undefined ? {} : { givenUp: status.givenUp }),
+    ...(ports.length === 0 ? {} : { ports }),
   };
-  const spec = state.specOf(app, release);
   return {
     ...promise(state, `running:${instance}`, body),
     promisee: app,

@@ -1,3 +1,4 @@
+import { portsOf } from '../model/app-spec.ts';
 import type { InstantMs } from '../model/ids.ts';
 import type { DesiredInstance, Unit } from '../model/reconciliation.ts';
 
@@ -70,7 +71,7 @@ export function isSerial(desired: DesiredInstance): boolean {
     desired.stopFirst === true ||
     spec.deploy.strategy === 'stop-deploy' ||
     spec.deploy.maxSurge === 0 ||
-    spec.ports.length > 0 ||
+    portsOf(spec, process.type).length > 0 ||
     spec.volumes.length > 0
   );
 }

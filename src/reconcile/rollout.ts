@@ -59,6 +59,12 @@ export function mayReplace(
   }
 }
 
+/** The same where no second copy can stand beside the first, as they would share a fixed port: old before new. */
+export function oldBeforeNew(deploy: DeploySpec): DeploySpec {
+  const strategy = deploy.strategy === 'blue-green' ? 'rolling' : deploy.strategy;
+  return { ...deploy, strategy, maxSurge: 0 };
+}
+
 function siblingsOf({ instance, process }: Outdated, running: RunningElsewhere[]): RunningElsewhere[] {
   const { app } = parseInstanceId(instance);
   return running.filter(other => other.process === process && parseInstanceId(other.instance).app === app);

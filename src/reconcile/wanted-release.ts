@@ -1,4 +1,4 @@
-import { processOf, type AppSpec, type ProcessSpec } from '../model/app-spec.ts';
+import { portsOf, processOf, type AppSpec, type ProcessSpec } from '../model/app-spec.ts';
 import type { ProcessType } from '../model/ids.ts';
 import { versionOfRelease, type AppRecord, type ArtifactRef, type ReleaseState } from '../model/records.ts';
 import { releaseState } from '../model/rollout.ts';
@@ -54,12 +54,16 @@ function duringCanary(record: AppRecord, type: ProcessType, index: number): Want
   return runs(before, type, index, 'now');
 }
 
-/** Only what gets requests through a proxy can stand ready without working: all else waits for the switch. */
+/**
+ * Only what gets requests through a proxy can stand ready without working, and only what has no fixed port can have a second
+ * copy: all else waits for the switch.
+ */
 function duringBeside(record: AppRecord, type: ProcessType, index: number): WantedRelease | null {
   const { before } = record.rollout ?? { before: releaseState(record) };
   const old = runs(before, type, index, 'now');
   const process = processOf(record.spec, type);
   if (process === null || !process.routed || process.exclusive || index >= process.scale) return old;
+  if (portsOf(record.spec, type).length > 0) return old;
   const hadOne = old !== null && old.process.routed && !old.process.exclusive;
   if (old !== null && !hadOne) return old;
   return runs(releaseState(record), type, index, hadOne ? 'after-old' : 'not-yet');

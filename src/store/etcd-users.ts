@@ -9,7 +9,7 @@ import { Keyspace, prefixEnd } from './keys.ts';
 import { Member } from './member.ts';
 
 /** Below these, a node writes only what starts with its own name. */
-const OWN_KINDS: Kind[] = ['answers', 'promises', 'sessions', 'waiters'];
+const OWN_KINDS: Kind[] = ['answers', 'ports', 'promises', 'sessions', 'waiters'];
 /** Below this, only nodes that hold the authority write: whoever can, can let others in. */
 const AUTHORITY_KIND: Kind = 'enrolments';
 const CALL_MS = 5_000;

@@ -1,5 +1,6 @@
 import test from 'ava';
 import { claimLoop } from '../../src/agent/claim-loop.ts';
+import { FixedPorts } from '../../src/agent/fixed-ports.ts';
 import { Holdings } from '../../src/agent/holdings.ts';
 import { Refusals } from '../../src/agent/refusals.ts';
 import { Shortcomings } from '../../src/agent/shortcomings.ts';
@@ -13,6 +14,10 @@ const SETTLED_MS = 2000;
 function refusingNothing(one: Awaited<ReturnType<typeof member>>): Refusals {
   const shortcomings = new Shortcomings(one.clock);
   return new Refusals({ ...one, shortcomings, session: () => one.keeper.current(), unable: () => null });
+}
+
+function portsOf(one: Awaited<ReturnType<typeof member>>, holdings: Holdings): FixedPorts {
+  return new FixedPorts({ ...one, holdings, units: () => [], runs: () => false });
 }
 
 /** Who ranks first for the first instance, found out by letting it take it. */
@@ -76,7 +81,7 @@ test('rule 4: a node whose copy of the world is stale claims nothing', async t =
   const one = await member();
   const { clock, etcd, store, ledger, random, world, node } = one;
   const holdings = new Holdings({ node, store, clock, random, ledger });
-  const loop = claimLoop({ ...one, holdings, refusals: refusingNothing(one) });
+  const loop = claimLoop({ ...one, holdings, ports: portsOf(one, holdings), refusals: refusingNothing(one) });
   etcd.put('apps', 'blog', appRecord(webApp(1)));
   await clock.advance(3000);
   world.staleMs = () => 10_001;
@@ -158,7 +163,12 @@ test('a node takes its share once, though its mirror shows only some of its own 
       );
     await clock.advance(SETTLED_MS);
     const holdings = new Holdings({ node, store, clock, random, ledger });
-    const loop = claimLoop({ ...one, holdings, refusals: refusingNothing(one) });
+    const loop = claimLoop({
+      ...one,
+      holdings,
+      ports: portsOf(one, holdings),
+      refusals: refusingNothing(one),
+    });
     loop.start();
     const get = world.owners.get.bind(world.owners);
     const isShown = (subject: string) => subject === [...holdings.held().keys()].sort()[shown];

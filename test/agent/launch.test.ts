@@ -10,6 +10,8 @@ const place: LaunchPlace = {
   env: { VIRTUAL_ENV: '/apps/blog/venv' },
   pathPrepend: ['/apps/blog/venv/bin'],
   endpoint: { host: '10.0.0.1', port: 4001 },
+  bindAddress: '10.0.0.1',
+  ports: [],
   node: 'node-1',
   user: 'hop3',
   secrets: { KEY: 'made-once' },
@@ -94,6 +96,20 @@ for (const { title, env, name, expected } of [
     t.is(environment(env)[name], expected);
   });
 }
+
+test('fixed ports are told by their names, and a worker that has one is told where to listen', t => {
+  const ports = [
+    { number: 8448, protocol: 'tcp' as const, name: 'federation' },
+    { number: 1935, protocol: 'tcp' as const, name: 'rtmp-in' },
+    { number: 53, protocol: 'udp' as const, name: null },
+  ];
+  const env = environment({ PORT_FEDERATION: literal('1') }, { endpoint: null, ports });
+  t.like(env, { PORT_FEDERATION: '8448', PORT_RTMP_IN: '1935', BIND_ADDRESS: '10.0.0.1' });
+  t.deepEqual(
+    Object.keys(env).filter(name => name.startsWith('PORT')),
+    ['PORT_FEDERATION', 'PORT_RTMP_IN'],
+  );
+});
 
 test('a worker has no port, and keeps one it was given by the app', t => {
   t.is(environment({}, { endpoint: null })['PORT'], undefined);

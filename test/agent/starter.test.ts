@@ -1,12 +1,13 @@
 import test from 'ava';
 import { Starter, type PortWish } from '../../src/agent/starter.ts';
 import { Supplies } from '../../src/agent/supplies.ts';
+import type { FixedPort } from '../../src/model/app-spec.ts';
 import type { Host } from '../../src/ports/host.ts';
 import { FakeArtifacts } from '../support/fake-artifacts.ts';
 import { FakeDriver } from '../support/fake-driver.ts';
-import { desiredInstance, processSpec, runningPromise } from '../support/nouns.ts';
+import { appSpec, desiredInstance, processSpec, runningPromise } from '../support/nouns.ts';
 import { sessionRecord } from '../support/store-worlds.ts';
-import { member } from './helpers.ts';
+import { appRecord, member } from './helpers.ts';
 
 async function starting(range: [number, number] = [4000, 4003]) {
   const one = await member();
@@ -26,6 +27,7 @@ async function starting(range: [number, number] = [4000, 4003]) {
       for (let port = first; port <= last; port++) if (!taken.has(port) && !busy.has(port)) return port;
       throw new Error(`no free port in ${first}-${last}`);
     },
+    whyTaken: async (_host, { number }) => (busy.has(number) ? `port ${number} is in use` : null),
   };
   const stop = new AbortController();
   const supplies = new Supplies({ ...one, artifacts });
@@ -89,6 +91,41 @@ test('a start that failed gives its port back', async t => {
   await t.throwsAsync(starter.start(desired(0), wish()));
   driver.start = start;
   t.is((await starter.start(desired(0), wish()))!.endpoint?.port, 4000);
+});
+
+const fixed = (parts: Partial<FixedPort> = {}): FixedPort => ({
+  number: 4001,
+  protocol: 'tcp',
+  name: null,
+  ...parts,
+});
+
+test('a fixed port that is for HTTP is the one it listens on; any other stands beside', async t => {
+  const { starter, driver, desired, wish } = await starting();
+  const spec = appSpec({ ports: [fixed({ http: true, number: 9090 })] });
+  t.is((await starter.start(desired(0, { spec }), wish()))!.endpoint?.port, 9090);
+  t.is(
+    (await starter.start(desired(1, { spec: appSpec({ ports: [fixed()] }) }), wish()))!.endpoint?.port,
+    4000,
+  );
+  t.deepEqual(driver.launches[1]?.ports, [fixed()]);
+});
+
+test('a fixed port that is in use is no fault of the app', async t => {
+  const { starter, busy, driver, desired, wish } = await starting();
+  busy.add(4001);
+  const error = await t.throwsAsync(
+    starter.start(desired(0, { spec: appSpec({ ports: [fixed()] }) }), wish()),
+  );
+  t.like(error, { name: 'DriverError', message: 'port 4001 is in use', retryable: true });
+  t.deepEqual(driver.launches, []);
+});
+
+test('what some app wants as a fixed port is given to nobody else', async t => {
+  const { starter, etcd, clock, desired, wish } = await starting([4000, 4002]);
+  etcd.put('apps', 'shop', appRecord(appSpec({ app: 'shop', ports: [fixed({ number: 4000 }), fixed()] })));
+  await clock.settle();
+  t.is((await starter.start(desired(0), wish({ preferPort: 4001 })))!.endpoint?.port, 4002);
 });
 
 test('a process that is not routed gets no port', async t => {

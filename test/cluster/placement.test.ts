@@ -1,5 +1,8 @@
+import { once } from 'node:events';
+import { createServer } from 'node:net';
 import test from 'ava';
-import { startCluster, type TestCluster } from '../support/cluster.ts';
+import { ask, startCluster, type TestCluster } from '../support/cluster.ts';
+import { freePort } from '../support/free-port.ts';
 import { until } from '../support/until.ts';
 
 let cluster: TestCluster;
@@ -7,7 +10,12 @@ test.before(async () => {
   cluster = await startCluster({
     nodes: 3,
     leaseTtlSeconds: 3,
-    settings: [{ labels: { zone: 'eu' } }, { labels: { zone: 'us' } }, { limits: { memory: '1G' } }],
+    // Addresses of their own, as hosts have: a fixed port of one is not that of another.
+    settings: [
+      { labels: { zone: 'eu' }, address: '127.0.0.11' },
+      { labels: { zone: 'us' }, address: '127.0.0.12' },
+      { limits: { memory: '1G' }, address: '127.0.0.13' },
+    ],
   });
 });
 test.after.always(() => cluster.stop());
@@ -80,6 +88,41 @@ test.serial('a host name that another app holds is refused with the name of the 
     [],
   );
 });
+
+test.serial(
+  'a fixed port is one instance’s on each node, and who cannot have it is told who has',
+  async t => {
+    const number = await freePort();
+    const ports = { ports: [{ number, http: true }], exclusive: [] };
+    // On one node somebody else listens there, who is not ours.
+    const somebody = createServer().listen(number, '127.0.0.12');
+    t.teardown(() => somebody.close());
+    await once(somebody, 'listening');
+    await cluster.apply('alpha', ports);
+    const [alpha] = await cluster.ready('alpha', 1);
+    await cluster.apply('beta', ports);
+    const [beta] = await cluster.ready('beta', 1);
+    t.deepEqual([alpha?.node, beta?.node].sort(), ['node-1', 'node-3']);
+    t.like(await ask(alpha!), { instance: 'alpha/web/0', node: alpha?.node });
+    t.like(await ask(beta!), { instance: 'beta/web/0', node: beta?.node });
+    t.is(beta?.endpoint?.port, number);
+
+    const error = await t.throwsAsync(cluster.apply('gamma', { ...ports, scale: { web: 2 } }));
+    t.regex(error.message, new RegExp(`ports\\[0\\].number: port ${number}/tcp .*app "alpha".*app "beta"`));
+
+    // The third has to wait: for a node where the port is nobody's.
+    await cluster.apply('gamma', ports);
+    const waiting = await until('gamma says what it waits for', async () =>
+      (await cluster.instances('gamma')).find(({ trouble }) => /is in use by process/.test(trouble ?? '')),
+    );
+    t.not(waiting.state, 'failed');
+    await cluster.api.remove('alpha');
+    const [gamma] = await cluster.ready('gamma', 1);
+    t.is(gamma?.endpoint?.port, number);
+    t.like(await ask(gamma!), { instance: 'gamma/web/0' });
+    for (const app of ['beta', 'gamma']) await cluster.api.remove(app);
+  },
+);
 
 test.serial('an app waits for what it depends on', async t => {
   await cluster.apply('front', { 'depends-on': ['back'] });

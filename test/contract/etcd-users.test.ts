@@ -105,6 +105,8 @@ const rows: { writes: string; kind: Kind; name: string; node: string; may: boole
     node: 'node-2',
     may: false,
   },
+  { writes: 'its own ports', kind: 'ports', name: 'node-2/8448/tcp', node: 'node-2', may: true },
+  { writes: "another node's ports", kind: 'ports', name: 'node-1/8448/tcp', node: 'node-2', may: false },
   { writes: 'its own answers', kind: 'answers', name: 'node-2/r1', node: 'node-2', may: true },
   { writes: "another node's answers", kind: 'answers', name: 'node-1/r1', node: 'node-2', may: false },
   { writes: 'owner keys', kind: 'owners', name: 'instance/a/web/0', node: 'node-2', may: true },

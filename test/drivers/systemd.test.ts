@@ -100,7 +100,7 @@ test('a limit of half a core is half the time of one', t => {
 
 test("a unit may write to its app's own directories, and sees them where others see nothing", t => {
   const own = ['/var/lib/hop3/apps/blog/data', '/var/tmp/me/hop3/apps/a: "b"'];
-  const properties = sandboxProperties({ directory: '/srv/blog', own, tokens: '/t' });
+  const properties = sandboxProperties({ directory: '/srv/blog', own, tokens: '/t', lowPort: false });
   t.deepEqual(
     properties.filter(each => /Paths=/.test(each)),
     [
@@ -110,6 +110,20 @@ test("a unit may write to its app's own directories, and sees them where others 
     ],
   );
   t.true(properties.includes('WorkingDirectory=/srv/blog'));
+});
+
+test('a unit with a fixed port below 1024 may listen there, which is all of what is root’s that it may', t => {
+  const capabilities = (lowPort: boolean): string[] =>
+    sandboxProperties({ directory: '/srv/blog', own: [], tokens: null, lowPort }).filter(each =>
+      /Capabilit/.test(each),
+    );
+  t.deepEqual(capabilities(false), ['CapabilityBoundingSet=']);
+  // The first assignment empties the set, the second adds to it.
+  t.deepEqual(capabilities(true), [
+    'CapabilityBoundingSet=',
+    'CapabilityBoundingSet=CAP_NET_BIND_SERVICE',
+    'AmbientCapabilities=CAP_NET_BIND_SERVICE',
+  ]);
 });
 
 test('a line of the journal is read with its stream, whatever bytes are in it', t => {

@@ -102,6 +102,61 @@ for (const [name, text, expected] of wrong) {
   test(`${name} is refused with its place`, t => t.deepEqual(problemsIn(text), expected));
 }
 
+const ports: [string, string, string[]][] = [
+  ['a port of a process that is there', 'ports: [{number: 25, process: mailer}]', []],
+  ['a port for HTTP', 'ports: [{number: 9090, http: true, process: web}, {number: 25, http: false}]', []],
+  [
+    'a port of a process that is not there',
+    'ports: [{number: 25, process: mialer}]',
+    ['ports[0].process: there is no process "mialer"'],
+  ],
+  ['HTTP over UDP', 'ports: [{number: 25, protocol: udp, http: true}]', ['ports[0].http: is not for udp']],
+  [
+    'HTTP of a worker',
+    'ports: [{number: 25, process: mailer, http: true}]',
+    ['ports[0].http: means nothing for "mailer"'],
+  ],
+  [
+    'two ports for HTTP',
+    'ports: [{number: 25, http: true}, {number: 26, http: true}]',
+    ['ports[1].http: ports[0] is the PORT of web'],
+  ],
+  [
+    'one port twice',
+    'ports: [{number: 25}, {number: 25, process: mailer}]',
+    ['ports[1].number: port 25/tcp is listed twice'],
+  ],
+];
+for (const [name, text, expected] of ports) {
+  test(`${name} is ${expected.length === 0 ? 'accepted' : 'refused'}`, t => {
+    const head = 'metadata: {id: app}\nrun: {start: a, workers: {mailer: b}}\n';
+    const { problems } = readManifest('a.yaml', `${head}${text}\n`);
+    t.deepEqual(
+      problems.map(({ field, message }) => `${field}: ${message}`),
+      expected,
+    );
+  });
+}
+
+const exclusives: [string, string, string][] = [
+  [
+    'fixed ports make all of an app exclusive, as Hop3 has no word for it',
+    'ports: [{number: 25}]',
+    'web mailer',
+  ],
+  ['unless it says which of it is', 'ports: [{number: 25}]\nexclusive: [mailer]', 'mailer'],
+  ['or that nothing is', 'ports: [{number: 25}]\nexclusive: []', ''],
+  ['data leave no choice', 'volumes: [{name: a, target: a}]\nexclusive: []', 'web mailer'],
+];
+for (const [name, text, expected] of exclusives) {
+  test(`exclusive: ${name}`, t => {
+    const head = 'metadata: {id: app}\nrun: {start: a, workers: {mailer: b}}\n';
+    const [app] = readManifest('a.yaml', `${head}${text}\n`).apps;
+    const found = app!.spec.processes.filter(({ exclusive }) => exclusive).map(({ type }) => type);
+    t.is(found.join(' '), expected);
+  });
+}
+
 test('all problems of all documents are reported at once', t => {
   const text = [
     'metadata: {id: one}',

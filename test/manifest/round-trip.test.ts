@@ -177,6 +177,7 @@ const spec: fc.Arbitrary<AppSpec> = fc
         }),
         { maxLength: 2, selector: port => port.number },
       ),
+      exclusives: maybe(fc.array(fc.boolean(), { minLength: 4, maxLength: 4 })),
       volumes: fc.uniqueArray(fc.record({ name: fc.stringMatching(/^[a-z]{1,8}$/), target: path }), {
         maxLength: 2,
         comparator: (a, b) => a.name === b.name || a.target === b.target,
@@ -192,18 +193,27 @@ const spec: fc.Arbitrary<AppSpec> = fc
     start: seconds,
     stop: maybe(seconds),
   })
-  .map(({ spec, web, workers, scales, start, stop }) => {
-    const exclusive = spec.volumes.length > 0 || spec.ports.length > 0;
-    const settings = {
-      exclusive,
-      startTimeoutSeconds: start,
-      stopTimeoutSeconds: stop ?? (exclusive ? 2 : 10),
+  .map(({ spec: { exclusives, ...spec }, web, workers, scales, start, stop }) => {
+    const tied = spec.volumes.length > 0;
+    const usual = tied || spec.ports.length > 0;
+    const settings = (i: number) => {
+      const exclusive = tied ? true : (exclusives?.[i] ?? usual);
+      return { exclusive, startTimeoutSeconds: start, stopTimeoutSeconds: stop ?? (exclusive ? 2 : 10) };
     };
     const processes: ProcessSpec[] = [
       ...(web === null ? [] : [{ type: 'web', routed: true, ...web }]),
       ...workers.map(worker => ({ ...worker, kind: 'command' as const, directory: '', routed: false })),
-    ].map((process, i) => ({ ...process, ...settings, scale: scales[i]! }));
-    return { ...spec, processes };
+    ].map((process, i) => ({ ...process, ...settings(i), scale: scales[i]! }));
+    const types = processes.map(({ type }) => type);
+    // Whose a port is, and what it is for, now and then.
+    const ports = spec.ports.map((port, i) => ({
+      ...port,
+      ...(exclusives?.[i] === true && types.length > 0 ? { process: types.at(-1)! } : {}),
+      ...(exclusives?.[0] === false && i === 0 && port.protocol === 'tcp' && web !== null
+        ? { http: true }
+        : {}),
+    }));
+    return { ...spec, ports, processes };
   });
 
 test('any spec that the readers can make is read back from its manifest', t => {

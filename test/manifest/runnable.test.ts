@@ -14,7 +14,7 @@ const cases: [string, string, string[]][] = [
   ['a docker build', `${start}[build]\nbuilder = "docker"`, ['build.builder']],
   ['a nix build', `${start}[build]\nbuilder = "nix"`, ['build.builder']],
   ['a volume', `${start}[[volumes]]\nname = "v"\ntarget = "v"`, ['volumes']],
-  ['a fixed port', `${start}[[ports]]\nnumber = 25\nprotocol = "udp"`, ['ports']],
+  ['a fixed port', `${start}[[ports]]\nnumber = 25\nprotocol = "udp"`, []],
   ['a scheduled command', `${start}[run.workers]\ncron = "* * * * * x"`, []],
   ['nothing but a scheduled command', `[run.workers]\ncron = "* * * * * x"`, []],
   ['an addon nobody bound', `${start}[[addons]]\ntype = "postgres"`, ['addons[0]']],

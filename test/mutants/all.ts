@@ -6,6 +6,7 @@ import { mutants, type Mutant } from './ownership.ts';
 import { planWatchMutants } from './plan-watch.ts';
 import { planMutants } from './plans.ts';
 import { simulatedMutants } from './simulated.ts';
+import { portMutants } from './ports.ts';
 import { stepMutants } from './steps.ts';
 import { workerMutants } from './workers.ts';
 
@@ -17,6 +18,7 @@ export const allMutants: Mutant[] = [
   ...nameMutants,
   ...planWatchMutants,
   ...planMutants,
+  ...portMutants,
   ...simulatedMutants,
   ...stepMutants,
   ...workerMutants,

@@ -214,8 +214,8 @@ export const exclusiveMutants: Mutant[] = [
     ...left,
     name: 'rule 10: what could not be started is released before others are told who left it',
     file: 'src/agent/instance-loop.ts',
-    search: 'this.#options.refusals.withRelease(action.instance, action.reason),',
-    replace: '[],',
+    search: '        writes.push(...refusals.withRelease(instance, reason));\n',
+    replace: '',
   },
   {
     ...left,
@@ -228,7 +228,7 @@ export const exclusiveMutants: Mutant[] = [
     ...left,
     name: 'rule 10: it is left to nobody',
     file: 'src/agent/refusals.ts',
-    search: '&& this.#othersCould(wanted, false) ? reason : null;',
+    search: '&& this.othersCould(wanted) ? reason : null;',
     replace: '? reason : null;',
   },
   {

@@ -1,17 +1,22 @@
 import test from 'ava';
-import type { FreeInstance, PlaceableNode } from '../../src/model/placement.ts';
+import type { FreeInstance, PlaceableNode, PlacedInstance } from '../../src/model/placement.ts';
 import { exclusion } from '../../src/placement/filter.ts';
+import { Usage } from '../../src/placement/usage.ts';
 import { appSpec, freeInstance, placeableNode } from '../support/nouns.ts';
 
 const mebibyte = 1024 * 1024;
 const needed = { memoryBytes: 128 * mebibyte, cpu: 0.1 };
-const plenty = { memoryBytes: 4096 * mebibyte, cpu: 4 };
+const whole = { memoryBytes: 4096 * mebibyte, cpu: 4 };
 const eu = appSpec({ placement: { requires: { zone: 'eu' }, spread: null } });
+
+const withPort = appSpec({ ports: [{ number: 8448, protocol: 'tcp', name: null }] });
 
 interface Row {
   free?: Partial<FreeInstance>;
   node?: Partial<PlaceableNode>;
   left?: { memoryBytes: number; cpu: number };
+  /** What is placed there already. */
+  placed?: Partial<PlacedInstance>;
   reason: string | null;
 }
 
@@ -55,10 +60,47 @@ const rows: Record<string, Row> = {
     reason: 'has 0.05 of 4 cores left, needed are 0.1',
   },
   'exactly enough': { left: needed, reason: null },
+  'a fixed port that another instance has': {
+    free: { spec: withPort },
+    placed: { ports: ['8448/tcp'] },
+    reason: 'has given port 8448/tcp to shop/web/0',
+  },
+  'a fixed port that another instance has on another node': {
+    free: { spec: withPort },
+    placed: { ports: ['8448/tcp'], node: 'node-2' },
+    reason: null,
+  },
+  'the same number of the other protocol': {
+    free: { spec: withPort },
+    placed: { ports: ['8448/udp'] },
+    reason: null,
+  },
+  'a fixed port whose key is still that of a copy on its way out': {
+    free: { spec: withPort },
+    node: { ports: new Map([['8448/tcp', 'shop/web/7']]) },
+    reason: 'has given port 8448/tcp to shop/web/7',
+  },
+  'a fixed port that it has there already': {
+    free: { spec: withPort },
+    node: { ports: new Map([['8448/tcp', 'blog/web/0']]) },
+    reason: null,
+  },
+  'a fixed port of another process type': {
+    free: { spec: appSpec({ ports: [{ number: 8448, protocol: 'tcp', name: null, process: 'chat' }] }) },
+    placed: { ports: ['8448/tcp'] },
+    reason: null,
+  },
+  'a port on which the node listens itself': {
+    free: { spec: withPort },
+    node: { listens: { '8448/tcp': 'its proxy' } },
+    reason: 'listens on port 8448/tcp itself: its proxy',
+  },
 };
 
-for (const [title, { free, node, left, reason }] of Object.entries(rows)) {
+for (const [title, { free, node, left = whole, placed, reason }] of Object.entries(rows)) {
   test(title, t => {
-    t.is(exclusion(freeInstance(0, free), placeableNode('node-1', node), left ?? plenty, needed), reason);
+    const reserves = { memoryBytes: whole.memoryBytes - left.memoryBytes, cpu: whole.cpu - left.cpu };
+    const usage = new Usage([{ instance: 'shop/web/0', node: 'node-1', reserves, ...placed }]);
+    t.is(exclusion(freeInstance(0, free), placeableNode('node-1', node), usage), reason);
   });
 }

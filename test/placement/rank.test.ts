@@ -1,5 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
+import { portsOf, portText } from '../../src/model/app-spec.ts';
 import type { FreeInstance, PlaceableNode, PlacedInstance } from '../../src/model/placement.ts';
 import { rank } from '../../src/placement/rank.ts';
 import { reservation } from '../../src/placement/reservation.ts';
@@ -129,6 +130,77 @@ test('no node is ever given more than it has', t => {
         t.true(taken * needed.memoryBytes <= capacity.memoryBytes);
         t.true(taken * Math.round(needed.cpu * 1000) <= Math.round(capacity.cpu * 1000));
       }
+    }),
+  );
+});
+
+const numbers = [8448, 25, 53];
+const protocols = ['tcp', 'udp'] as const;
+const anyPorts = fc.subarray(
+  numbers.flatMap(number => protocols.map(protocol => ({ number, protocol, name: null }))),
+  { maxLength: 2 },
+);
+
+test('no node is ever given two instances with one fixed port, whoever has it there already', t => {
+  const wants = fc.array(anyPorts, { minLength: 1, maxLength: 12 });
+  const keys = fc.array(fc.tuple(fc.nat(3), fc.nat(5), fc.nat(11)), { maxLength: 6 });
+  const owned = fc.array(fc.tuple(fc.nat(11), fc.nat(3)), { maxLength: 6 });
+  fc.assert(
+    fc.property(wants, fc.integer({ min: 1, max: 4 }), keys, owned, (lists, count, held, places) => {
+      const all = lists.map((ports, index) =>
+        freeInstance(0, { spec: appSpec({ app: `app-${index}`, ports }) }),
+      );
+      const texts = all.map(({ spec }) => portsOf(spec, 'web').map(portText));
+      const given = new Map<string, string>();
+      const nodes = Array.from({ length: count }, (_, number) => {
+        const ports = held.flatMap(([node, port, whose]): [string, string][] => {
+          const text = `${numbers[port % 3]!}/${protocols[port % 2]!}`;
+          return node % count === number ? [[text, all[whose % all.length]!.instance]] : [];
+        });
+        for (const [text, instance] of ports) given.set(`node-${number} ${text}`, instance);
+        return placeableNode(`node-${number}`, { ports: new Map(ports) });
+      });
+      const placed: PlacedInstance[] = [];
+      for (const [which, where] of places) {
+        const [one, ports, node] = [
+          all[which % all.length]!,
+          texts[which % all.length]!,
+          `node-${where % count}`,
+        ];
+        const isOnce = placed.every(other => other.instance !== one.instance);
+        if (!isOnce || ports.some(text => (given.get(`${node} ${text}`) ?? one.instance) !== one.instance))
+          continue;
+        for (const text of ports) given.set(`${node} ${text}`, one.instance);
+        placed.push({ instance: one.instance, node, reserves: reservation(one.spec), ports });
+      }
+      const free = all.filter(({ instance }) => placed.every(other => other.instance !== instance));
+      for (const { instance, candidates } of rank(free, nodes, placed)) {
+        const node = candidates[0]?.node;
+        const index = all.findIndex(other => other.instance === instance);
+        for (const text of node === undefined ? [] : texts[index]!) {
+          t.is(given.get(`${node} ${text}`) ?? instance, instance);
+          given.set(`${node} ${text}`, instance);
+        }
+      }
+    }),
+  );
+});
+
+test('with a port free on as many nodes as want it, each gets one', t => {
+  const ports = [{ number: 8448, protocol: 'tcp' as const, name: null }];
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 6 }), fc.nat(6), (count, taken) => {
+      const nodes = Array.from({ length: count }, (_, number) => placeableNode(`node-${number}`));
+      const free = Array.from({ length: 8 }, (_, index) => freeInstance(index, { spec: appSpec({ ports }) }));
+      const placed = nodes.slice(0, taken).map(({ node }, index) => ({
+        instance: `shop/web/${index}`,
+        node,
+        reserves: reservation(appSpec()),
+        ports: ['8448/tcp'],
+      }));
+      const given = rank(free, nodes, placed).flatMap(({ candidates }) => candidates[0]?.node ?? []);
+      t.is(given.length, Math.min(8, Math.max(0, count - taken)));
+      t.is(new Set(given).size, given.length);
     }),
   );
 });

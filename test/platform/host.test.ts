@@ -1,3 +1,4 @@
+import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
@@ -45,6 +46,42 @@ test('an address that is not this host’s is an error that names it', async t =
   await t.throwsAsync(host.freePort('192.0.2.1', [18_110, 18_119], new Set()), {
     message: /can't listen at 192\.0\.2\.1: .*EADDRNOTAVAIL/,
   });
+});
+
+const occupied: [string, string, string, boolean][] = [
+  // Where, whom it is asked for, and whether it is in use for them.
+  ['127.0.0.1', '127.0.0.1', 'the same address', true],
+  ['0.0.0.0', '127.0.0.1', 'all of them', true],
+  ['127.0.0.1', '127.0.0.9', 'another of the loopback network, of which a node has one', false],
+];
+for (const [listensAt, asked, what, expected] of occupied) {
+  test(`a fixed port is ${expected ? '' : 'not '}in use for ${asked} when somebody listens at ${what}`, async t => {
+    const host = systemHost({ name: 'node-1' });
+    const somebody = createServer().listen(0, listensAt);
+    t.teardown(() => somebody.close());
+    await once(somebody, 'listening');
+    const { port: number } = somebody.address() as AddressInfo;
+    const why = await host.whyTaken(asked, { number, protocol: 'tcp' });
+    if (expected)
+      t.true(why?.startsWith(`port ${number}/tcp is in use by process ${process.pid} (`), why ?? '');
+    else t.is(why, null);
+    t.is(await host.whyTaken(asked, { number, protocol: 'udp' }), null);
+  });
+}
+
+test('a fixed port of UDP is in use when somebody is bound to it, and free afterwards', async t => {
+  const host = systemHost({ name: 'node-1' });
+  const somebody = createSocket('udp4').bind(0, '127.0.0.1');
+  await once(somebody, 'listening');
+  const port = { number: somebody.address().port, protocol: 'udp' as const };
+  t.is(await host.whyTaken('127.0.0.1', port), `port ${port.number}/udp is in use by another program`);
+  await new Promise<void>(resolve => somebody.close(resolve));
+  t.is(await host.whyTaken('127.0.0.1', port), null);
+});
+
+test('an address that nothing can listen at is said, not thrown', async t => {
+  const why = await systemHost({ name: 'node-1' }).whyTaken('192.0.2.1', { number: 18_120, protocol: 'tcp' });
+  t.is(why, 'nothing can listen on port 18120/tcp: EADDRNOTAVAIL');
 });
 
 test('chance has the shapes it should', t => {

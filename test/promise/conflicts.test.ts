@@ -1,8 +1,15 @@
 import test from 'ava';
 import { problemText } from '../../src/model/problem.ts';
 import type { NodePromise } from '../../src/model/node-promise.ts';
-import { hostnameConflicts, impossible, overcommitted } from '../../src/promise/conflicts.ts';
-import { appSpec, runningPromise } from '../support/nouns.ts';
+import type { AppSpec } from '../../src/model/app-spec.ts';
+import {
+  hostnameConflicts,
+  impossible,
+  overcommitted,
+  portConflicts,
+  type PortNode,
+} from '../../src/promise/conflicts.ts';
+import { appSpec, processSpec, runningPromise } from '../support/nouns.ts';
 
 const two = appSpec({ hostnames: ['a.example.com', 'b.example.com'] });
 const mebibyte = 1024 * 1024;
@@ -32,6 +39,93 @@ test('what does not fit after the older ones is named with the numbers', t => {
   ]);
   t.deepEqual(overcommitted(node, placed.slice(0, 2)), []);
 });
+
+const port = { number: 8448, protocol: 'tcp' as const, name: null };
+const chat = (app: string, scale = 1, parts: Partial<AppSpec> = {}): AppSpec =>
+  appSpec({ app, ports: [port], processes: [processSpec({ scale })], ...parts });
+const zone = (name: string): Partial<AppSpec> => ({ placement: { requires: { zone: name }, spread: null } });
+const node = (number: number, parts: Partial<PortNode> = {}): PortNode => ({
+  node: `node-${number}`,
+  roles: ['apps'],
+  labels: { zone: number === 3 ? 'us' : 'eu' },
+  ...parts,
+});
+const three = [1, 2, 3].map(number => node(number));
+const once3 = 'port 8448/tcp can be had once on each node, and 3 nodes could give it';
+
+interface PortRow {
+  spec: AppSpec;
+  before?: AppSpec;
+  others?: AppSpec[];
+  nodes?: PortNode[];
+  problem: string | null;
+}
+
+const portRows: Record<string, PortRow> = {
+  'as many as there are nodes fit': { spec: chat('blog', 3), problem: null },
+  'more do not': {
+    spec: chat('blog', 4),
+    problem: `${once3}: 4 of "web" can't all run (scale it down, or add nodes)`,
+  },
+  'two apps share the nodes': { spec: chat('blog', 2), others: [chat('shop', 1)], problem: null },
+  'two apps that want more than there are are told of each other': {
+    spec: chat('blog', 2),
+    others: [chat('shop', 2), chat('wiki', 3, { ports: [{ ...port, protocol: 'udp' }] })],
+    problem: `${once3}: app "shop" has it for 2 of "web" (choose another, scale one of them down, or add nodes)`,
+  },
+  'who can go elsewhere is not in the way': {
+    spec: chat('blog', 2, zone('eu')),
+    others: [chat('shop', 1)],
+    problem: null,
+  },
+  'who cannot is': {
+    spec: chat('blog', 1, zone('us')),
+    others: [chat('shop', 3)],
+    problem:
+      'port 8448/tcp can be had once on each node, and 1 node could give it: app "shop" has it for 3 of "web" (choose another, scale one of them down, or add nodes)',
+  },
+  'a node that listens there itself gives it to nobody': {
+    spec: chat('blog', 3),
+    nodes: [node(1, { listens: { '8448/tcp': 'its proxy' } }), node(2), node(3)],
+    problem:
+      'port 8448/tcp can be had once on each node, and 2 nodes could give it: 3 of "web" can\'t all run (scale it down, or add nodes)',
+  },
+  'what listens on every node is named': {
+    spec: chat('blog'),
+    nodes: [1, 2].map(number => node(number, { listens: { '8448/tcp': 'its etcd' } })),
+    problem: 'port 8448/tcp is in use on every node: its etcd on node-1, its etcd on node-2 (choose another)',
+  },
+  'what was wanted before is not questioned when a node is away': {
+    spec: chat('blog', 3),
+    before: chat('blog', 3),
+    nodes: three.slice(1),
+    problem: null,
+  },
+  'more than before is': {
+    spec: chat('blog', 4),
+    before: chat('blog', 3),
+    problem: `${once3}: 4 of "web" can't all run (scale it down, or add nodes)`,
+  },
+  'a process that only the source will name counts as well': {
+    spec: chat('blog', 1, {
+      processes: [],
+      webSettings: { scale: 4, exclusive: false, startTimeoutSeconds: 1, stopTimeoutSeconds: 1 },
+    }),
+    problem: `${once3}: 4 of "web" can't all run (scale it down, or add nodes)`,
+  },
+  'of a process type that has none, there may be more': {
+    spec: chat('blog', 1, { processes: [processSpec(), processSpec({ type: 'mailer', scale: 9 })] }),
+    problem: null,
+  },
+  'where no node runs such apps that is another matter': { spec: chat('blog', 4), nodes: [], problem: null },
+};
+for (const [title, { spec, before, others = [], nodes = three, problem }] of Object.entries(portRows)) {
+  test(`fixed ports: ${title}`, t => {
+    const found = portConflicts(spec, before ?? null, others, nodes);
+    t.deepEqual(found.map(problemText), problem === null ? [] : [`${spec.app}: ports[0].number: ${problem}`]);
+    t.true(found.every(({ conflict }) => conflict === true));
+  });
+}
 
 const action = { ...runningPromise(), kind: 'action' as const };
 const capacity: NodePromise = { ...runningPromise(), body: { kind: 'capacity', memoryBytes: -1, cpu: 2 } };

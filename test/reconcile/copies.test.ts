@@ -37,6 +37,11 @@ const serial: [string, boolean, Parameters<typeof desiredInstance>[0]][] = [
   ['a web app is replaced beside itself', false, {}],
   ['an exclusive process is replaced alone', true, { process: processSpec({ exclusive: true }) }],
   ['an app with a fixed port is replaced alone', true, { spec: appSpec({ ports }) }],
+  [
+    'what has no fixed port is replaced beside itself, whatever others of its app have',
+    false,
+    { process: processSpec({ type: 'mailer' }), spec: appSpec({ ports }) },
+  ],
   ['an app with a volume is replaced alone', true, { spec: appSpec({ volumes }) }],
 ];
 for (const [title, expected, parts] of serial) {

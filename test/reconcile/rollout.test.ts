@@ -1,7 +1,7 @@
 import test from 'ava';
 import type { DeploySpec } from '../../src/model/app-spec.ts';
 import type { RunningElsewhere } from '../../src/model/reconciliation.ts';
-import { mayReplace } from '../../src/reconcile/rollout.ts';
+import { mayReplace, oldBeforeNew } from '../../src/reconcile/rollout.ts';
 
 const rolling: DeploySpec = {
   strategy: 'rolling',
@@ -137,3 +137,22 @@ test('a second copy that is ready at the new version counts for its instance', t
   const self = { instance: 'blog/web/1', process: 'web', index: 1, version: '2' };
   t.true(mayReplace(self, rolling, 3, both).allowed);
 });
+
+for (const strategy of ['rolling', 'canary', 'blue-green', 'stop-deploy'] as const) {
+  test(`where no second copy can stand, ${strategy} stops ${strategy === 'stop-deploy' ? 'all' : 'one'} at a time`, t => {
+    const deploy = oldBeforeNew({ ...rolling, strategy, maxSurge: 3 });
+    const turns = [0, 1, 2].map(index =>
+      mayReplace(
+        { instance: `blog/web/${index}`, process: 'web', index, version: '2' },
+        deploy,
+        3,
+        said('1:ready 1:ready 1:ready'),
+      ),
+    );
+    t.deepEqual(
+      turns.map(({ allowed }) => allowed),
+      strategy === 'stop-deploy' ? [true, true, true] : [true, false, false],
+    );
+    t.true(turns.every(({ allowed, stopFirst }) => stopFirst === allowed));
+  });
+}

@@ -1,3 +1,4 @@
+import { portText } from '../../src/model/app-spec.ts';
 import { instanceOfSubject, type InstanceId, type Subject } from '../../src/model/ids.ts';
 import { tokenOf, type AssessmentRecord, type OwnerRecord } from '../../src/model/records.ts';
 import type { CommitResult, Write } from '../../src/ports/store.ts';
@@ -114,6 +115,7 @@ export class Judge {
 
   private judgeStarted(unit: SimUnit): void {
     const { instance, guarded } = unit.described;
+    this.judgePorts(unit);
     this.parts.timeline.tell(`${unit.node} starts ${unit.described.unit} token ${unit.token ?? 'none'}`);
     const issued = this.tokens.get(`instance/${instance}`)?.issued;
     const known = unit.token === null ? undefined : issued?.get(unit.token);
@@ -132,6 +134,23 @@ export class Judge {
         'at most one',
         `${instance} runs on ${unit.node} and on ${others.map(other => other.node).join(', ')}`,
       );
+    }
+  }
+
+  /** A port has one holder on its node: its key says so, and nothing else that has it lives there. */
+  private judgePorts({ node, launch, described: { instance } }: SimUnit): void {
+    const { etcd, machines } = this.parts;
+    for (const port of launch.ports?.map(portText) ?? []) {
+      const other = machines
+        .get(node)
+        ?.living()
+        .find(
+          unit => unit.described.instance !== instance && unit.launch.ports?.map(portText).includes(port),
+        );
+      if (other) fail('ports', `${node} started ${instance} on ${port}, which ${other.described.unit} has`);
+      const holder = etcd.parsed('ports', `${node}/${port}`)?.value.instance;
+      if (holder !== undefined && holder !== instance)
+        fail('ports', `${node} started ${instance} on ${port}, which is ${holder}'s`);
     }
   }
 

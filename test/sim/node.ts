@@ -1,4 +1,5 @@
 import { Agent } from '../../src/agent/agent.ts';
+import { portText } from '../../src/model/app-spec.ts';
 import { defaultPlanLimits, type NodeConfig } from '../../src/model/node-config.ts';
 import type { Log, LogFields } from '../../src/ports/log.ts';
 import type { Store } from '../../src/ports/store.ts';
@@ -87,6 +88,7 @@ export class SimNode {
         platform: 'linux-x64-node20',
         capacity: () => ({ memoryBytes: 8 * GIGABYTE, cpu: 8 }),
         freePort: async (_host, range, taken) => this.freePort(range, taken),
+        whyTaken: async (_host, port) => this.whyTaken(portText(port)),
       },
       driver: driverOf(this.machine, life, chance),
       guard: guardOf(this.machine, life, chance),
@@ -215,6 +217,11 @@ export class SimNode {
     const used = new Set(this.machine.living().map(unit => unit.described.endpoint?.port));
     for (let port = first; port <= last; port++) if (!taken.has(port) && !used.has(port)) return port;
     throw new Error(`no port from ${first} to ${last} is free`);
+  }
+
+  private whyTaken(port: string): string | null {
+    const holder = this.machine.living().find(({ launch }) => launch.ports?.map(portText).includes(port));
+    return holder === undefined ? null : `port ${port} is in use by ${holder.described.unit}`;
   }
 
   private config(): NodeConfig {

@@ -204,8 +204,11 @@ function order(cluster: SimCluster): void {
   const [process] = known.value.spec.processes;
   const type = process?.type ?? 'web';
   const orders = [
-    () => agent.admin.scale(app, { [type]: chance.whole(0, app === 'shop' ? 4 : 2) }),
-    () => agent.admin.scale(app, { [type]: chance.whole(1, 2) }),
+    () =>
+      agent.admin.scale(app, {
+        [type]: Math.min(mostOf(cluster, app), chance.whole(0, app === 'shop' ? 4 : 2)),
+      }),
+    () => agent.admin.scale(app, { [type]: Math.min(mostOf(cluster, app), chance.whole(1, 2)) }),
     () => agent.admin.restart(app, chance.happens(0.5) ? type : null),
     () => agent.admin.remove(app),
   ];
@@ -222,7 +225,7 @@ function apply(cluster: SimCluster, app: (typeof APPS)[number]): void {
   // As after an upload: it is not the loss of sources that this is about.
   for (const other of cluster.nodes) other.artifacts.hold(content);
   const digest = node.artifacts.hold(content);
-  const spec: AppSpec = { ...specOf(app, chance), source: { kind: 'uploaded', digest } };
+  const spec: AppSpec = { ...specOf(app, cluster), source: { kind: 'uploaded', digest } };
   timeline.tell(`ORDER apply ${app} to ${node.name}`);
   const telling = node.agent.admin.apply({ specs: [spec], ifGeneration: null }, new AbortController().signal);
   void (async () => {
@@ -230,12 +233,24 @@ function apply(cluster: SimCluster, app: (typeof APPS)[number]): void {
   })();
 }
 
+/** In half of all lives both apps want one fixed port in most of their releases. */
+function shareAPort({ options: { seed } }: SimCluster): boolean {
+  return seed % 2 === 0;
+}
+
+/** With no more instances than there are nodes, each finds one that has the port free. */
+function mostOf(cluster: SimCluster, app: (typeof APPS)[number]): number {
+  if (!shareAPort(cluster) || app === 'ledger') return Infinity;
+  return cluster.nodes.length - 2;
+}
+
 /** `shop` is redundant. `ledger` is exclusive, though now and then somebody thinks otherwise. */
-function specOf(app: (typeof APPS)[number], chance: Chance): AppSpec {
+function specOf(app: (typeof APPS)[number], cluster: SimCluster): AppSpec {
+  const { chance } = cluster;
   const exclusive = app === 'ledger' && chance.happens(0.95);
   const process = processSpec({
     type: exclusive ? 'writer' : app === 'ledger' ? 'writer' : 'web',
-    scale: app === 'shop' ? chance.whole(1, 3) : chance.whole(1, 2),
+    scale: Math.min(mostOf(cluster, app), app === 'shop' ? chance.whole(1, 3) : chance.whole(1, 2)),
     exclusive,
     routed: app === 'shop' || chance.happens(0.5),
     stopTimeoutSeconds: app === 'ledger' ? 2 : 5,
@@ -244,6 +259,7 @@ function specOf(app: (typeof APPS)[number], chance: Chance): AppSpec {
     app,
     hostnames: process.routed ? [`${app}.example.com`] : [],
     processes: [process],
+    ports: shareAPort(cluster) && chance.happens(0.8) ? [{ number: 8448, protocol: 'tcp', name: null }] : [],
     restart: { policy: 'always', max: 1000 },
   });
 }

@@ -12,10 +12,10 @@ function may(action: 'read' | 'write', node: string, key: string, holdsAuthority
 }
 
 const name = fc.stringMatching(/^[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?$/);
-const own = fc.constantFrom('sessions', 'promises', 'answers');
+const own = fc.constantFrom('sessions', 'promises', 'ports', 'answers');
 const rest = fc.string({ maxLength: 20 });
 
-test('property: a node writes its own sessions, promises and answers, and never those of another', t => {
+test('property: a node writes its own sessions, promises, ports and answers, and never those of another', t => {
   fc.assert(
     fc.property(name, name, own, rest, (node, other, kind, tail) => {
       fc.pre(node !== other);
@@ -36,7 +36,7 @@ test('property: nobody without the authority writes enrolments, and who has it d
 });
 
 test('property: what nodes share, each may write, kinds of later versions among it', t => {
-  const confined = /^(sessions|promises|answers|enrolments)$/;
+  const confined = /^(sessions|promises|ports|answers|waiters|enrolments)$/;
   const kind = fc.stringMatching(/^[a-z][a-z-]{0,12}$/).filter(text => !confined.test(text));
   fc.assert(
     fc.property(

@@ -50,6 +50,8 @@ export interface NodeSettings {
   etcdEndpoints?: string[];
   /** Instead of a free one. */
   peerPort?: number;
+  /** Where its peers and its apps find it; default: 127.0.0.1. */
+  address?: string;
   /** Of instances. Default: a place for each test process and node. */
   portRange?: [first: number, last: number];
   /** How its agent is run, when not as is. */
@@ -232,7 +234,7 @@ export class TestCluster {
       'lease-ttl': this.leaseTtlSeconds,
       admin: { listen: `127.0.0.1:${apiPort}` },
       rpc: { listen: `127.0.0.1:${rpcPort}` },
-      peer: { listen: `127.0.0.1:${settings.peerPort ?? (await freePort())}` },
+      peer: { listen: `${settings.address ?? '127.0.0.1'}:${settings.peerPort ?? (await freePort())}` },
       'port-range': `${first}-${last}`,
       'probe-interval': 1,
       labels: settings.labels ?? {},

@@ -113,6 +113,8 @@ export function placeableNode(node: string, parts: Partial<PlaceableNode> = {}):
     draining: false,
     platform: 'linux-x64-node20',
     trust: 1,
+    listens: {},
+    ports: new Map(),
     ...parts,
   };
 }

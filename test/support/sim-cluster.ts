@@ -1,6 +1,6 @@
 import { Agent } from '../../src/agent/agent.ts';
 import type { StaleUse } from '../../src/agent/stale-tokens.ts';
-import type { AppSpec } from '../../src/model/app-spec.ts';
+import { portText, type AppSpec } from '../../src/model/app-spec.ts';
 import { subjectOfInstance, type InstanceId, type NodeName } from '../../src/model/ids.ts';
 import { defaultPlanLimits, type NodeConfig } from '../../src/model/node-config.ts';
 import type { RunningBody } from '../../src/model/node-promise.ts';
@@ -194,6 +194,8 @@ export class SimNode {
   left = false;
   /** What its agents refused for a stale token, oldest first. */
   readonly staleUses: StaleUse[] = [];
+  /** Ports on which another program of its machine listens. */
+  readonly foreignPorts = new Set<string>();
   /** True = its network is gone: it reaches no other node and none reaches it. The way to the store is another. */
   offline = false;
   /** The nodes that it does not reach though others do; they may reach it. */
@@ -352,6 +354,15 @@ export class SimNode {
       freePort: async (_host, [first, last], taken) => {
         for (let port = first; port <= last; port++) if (!taken.has(port) && !used().has(port)) return port;
         throw new Error(`no port from ${first} to ${last} is free`);
+      },
+      whyTaken: async (_host, port) => {
+        const foreign = this.foreignPorts.has(portText(port)) ? 'process 812 (nginx)' : null;
+        const own = [...this.units.units.values()].find(
+          ({ launch, described }) =>
+            described.exit === null && launch.ports?.some(other => portText(other) === portText(port)),
+        );
+        const holder = foreign ?? own?.described.instance;
+        return holder === undefined ? null : `port ${portText(port)} is in use by ${holder}`;
       },
     };
   }

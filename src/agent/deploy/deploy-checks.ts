@@ -4,7 +4,7 @@ import type { Problem } from '../../model/problem.ts';
 import type { AppPlan, ApplyRequest } from '../../model/views.ts';
 import { checkTogether } from '../../manifest/check-together.ts';
 import { runnable } from '../../manifest/runnable.ts';
-import { hostnameConflicts } from '../../promise/conflicts.ts';
+import { hostnameConflicts, portConflicts, type PortNode } from '../../promise/conflicts.ts';
 import { classify } from '../../reconcile/classify.ts';
 import type { Entry, Store } from '../../ports/store.ts';
 import { cronPlan } from '../../workflow/app-crons.ts';
@@ -32,10 +32,14 @@ export class DeployChecks {
     const problems: Problem[] = [];
     const plans: AppPlan[] = [];
     const holders = await this.#holders();
-    problems.push(...(await this.#clashes(request.specs)));
+    const nodes = await this.#nodes();
+    const others = await this.#others(request.specs);
+    problems.push(...clashes(request.specs, others));
     for (const spec of request.specs) {
       const current = await this.#options.store.get('apps', spec.app);
+      const rivals = [...request.specs.filter(other => other !== spec), ...others];
       problems.push(...this.#problems(spec, holders));
+      problems.push(...portConflicts(spec, wantedSpec(current), rivals, nodes));
       const generation = current?.value.generation ?? 0;
       if (request.ifGeneration !== null && generation !== request.ifGeneration) {
         const is = current ? `is at generation ${generation}` : 'is not there';
@@ -55,16 +59,16 @@ export class DeployChecks {
     return new Map(entries.map(entry => [entry.name, entry.value.app]));
   }
 
-  /** Between the specs of one request, and circles that these would close. @throws StoreError */
-  async #clashes(specs: AppSpec[]): Promise<Problem[]> {
+  async #nodes(): Promise<PortNode[]> {
+    const { entries } = await this.#options.store.list('sessions');
+    return [...new Map(entries.map(({ value }) => [value.node, value])).values()];
+  }
+
+  /** What else is wanted than what a request asks for. @throws StoreError */
+  async #others(specs: AppSpec[]): Promise<AppSpec[]> {
     const asked = new Set(specs.map(spec => spec.app));
     const { entries } = await this.#options.store.list('apps');
-    const others = entries.filter(({ name, value }) => !asked.has(name) && !value.removing);
-    return checkTogether([
-      ...specs.map(spec => ({ spec, file: spec.app, line: 0 })),
-      // Whose host names they hold is known better from the host names themselves.
-      ...others.map(({ name, value }) => ({ spec: { ...value.spec, hostnames: [] }, file: name, line: 0 })),
-    ]);
+    return entries.flatMap(({ name, value }) => (asked.has(name) || value.removing ? [] : [value.spec]));
   }
 
   /** Asked only when it is to be deployed: a plan is made before anything is uploaded. @throws StoreError */
@@ -125,6 +129,15 @@ export class DeployChecks {
       ),
     ];
   }
+}
+
+/** Between the specs of one request, and circles that these would close. */
+function clashes(specs: AppSpec[], others: AppSpec[]): Problem[] {
+  return checkTogether([
+    ...specs.map(spec => ({ spec, file: spec.app, line: 0 })),
+    // Whose host names they hold is known better from the host names themselves.
+    ...others.map(spec => ({ spec: { ...spec, hostnames: [] }, file: spec.app, line: 0 })),
+  ]);
 }
 
 /** As it is wanted now; null = not at all. */

@@ -10,7 +10,8 @@ test('rule 14: on an etcd that was restored a plan stands still until it is reco
   t.deepEqual(cluster.states(plan), ['COMPLETED', 'RUNNING', 'PENDING', 'PENDING']);
   const backup = cluster.etcd.revision;
   // Much is lost with what comes after the backup.
-  for (let port = 0; port < 50; port++) cluster.etcd.put('ports', `node-1/${port}`, { v: 1, app: 'blog' });
+  for (let port = 0; port < 50; port++)
+    cluster.etcd.put('hostnames', `${port}.example.com`, { v: 1, app: 'blog' });
   await cluster.clock.advance(1_000);
   const given = cluster.asked.length;
   const highest = cluster.asked.map(({ task }) => BigInt(task.token)).reduce((a, b) => (a > b ? a : b));
