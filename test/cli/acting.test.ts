@@ -138,6 +138,26 @@ test('what the cluster refuses is exit code 1, with every problem', async t => {
   }
 });
 
+test('what the cluster refuses is refused before anything is uploaded', async t => {
+  const { admin, ran } = await cluster(t);
+  const cwd = await directoryWith(t, {
+    'shop.yaml': `${shop}domains: {list: [blog.example.com]}\n`,
+    'shop/shop.js': '',
+    'site/public/index.html': '',
+  });
+  const before = await admin.artifacts();
+  for (const line of [
+    ['apply', 'shop.yaml', 'site'],
+    ['deploy', 'site', '--host', 'blog.example.com'],
+  ]) {
+    const { exitCode, stderr } = await ran(line, { cwd });
+    t.is(exitCode, 1);
+    t.regex(stderr, /^error: nothing was changed: the cluster refuses 1 thing$/m);
+    t.notRegex(stderr, /uploading/);
+  }
+  t.deepEqual(await admin.artifacts(), before);
+});
+
 test('plan says what would change, and changes nothing', async t => {
   const { admin, ran } = await cluster(t);
   const cwd = await directoryWith(t, { 'shop.yaml': shop, 'shop/shop.js': '' });

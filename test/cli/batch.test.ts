@@ -340,6 +340,17 @@ test('apply makes schedules, submits plans and deploys apps that are named toget
   t.like(answerOf<object>(waited), { apps: [], plans: [{ plan: 'plan-2', state: 'FAILED' }] });
 });
 
+test('a plan that is refused keeps apps that are named with it from being deployed', async t => {
+  const { plans, admin, run, write } = await withPlans(t);
+  write('app.yaml', 'metadata: {id: wiki}\nbuild: {builder: none}\nrun: {start: node x.js}\n');
+  plans.check = () => [{ field: 'steps[1].agent', message: 'there is no such agent', hint: null }];
+  const { exitCode, stderr } = await run(['apply', 'app.yaml', 'plan.yaml']);
+  t.is(exitCode, 1);
+  t.regex(stderr, /^plan\.yaml:5:25: error: steps\[1\]\.agent: there is no such agent$/m);
+  t.is(admin.apps().items.length, 1);
+  t.deepEqual(plans.submissions, []);
+});
+
 test('validate and plan say what would be done, and do nothing', async t => {
   const { plans, run } = await withPlans(t);
   const { stdout } = await run(['validate', 'plan.yaml', 'nightly.yaml']);

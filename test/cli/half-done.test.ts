@@ -95,9 +95,13 @@ test('Ctrl-C at what takes long to end says how to watch it', async t => {
 async function brokenOff(t: ExecutionContext, lines: DeployProgress[], args: string[] = []): Promise<Ran> {
   const server = http.createServer((request, response) => {
     request.resume();
+    if (request.url === '/v1/apps/plan') {
+      response.setHeader('content-type', 'application/json');
+      return response.end('{"plans": [], "problems": []}');
+    }
     response.writeHead(200, { 'content-type': 'application/x-ndjson' });
     const text = lines.map(line => `${JSON.stringify(line)}\n`).join('');
-    response.write(text, () => response.destroy());
+    return response.write(text, () => response.destroy());
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');

@@ -1,6 +1,5 @@
 import { ApiUnreachable } from '../../api/client.ts';
 import type { AppSpec } from '../../model/app-spec.ts';
-import type { Problem } from '../../model/problem.ts';
 import type { ApplyResult, DeployProgress } from '../../model/views.ts';
 import type { CommandContext } from '../context.ts';
 import { CliFailure, EXIT } from '../failure.ts';
@@ -11,7 +10,7 @@ import { requireGood, waitForPlan } from '../plans/follow-plan.ts';
 import type { HandedIn } from '../plans/hand-in.ts';
 import { countsText, scheduleText, wordOf } from '../plans/plan-words.ts';
 import { waitUntilReady } from '../wait-ready.ts';
-import { countText } from '../words.ts';
+import { refused } from './ask-first.ts';
 import { Fates } from './fates.ts';
 import { tellInterrupted } from './interrupted.ts';
 import type { LoadedApps } from './load-apps.ts';
@@ -78,17 +77,6 @@ function brokenOff(message: string, fates: Fates, cause?: unknown): CliFailure {
     hint: `ask another node with --api URL: ${watch}applying again goes on with what is left`,
     cause,
   });
-}
-
-function refused(problems: readonly Problem[], sources: ReadonlyMap<string, string>): CliFailure {
-  return new CliFailure(
-    problems.every(({ conflict }) => conflict) ? EXIT.conflict : EXIT.failed,
-    `nothing was changed: the cluster refuses ${countText(problems.length, 'thing')}`,
-    {
-      problems: [...problems],
-      sources,
-    },
-  );
 }
 
 const changeWords = { create: 'created', update: 'updated', none: 'unchanged', remove: 'removed' } as const;

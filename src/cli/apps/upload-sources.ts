@@ -6,36 +6,55 @@ import type { CommandContext } from '../context.ts';
 import { bytesText } from '../words.ts';
 import type { LoadedApp } from './load-apps.ts';
 
-/** The specs as the agents take them: each source tree of this machine packed, uploaded and named by its digest. */
-export async function uploadSources(context: CommandContext, apps: LoadedApp[]): Promise<AppSpec[]> {
-  const specs: AppSpec[] = [];
-  // One after the other: a machine packs one tree as fast as two, and the messages stay in order.
-  for (const app of apps) {
-    specs.push(await withPacked(context, app, packed => upload(context, app, packed)));
-  }
-  return specs;
+/**
+ * The specs as the agents take them: each source tree of this machine packed, uploaded and named by its digest. What may be
+ * refused is refused by `accept` before anything is uploaded.
+ */
+export async function uploadSources(
+  context: CommandContext,
+  apps: LoadedApp[],
+  accept: (specs: AppSpec[]) => Promise<void>,
+): Promise<AppSpec[]> {
+  return withPacked(context, apps, async packed => {
+    await accept(packed.map(({ spec }) => spec));
+    // One after the other: the messages stay in order.
+    for (const { app, tree } of packed) if (tree !== null) await upload(context, app, tree);
+    return packed.map(({ spec }) => spec);
+  });
 }
 
 /** The same without uploading anything: enough to compare with what runs. */
-export async function digestSources(context: CommandContext, apps: LoadedApp[]): Promise<AppSpec[]> {
-  const specs: AppSpec[] = [];
-  for (const app of apps) specs.push(await withPacked(context, app, () => Promise.resolve()));
-  return specs;
+export function digestSources(context: CommandContext, apps: LoadedApp[]): Promise<AppSpec[]> {
+  return withPacked(context, apps, packed => Promise.resolve(packed.map(({ spec }) => spec)));
 }
 
-async function withPacked(
+interface PackedApp {
+  app: LoadedApp;
+  /** null = its source is elsewhere, or there is none. */
+  tree: Packed | null;
+  spec: AppSpec;
+}
+
+async function withPacked<T>(
   { io }: CommandContext,
-  { spec, directory }: LoadedApp,
-  use: (packed: Packed) => Promise<void>,
-): Promise<AppSpec> {
-  if (directory === null) return spec;
-  const packed = await packDirectory(directory, { ignore: spec.build.ignore, signal: io.signal });
+  apps: LoadedApp[],
+  use: (packed: PackedApp[]) => Promise<T>,
+): Promise<T> {
+  const packed: PackedApp[] = [];
   try {
-    await use(packed);
+    // A machine packs one tree as fast as two.
+    for (const app of apps) packed.push(await packedApp(app, io.signal));
+    return await use(packed);
   } finally {
-    await packed.remove();
+    for (const { tree } of packed) await tree?.remove();
   }
-  return { ...spec, source: { kind: 'uploaded', digest: packed.digest } };
+}
+
+async function packedApp(app: LoadedApp, signal: AbortSignal): Promise<PackedApp> {
+  const { spec, directory } = app;
+  if (directory === null) return { app, spec, tree: null };
+  const tree = await packDirectory(directory, { ignore: spec.build.ignore, signal });
+  return { app, tree, spec: { ...spec, source: { kind: 'uploaded', digest: tree.digest } } };
 }
 
 async function upload(

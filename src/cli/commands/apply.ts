@@ -1,3 +1,4 @@
+import { requireAccepted } from '../apps/ask-first.ts';
 import { type Applied, handOver, tellApplied } from '../apps/hand-over.ts';
 import { loadApps, requireSound } from '../apps/load-apps.ts';
 import { uploadSources } from '../apps/upload-sources.ts';
@@ -8,7 +9,9 @@ import { handIn } from '../plans/hand-in.ts';
 
 export async function apply(context: CommandContext, call: Invocation): Promise<number> {
   const loaded = await loadApps(context, call.argumentsFrom(0));
-  const specs = await uploadSources(context, requireSound(loaded));
+  const specs = await uploadSources(context, requireSound(loaded), packed =>
+    requireAccepted(context, packed, loaded),
+  );
   const nothing: Applied = { kind: 'applied', apps: [] };
   const onlyPlans = specs.length === 0 && loaded.plans.length > 0;
   const applied = onlyPlans ? nothing : await handOver(context, specs, loaded);

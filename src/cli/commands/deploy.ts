@@ -1,3 +1,4 @@
+import { requireAccepted } from '../apps/ask-first.ts';
 import { handOver, tellApplied } from '../apps/hand-over.ts';
 import { loadApps, requireSound } from '../apps/load-apps.ts';
 import { uploadSources } from '../apps/upload-sources.ts';
@@ -18,7 +19,7 @@ export async function deploy(context: CommandContext, call: Invocation): Promise
       hint: 'hop3-agent apply FILE… takes manifests',
     });
   }
-  const specs = await uploadSources(context, [app]);
+  const specs = await uploadSources(context, [app], packed => requireAccepted(context, packed, loaded));
   const applied = await handOver(context, specs, loaded);
   await tellApplied(context, applied, call.number('timeout') ?? 300);
   return EXIT.ok;

@@ -1,3 +1,4 @@
+import { askFirst } from '../apps/ask-first.ts';
 import { loadApps, requireSound } from '../apps/load-apps.ts';
 import { digestSources } from '../apps/upload-sources.ts';
 import type { CommandContext } from '../context.ts';
@@ -6,23 +7,14 @@ import type { Invocation } from '../invocation.ts';
 import type { Output } from '../output.ts';
 import type { LocatedPlan } from '../../manifest/read-manifest.ts';
 import type { AppPlan } from '../../model/views.ts';
-import { placedIn } from '../plans/hand-in.ts';
 import { planText } from '../plans/plan-words.ts';
 import { countText } from '../words.ts';
 
 export async function plan(context: CommandContext, call: Invocation): Promise<number> {
-  const { api, io, out } = context;
+  const { out } = context;
   const loaded = await loadApps(context, call.argumentsFrom(0));
   const specs = await digestSources(context, requireSound(loaded));
-  const client = await api();
-  const { plans, problems } =
-    specs.length === 0 && loaded.plans.length > 0
-      ? { plans: [], problems: [] }
-      : await client.plan({ specs, ifGeneration: null }, io.signal);
-  for (const plan of loaded.plans) {
-    const found = await client.checkPlan(plan.spec, io.signal);
-    problems.push(...found.map(problem => placedIn(plan, problem)));
-  }
+  const { plans, problems } = await askFirst(context, specs, loaded);
   if (problems.length > 0) {
     throw new CliFailure(EXIT.failed, `this would be refused: ${countText(problems.length, 'problem')}`, {
       problems,
