@@ -71,7 +71,8 @@ export class Rolling {
         const ready = readyInstances(world, app, release);
         if (ready > mostReady) progressMs = clock.now();
         mostReady = Math.max(mostReady, ready);
-        const standing = standingOf(entry?.value, release, ready, clock.now() - progressMs);
+        const sinceMs = clock.now() - progressMs;
+        const standing = standingOf(entry?.value, release, ready, sinceMs, troubleOf(world, app, release));
         if (standing.kind === 'over') return { message: standing.message, release };
         if (standing.kind === 'failed') throw new HopelessDeployment(standing.reason);
         if (standing.message !== told) say(standing.message);
@@ -81,7 +82,7 @@ export class Rolling {
     }
   }
 
-  /** What was wanted before is wanted again. @throws HopelessDeployment when there is nothing to go back to */
+  /** What was wanted before is wanted again, if there is something. @throws HopelessDeployment when somebody asked for it and there is not */
   async goBack({ task }: Doing): Promise<Done> {
     const { turns } = this.#options;
     const app = task.work.resource;
@@ -168,9 +169,11 @@ export class Rolling {
     const { release, replaces } = written;
     if (rollout && rollout.final !== true) return this.#giveUp(entry, rollout, plan);
     if (replaces === undefined || entry.value.unproven === true) {
-      throw new HopelessDeployment(
-        `release ${release} of "${app}" stays wanted: none before it was healthy, to go back to`,
-      );
+      const message = `release ${release} of "${app}" stays wanted: none before it was healthy, to go back to`;
+      // Who has cancelled it wants it undone. Of what fails by itself nothing else is to be expected.
+      const cancelled = (await store.get('plans', plan))?.value.cancel ?? null;
+      if (cancelled !== null) throw new HopelessDeployment(message);
+      return { message };
     }
     // All instances ran it already.
     await rollbacks.rollback(app, replaces, `its deployment, plan ${plan}, is undone`);
@@ -208,6 +211,16 @@ function isAsLookedAt({ before, release }: ReleaseDraft, now: AppRecord | undefi
   if (now.generation === before.generation) return true;
   const gaveUp = now.givenUp?.release === before.release && now.generation === before.generation + 1;
   return gaveUp && release > before.release;
+}
+
+/** The first line of what one that is not ready has to say; null = none has anything. */
+function troubleOf(world: World, app: AppName, release: number): string | null {
+  const troubled = world.promises.all().flatMap(({ value: { promise } }) => {
+    const { body } = promise;
+    if (body.kind !== 'running' || body.app !== app || body.release !== release || body.ready) return [];
+    return body.trouble === null ? [] : [`${body.instance}: ${body.trouble.split('\n')[0] ?? ''}`];
+  });
+  return troubled[0] ?? null;
 }
 
 /** By the word of their nodes. */

@@ -7,13 +7,14 @@ export type ReleaseStanding =
 
 /**
  * How it stands with a release that a deployment has made wanted, given the app as it is now. With nothing to go back to nobody
- * gives it up, so it has failed when for its `healthy-deadline` no more instances of it became ready.
+ * gives it up, so it has failed when for its `healthy-deadline` no more instances of it became ready; `trouble` is what one says.
  */
 export function standingOf(
   record: AppRecord | undefined,
   release: number,
   ready: number,
   sinceProgressMs: number,
+  trouble: string | null,
 ): ReleaseStanding {
   if (!record || record.removing) return { kind: 'failed', reason: 'the app was removed' };
   const { app, givenUp, rollout } = record;
@@ -38,7 +39,11 @@ export function standingOf(
   if (record.unproven !== true) return { kind: 'over', message: `release ${release} of "${app}" is settled` };
   const seconds = record.spec.deploy.healthyDeadlineSeconds;
   if (sinceProgressMs >= seconds * 1000) {
-    return { kind: 'failed', reason: `not healthy within ${seconds} s, with ${ready} instance(s) ready` };
+    const why = trouble === null ? '' : `: ${trouble}`;
+    return {
+      kind: 'failed',
+      reason: `not healthy within ${seconds} s, with ${ready} instance(s) ready${why}`,
+    };
   }
   return { kind: 'goes-on', message: `release ${release} starts: ${ready} ready` };
 }

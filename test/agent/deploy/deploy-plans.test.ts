@@ -188,19 +188,37 @@ test('whoever asks for a deployment and leaves before its release is wanted canc
   t.is(record(cluster)?.release, 1);
 });
 
-test('a first release that never gets healthy fails its deployment, and stays for a person to see to', async t => {
+/** One node, on which a first release never gets healthy. */
+async function firstOneSick(): Promise<SimCluster> {
   const cluster = new SimCluster(['node-1']);
   await cluster.start();
-  cluster.behaviour = () => ({ readyAfterMs: 3_600_000 });
+  cluster.behaviour = () => ({ endsAfterMs: 10, code: 3, readyAfterMs: 3_600_000 });
   const spec = webApp(1);
   await cluster.apply({ ...spec, deploy: { ...spec.deploy, healthyDeadlineSeconds: 30 } });
+  return cluster;
+}
+
+test('a first release that never gets healthy fails its deployment with its reason, and stays wanted, which is no alarm', async t => {
+  const cluster = await firstOneSick();
+  await cluster.until(() => latest(cluster).settled !== null);
+  t.is(latest(cluster).settled?.state, 'COMPENSATED');
+  await cluster.advance(1000);
+  t.regex(cluster.events('deploy-failed')[0]!.message, /not healthy within 30 s, .*: blog\/web\/0: .*code 3/);
+  t.regex(cluster.events('deploy-step-undone').at(0)!.message, /stays wanted: none before it was healthy/);
+  t.deepEqual(cluster.events('undoing-given-up'), []);
+  t.is(record(cluster)?.release, 1);
+  t.deepEqual(cluster.etcd.contents('deploys'), {});
+});
+
+test('a first release that somebody cancels while it settles can’t be undone, and that is told', async t => {
+  const cluster = await firstOneSick();
+  const [plan] = Object.keys(cluster.etcd.contents('plans'));
+  await cluster.node('node-1').agent.plans.cancel(plan!, 'somebody');
   await cluster.until(() => latest(cluster).settled !== null);
   t.is(latest(cluster).settled?.state, 'COMPENSATION_FAILED');
   await cluster.advance(1000);
-  t.regex(cluster.events('deploy-failed')[0]!.message, /settle failed: not healthy within 30 s/);
   t.regex(cluster.events('undoing-given-up')[0]!.message, /stays wanted: none before it was healthy/);
   t.is(record(cluster)?.release, 1);
-  t.deepEqual(cluster.etcd.contents('deploys'), {});
 });
 
 test('a release that is given up fails its deployment', async t => {
