@@ -59,9 +59,10 @@ function explainInstance(world: World, view: InstanceView, { heldDown, crowd }: 
   const lines: string[] = [];
   if ('notWanted' in wanted) lines.push(`not wanted: ${wanted.notWanted}`);
   else lines.push(`wanted at release ${wanted.release} of "${wanted.record.app}"`);
-  if (view.node !== null)
-    lines.push(`owned by ${view.node} with token ${view.token ?? 'none'}; it says: ${view.state}`);
-  else lines.push(`owned by nobody: ${view.trouble ?? 'never taken'}`);
+  if (view.node !== null) {
+    const says = view.state === 'unknown' ? '' : `; it says: ${view.state}`;
+    lines.push(`owned by ${view.node} with token ${view.token ?? 'none'}${says}`);
+  } else lines.push(`owned by nobody: ${view.trouble ?? 'never taken'}`);
   const held = inputs.heldDown.find(({ instance }) => instance === view.instance);
   if (held) {
     const seconds = (held.forMs / 1000).toFixed(1);

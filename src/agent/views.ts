@@ -10,7 +10,7 @@ import type { AppView, InstanceView, NodeView, PromiseView, SubjectView } from '
 import { standing } from '../ownership/standing.ts';
 import { whyNowhere } from '../placement/explain.ts';
 import { wantedRelease } from '../reconcile/wanted-release.ts';
-import { leftover } from './evidence.ts';
+import { evidenceAgainst, leftover, unreachableNodes } from './evidence.ts';
 import { rankedAnew } from './ranked-anew.ts';
 import { placementInputs, wantedInstances, wantedOrWhyNot } from './wanted.ts';
 import type { World } from './world.ts';
@@ -78,7 +78,11 @@ export function instanceViews(world: World): InstanceView[] {
     return instance !== null && entry.value.released === null ? [instance] : [];
   });
   const said = new Map(bodies(world).map(({ node, body }) => [`${body.instance}@${node}`, body]));
-  const views = [...new Set([...wanted, ...owned])].sort(naturally).map(id => instanceView(world, id, said));
+  const unreachable = unreachableNodes(world);
+  const views = [...new Set([...wanted, ...owned])].sort(naturally).map(id => {
+    const view = instanceView(world, id, said);
+    return view.node !== null && unreachable.has(view.node) ? asLastSaid(world, view, view.node) : view;
+  });
   return withPortsInTheWay(world, views);
 }
 
@@ -94,6 +98,14 @@ function withPortsInTheWay(world: World, views: InstanceView[]): InstanceView[] 
     if (ranking === null || ranking.candidates.length > 0) return view;
     return { ...view, trouble: `no node can take it: ${whyNowhere(ranking) ?? 'there is none'}` };
   });
+}
+
+/** On a node whose agent its observers do not hear: what nobody else finds there either may run or not. */
+function asLastSaid(world: World, view: InstanceView, node: NodeName): InstanceView {
+  const { instance, state, endpoint, trouble } = view;
+  if (endpoint !== null && evidenceAgainst(world, node, instance) === null) return view;
+  const why = `${node} is unreachable in the eyes of its observers; what it said last of this instance: ${state}`;
+  return { ...view, state: 'unknown', ready: false, trouble: trouble === null ? why : `${why}\n${trouble}` };
 }
 
 /** What a node that has not heard the store can say: its own instances, owned by nobody as far as it knows. */

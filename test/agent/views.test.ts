@@ -2,9 +2,12 @@ import test from 'ava';
 import { appView, instanceViews, nodeViews, subjectViews } from '../../src/agent/views.ts';
 import type { InstanceState } from '../../src/model/node-promise.ts';
 import type { InstanceView } from '../../src/model/views.ts';
-import { runningPromise } from '../support/nouns.ts';
+import { assessment, runningPromise } from '../support/nouns.ts';
 import { webApp } from '../support/sim-cluster.ts';
+import { sessionRecord } from '../support/store-worlds.ts';
 import { appRecord, member, ownerRecord } from './helpers.ts';
+
+const PLACE = { host: '10.0.0.9', port: 4001 };
 
 function instance(
   index: number,
@@ -107,6 +110,42 @@ test('an instance is shown as its owner says, and as unknown to others while nob
   t.like(third, { node: null, state: 'unplaced', trouble: 'nobody has taken it yet' });
   t.is(first?.token, String(etcd.revision - 3n));
 });
+
+for (const { title, endpoint, notFound, state } of [
+  { title: 'nobody but its node can tell of it', endpoint: null, notFound: [], state: 'unknown' },
+  {
+    title: 'its observers do not find it',
+    endpoint: PLACE,
+    notFound: ['node-2', 'node-3'],
+    state: 'unknown',
+  },
+  { title: 'its observers find it', endpoint: PLACE, notFound: [], state: 'running' },
+]) {
+  test(`an instance whose node is not heard any more, though its lease lives, is ${state} when ${title}`, async t => {
+    const { etcd, clock, world } = await member();
+    for (const name of ['node-2', 'node-3', 'node-9'])
+      etcd.put('sessions', `${name}/first`, sessionRecord({ node: name, roles: ['apps'] }));
+    etcd.put('apps', 'blog', appRecord(webApp(1)));
+    etcd.put('owners', 'instance/blog/web/0', ownerRecord({ node: 'node-9' }));
+    etcd.put('promises', 'node-9/running:blog/web/0', {
+      v: 1,
+      promise: runningPromise({ endpoint }, 'node-9'),
+    });
+    await clock.settle();
+    t.like(instanceViews(world)[0], { state: 'running', ready: true });
+    const say = (promise: string, assessor: string): void => {
+      const parts = { promiser: 'node-9', promise, unreachable: true as const };
+      const said = assessment(assessor, 'broken', parts);
+      etcd.put('assessments', `node-9/${promise}/${assessor}`, { v: 1, assessment: said });
+    };
+    for (const assessor of ['node-1', 'node-2', 'node-3']) say('capacity', assessor);
+    for (const assessor of notFound) say('running:blog/web/0', assessor);
+    await clock.settle();
+    const [view] = instanceViews(world);
+    t.like(view, { node: 'node-9', state, ready: state === 'running' });
+    if (state === 'unknown') t.regex(view?.trouble ?? '', /^node-9 is unreachable .*: running$/);
+  });
+}
 
 test('what somebody still has though nobody wants it is shown, and an owner that says nothing is pending', async t => {
   const { etcd, clock, world, keeper } = await member();
