@@ -125,7 +125,7 @@ test('a build that fails is exit code 8 with its last lines', async t => {
   t.regex(stderr, /^error: shop: build failed: npm ci ended with code 1\n {2}\| npm ERR! no lock$/m);
 });
 
-test('what the cluster refuses is exit code 1, with every problem', async t => {
+test('what the cluster refuses because others have it is exit code 6, also before it is tried', async t => {
   const { ran } = await cluster(t);
   const cwd = await directoryWith(t, {
     'shop.yaml': `${shop}domains: {list: [blog.example.com]}\n`,
@@ -133,7 +133,7 @@ test('what the cluster refuses is exit code 1, with every problem', async t => {
   });
   for (const command of ['apply', 'plan']) {
     const { exitCode, stderr } = await ran([command, 'shop.yaml'], { cwd });
-    t.is(exitCode, 1);
+    t.is(exitCode, 6);
     t.regex(stderr, /^shop: error: domains\.list: is held by "blog"$/m);
   }
 });
@@ -151,7 +151,7 @@ test('what the cluster refuses is refused before anything is uploaded', async t 
     ['deploy', 'site', '--host', 'blog.example.com'],
   ]) {
     const { exitCode, stderr } = await ran(line, { cwd });
-    t.is(exitCode, 1);
+    t.is(exitCode, 6);
     t.regex(stderr, /^error: nothing was changed: the cluster refuses 1 thing$/m);
     t.notRegex(stderr, /uploading/);
   }

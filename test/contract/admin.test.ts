@@ -106,7 +106,7 @@ contract('a host name that another app holds is refused, and nothing of it is do
   const said = await applied(world, [rival]);
   const problems = (await world.admin.plan({ specs: [rival], ifGeneration: null })).problems;
   t.deepEqual(said, [{ kind: 'done', result: { kind: 'refused', problems } }]);
-  t.is(problems[0]?.field, 'domains.list');
+  t.like(problems[0], { field: 'domains.list', conflict: true });
   t.regex(problems[0]?.message ?? '', /is held by (app )?"blog"/);
   await refused(t, 'not-found', () => world.admin.app('shop'));
 });

@@ -106,10 +106,14 @@ async function live(cluster: SimCluster, mode: SimMode): Promise<string | null> 
   cluster.troubleProbability = 0;
   for (const end of ends.open) end();
   for (const node of cluster.nodes) node.switchOn();
-  await settle(cluster, HEALED_WITHIN_MS);
-  await timeline.run(timeline.nowMs + STAYS_MS, broken);
+  const untilMs = healedMs + HEALED_WITHIN_MS;
+  do {
+    await settle(cluster, untilMs - timeline.nowMs);
+    await timeline.run(timeline.nowMs + STAYS_MS, broken);
+    // An order may have been on its way to the store until after all was as wanted.
+  } while (underWay(cluster) !== null && timeline.nowMs < untilMs && !broken());
   const idle = (): string | null => (mode === 'names' ? cluster.nameJudge.unfinished(NAMES, healedMs) : null);
-  await timeline.run(healedMs + HEALED_WITHIN_MS, () => broken() || idle() === null);
+  await timeline.run(untilMs, () => broken() || idle() === null);
   if (broken()) return null;
   const left = judge.unfinished(wanted(cluster)) ?? underWay(cluster) ?? idle();
   const seconds = Math.round((timeline.nowMs - healedMs) / 1000);

@@ -525,7 +525,8 @@ export class FakeAdmin implements Admin {
         other.spec.app !== spec.app && other.spec.hostnames.some(name => spec.hostnames.includes(name)),
     );
     if (clash === undefined) return [];
-    return [problemOf(spec.app, 'domains.list', `is held by "${clash.spec.app}"`)];
+    const problem = problemOf(spec.app, 'domains.list', `is held by "${clash.spec.app}"`);
+    return [{ ...problem, conflict: true as const }];
   }
 
   private listing<T>(items: T[]): Listing<T> {

@@ -2,7 +2,7 @@ import type { AppSpec } from '../../model/app-spec.ts';
 import type { Problem } from '../../model/problem.ts';
 import type { AppPlan } from '../../model/views.ts';
 import type { CommandContext } from '../context.ts';
-import { CliFailure, EXIT } from '../failure.ts';
+import { CliFailure, EXIT, type ExitCode } from '../failure.ts';
 import { placedIn } from '../plans/hand-in.ts';
 import { countText } from '../words.ts';
 import type { LoadedApps } from './load-apps.ts';
@@ -37,12 +37,11 @@ export async function requireAccepted(
 }
 
 export function refused(problems: readonly Problem[], sources: ReadonlyMap<string, string>): CliFailure {
-  return new CliFailure(
-    problems.every(({ conflict }) => conflict) ? EXIT.conflict : EXIT.failed,
-    `nothing was changed: the cluster refuses ${countText(problems.length, 'thing')}`,
-    {
-      problems: [...problems],
-      sources,
-    },
-  );
+  const told = `nothing was changed: the cluster refuses ${countText(problems.length, 'thing')}`;
+  return new CliFailure(exitOf(problems), told, { problems: [...problems], sources });
+}
+
+/** Of what the cluster refuses: conflict when all of it is about what others have. */
+export function exitOf(problems: readonly Problem[]): ExitCode {
+  return problems.every(({ conflict }) => conflict) ? EXIT.conflict : EXIT.failed;
 }

@@ -1,4 +1,4 @@
-import { askFirst } from '../apps/ask-first.ts';
+import { askFirst, exitOf } from '../apps/ask-first.ts';
 import { loadApps, requireSound } from '../apps/load-apps.ts';
 import { digestSources } from '../apps/upload-sources.ts';
 import type { CommandContext } from '../context.ts';
@@ -16,10 +16,8 @@ export async function plan(context: CommandContext, call: Invocation): Promise<n
   const specs = await digestSources(context, requireSound(loaded));
   const { plans, problems } = await askFirst(context, specs, loaded);
   if (problems.length > 0) {
-    throw new CliFailure(EXIT.failed, `this would be refused: ${countText(problems.length, 'problem')}`, {
-      problems,
-      sources: loaded.sources,
-    });
+    const told = `this would be refused: ${countText(problems.length, 'problem')}`;
+    throw new CliFailure(exitOf(problems), told, { problems, sources: loaded.sources });
   }
   const batches = loaded.plans.map(({ spec, schedule, idempotencyKey }) => ({
     spec,
