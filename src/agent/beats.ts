@@ -6,12 +6,17 @@ import type { Peers } from '../ports/peers.ts';
 /** Four beats missed: long enough for an agent to be restarted, short enough to miss a dead host in about 2 s. */
 const SILENT_AFTER_MS = 2000;
 const LISTEN_AGAIN_MS = 200;
+/** A peer that is cut off leaves a connection that comes to life only when TCP tries again: as late as it was cut off for. */
+const HANG_UP_AFTER_MS = 6000;
 
 interface Heard {
   abort: AbortController;
   peer: Endpoint;
   lastMs: InstantMs;
+  /** Of the stream under way. */
+  hangUp: AbortController;
   cancel: () => void;
+  cancelHangUp: () => void;
 }
 
 /** Listens to the hearts of the nodes this one observes, so that a dead host is known long before its lease ends. */
@@ -42,7 +47,9 @@ export class Beats {
         abort: new AbortController(),
         peer,
         lastMs: this.#clock.now(),
+        hangUp: new AbortController(),
         cancel: () => undefined,
+        cancelHangUp: () => undefined,
       };
       this.#heard.set(node, heard);
       this.#arm(heard);
@@ -72,7 +79,10 @@ export class Beats {
   async #listen(heard: Heard): Promise<void> {
     const { signal } = heard.abort;
     while (!signal.aborted) {
-      await this.#peers.beats(heard.peer, () => this.#beat(heard), signal);
+      heard.hangUp = new AbortController();
+      this.#bePatient(heard);
+      await this.#peers.beats(heard.peer, () => this.#beat(heard), heard.hangUp.signal);
+      heard.cancelHangUp();
       await this.#clock.sleep(LISTEN_AGAIN_MS, signal);
     }
   }
@@ -82,6 +92,7 @@ export class Beats {
     const silentMs = this.#clock.now() - heard.lastMs;
     heard.lastMs = this.#clock.now();
     this.#arm(heard);
+    this.#bePatient(heard);
     if (silentMs >= SILENT_AFTER_MS) this.#onChange();
   }
 
@@ -90,8 +101,15 @@ export class Beats {
     heard.cancel = this.#clock.after(SILENT_AFTER_MS, this.#onChange);
   }
 
+  #bePatient(heard: Heard): void {
+    heard.cancelHangUp();
+    heard.cancelHangUp = this.#clock.after(HANG_UP_AFTER_MS, () => heard.hangUp.abort());
+  }
+
   #end(heard: Heard): void {
     heard.abort.abort();
+    heard.hangUp.abort();
     heard.cancel();
+    heard.cancelHangUp();
   }
 }

@@ -95,6 +95,39 @@ test('who is not listened to any more is not known, and one at another address i
   t.is(clock.pending, 0);
 });
 
+test('a stream that stays silent is hung up on: the next one hears who was only cut off for a while', async t => {
+  const clock = new FakeClock();
+  let streams = 0;
+  const beats = new Beats({
+    clock,
+    onChange: () => undefined,
+    peers: {
+      // The first hangs on a connection that nobody ends.
+      beats: async (_, onBeat, signal) => {
+        const hangs = ++streams === 1;
+        while (!signal.aborted) {
+          if (!hangs || clock.now() < 1000) onBeat();
+          await clock.sleep(500, signal);
+        }
+      },
+      output: () => {
+        throw new Error('not asked for');
+      },
+    },
+  });
+  beats.listenTo(new Map([['node-2', { host: 'node-2', port: 7400 }]]));
+  await clock.advance(6000);
+  t.true(beats.silentMs('node-2')! > 5000);
+  t.is(streams, 1, 'a slow one is given time to answer');
+  await clock.advance(1000);
+  t.is(beats.silentMs('node-2'), null);
+  await clock.advance(60_000);
+  t.is(streams, 2, 'one that beats is kept');
+  beats.stop();
+  await clock.advance(1000);
+  t.is(clock.pending, 0);
+});
+
 test('listening to the same again goes on as before', async t => {
   const { clock, beats, peers, streams } = hearing();
   for (let times = 0; times < 10; times++) {

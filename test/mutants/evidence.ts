@@ -7,6 +7,13 @@ const lastRun = { test: 'test/agent/last-run.test.ts' };
 /** Takeover by evidence when the session is gone, the brake, the hold-down of nodes that flap, and the lost store. */
 export const evidenceMutants: Mutant[] = [
   {
+    name: 'rule 12: a witness that was cut off stays deaf as long as its connections do',
+    file: 'src/agent/beats.ts',
+    search: '() => heard.hangUp.abort());',
+    replace: '() => undefined);',
+    test: 'test/agent/beats.test.ts',
+  },
+  {
     ...lapsed,
     name: 'rule 12: what still answers is taken when its session is gone',
     file: 'src/agent/wanted.ts',
