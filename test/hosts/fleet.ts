@@ -164,10 +164,16 @@ export async function agentPid({ host }: Node): Promise<number> {
   return Number(said.trim());
 }
 
-/** The last lines of its journal, for who wants to know why. */
-export async function lastWords({ host }: Node, lines = 40): Promise<string> {
+/** Its journal of the last seconds, for who wants to know why. */
+export async function journalOf({ host }: Node, seconds: number): Promise<string> {
   if (!host.isRunning) return host.console();
-  const { stdout } = await host.run(['journalctl', '-n', String(lines), '--no-pager', '-o', 'short-precise']);
+  const { stdout } = await host.run([
+    'journalctl',
+    `--since=-${seconds}s`,
+    '--no-pager',
+    '-o',
+    'short-precise',
+  ]);
   return stdout;
 }
 

@@ -16,7 +16,7 @@ import {
   type Node,
 } from './fleet.ts';
 import type { Host } from './host.ts';
-import { seconds, settled, steady, unchanged } from './shop.ts';
+import { seconds, settled, spread, steady, unchanged } from './shop.ts';
 
 const MAIN = 'dist/main.js';
 
@@ -100,10 +100,10 @@ export async function takenOutAtBoot({ nodes, release }: Fleet): Promise<string>
     'as soon as its host has booted': host => host.reboot(),
     'while its agent is stopped': host => host.must(['systemctl', 'stop', 'hop3-agent']),
   };
-  for (const [when, arrive] of Object.entries(moments)) {
-    const before = await settled(nodes);
-    // What moved away from the one before has not moved back: this one has something to lose.
-    const leaving = nodes.slice(1).find(({ host }) => before.some(({ node }) => node === host.name))!;
+  const [, second, third] = nodes;
+  for (const [index, [when, arrive]] of Object.entries(moments).entries()) {
+    const before = await spread(nodes);
+    const leaving = index % 2 === 0 ? second : third;
     const { host } = leaving;
     await arrive(host);
     await host.must(['node', `${release}/install.js`, 'remove'], { timeoutMs: 240_000 });

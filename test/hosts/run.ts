@@ -6,9 +6,10 @@
  * It needs root, and takes from Debian's packages what is missing.
  */
 import { execFile } from 'node:child_process';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
-import { bootFleet, lastWords, type Fleet } from './fleet.ts';
+import { bootFleet, journalOf, type Fleet } from './fleet.ts';
 import { PATH } from './host.ts';
 import { hostsDirectory, inAWorldOfItsOwn } from './inside.ts';
 import { scenarios } from './scenarios.ts';
@@ -17,6 +18,9 @@ import { debianTree, provideTools, whyNot } from './tree.ts';
 const root = join(import.meta.dirname, '../..');
 const cache = join(root, '.cache/hosts');
 const SET_UP = 2;
+const LAST_WORDS = 40;
+/** By the places of the scenarios, of the last run. */
+const journals = join(cache, 'journals');
 const { values: asked, positionals } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
@@ -67,22 +71,25 @@ async function inside(release: string): Promise<number> {
   const fleet = await bootFleet({ tree: await debianTree(cache), release, directory: hostsDirectory() });
   let passed = 0;
   let failed = 0;
+  await rm(journals, { recursive: true, force: true });
   for (const [index, scenario] of chosen.entries()) {
     const { name } = scenario;
     const beganMs = performance.now();
-    const took = (): string => `${Math.round((performance.now() - beganMs) / 1000)} s`;
-    try {
-      const measured = await scenario.run(fleet, form);
+    const tried = await scenario.run(fleet, form).then(
+      measured => ({ measured }),
+      (error: unknown) => ({ error }),
+    );
+    const tookSeconds = Math.ceil((performance.now() - beganMs) / 1000);
+    const words = await keepJournals(fleet, String(scenarios.indexOf(scenario) + 1), tookSeconds);
+    if ('measured' in tried) {
       passed++;
-      process.stdout.write(`ok   ${name} (${took()}): ${measured}\n`);
-    } catch (error) {
-      failed++;
-      process.stdout.write(
-        `FAIL ${name} (${took()}): ${(error as Error).message}\n${await allLastWords(fleet)}\n`,
-      );
-      // What follows would only fail for the same reason.
-      if (index < SET_UP) break;
+      process.stdout.write(`ok   ${name} (${tookSeconds} s): ${tried.measured}\n`);
+      continue;
     }
+    failed++;
+    process.stdout.write(`FAIL ${name} (${tookSeconds} s): ${(tried.error as Error).message}\n${words}\n`);
+    // What follows would only fail for the same reason.
+    if (index < SET_UP) break;
   }
   await Promise.all(fleet.nodes.filter(({ host }) => host.isRunning).map(({ host }) => host.powerOff()));
   const leftOut = scenarios.length - passed - failed;
@@ -90,9 +97,16 @@ async function inside(release: string): Promise<number> {
   return failed === 0 ? 0 : 1;
 }
 
-async function allLastWords({ nodes }: Fleet): Promise<string> {
+/** Keeps what the hosts' journals have of a scenario. Gives the end of each, in words. */
+async function keepJournals({ nodes }: Fleet, scenario: string, seconds: number): Promise<string> {
+  const kept = join(journals, scenario);
+  await mkdir(kept, { recursive: true });
   const texts = await Promise.all(
-    nodes.map(async node => `--- ${node.host.name}\n${await lastWords(node).catch(String)}`),
+    nodes.map(async node => {
+      const journal = await journalOf(node, seconds).catch(String);
+      await writeFile(join(kept, `${node.host.name}.log`), journal);
+      return `--- ${node.host.name}\n${journal.split('\n').slice(-LAST_WORDS).join('\n')}`;
+    }),
   );
-  return texts.join('\n');
+  return `${texts.join('\n')}\nthe whole of it is in ${kept}`;
 }

@@ -11,9 +11,12 @@ export const COPIES = 3;
 /** A request may be slow when six agents and three etcds share two processors; none is lost. */
 const NOT_FELT_MS = 2000;
 
+/** A host that came and went gets nothing new for a minute, and one that kept its promises worse than others nothing to even things out. */
+const SPREAD_WITHIN_MS = 120_000;
+
 /** Does something that must not be felt: no process of the app changes, and each proxy goes on answering. */
 export async function steady(nodes: Node[], act: () => Promise<void>): Promise<string> {
-  const before = await settled(nodes);
+  const before = await spread(nodes);
   const heard = await withTraffic(nodes, async () => {
     await act();
     const after = await settled(nodes);
@@ -55,6 +58,17 @@ export async function settled(nodes: Node[]): Promise<InstanceView[]> {
     return all.every(({ mayStillRun }) => mayStillRun.length === 0) ? all : null;
   };
   return until('no host may still run what moved away from it', surely, 60_000);
+}
+
+/** As `settled`, with a copy on each host: what was broken before may have brought them together. */
+export async function spread(nodes: Node[]): Promise<InstanceView[]> {
+  const evenly = async (): Promise<InstanceView[] | null> => {
+    const instances = await settled(nodes);
+    if (new Set(instances.map(({ node }) => node)).size === nodes.length) return instances;
+    await nodes[0]!.host.must(['hop3-agent', 'rebalance', '--apply', '--wait']);
+    return null;
+  };
+  return until('each host has a copy of the app', evenly, SPREAD_WITHIN_MS);
 }
 
 /** The processes of the app on a host, by the view of its kernel. */
