@@ -35,7 +35,8 @@ export const realClock: Clock = {
 /** Removed when the test ends. */
 export async function temporaryDirectory(t: ExecutionContext): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'hop3-artifacts-'));
-  t.teardown(() => rm(directory, { recursive: true, force: true }));
+  // What a tool leaves running, as go does for its telemetry, may still write there for a moment.
+  t.teardown(() => rm(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 }));
   return directory;
 }
 
