@@ -216,20 +216,24 @@ async function cutOff({ nodes }: Fleet, cutting: Cut): Promise<string> {
 }
 
 /** Makes a host's member of etcd the leader: to lose that one is the worst for the others. */
-async function leadEtcd(nodes: Node[], { host }: Node): Promise<void> {
-  const members = await Promise.all(
-    nodes.map(async node => {
-      const said = await etcdctl(node, ['endpoint', 'status', '--write-out=fields']);
-      const [id, leader] = ['MemberID', 'Leader'].map(field =>
-        BigInt(new RegExp(`"${field}" : (\\d+)`).exec(said)?.[1] ?? 0).toString(16),
-      );
-      return { node, id, leads: id === leader };
-    }),
-  );
-  const target = members.find(({ node }) => node.host === host)!;
-  const leader = members.find(({ leads }) => leads);
-  assert.ok(leader, 'etcd has no leader');
-  if (leader !== target) await etcdctl(leader.node, ['move-leader', target.id!]);
+function leadEtcd(nodes: Node[], { host }: Node): Promise<unknown> {
+  // After what was done to it before, it may be electing.
+  return until(`the etcd of ${host.name} leads`, async () => {
+    const members = await Promise.all(nodes.map(membership)).catch(() => []);
+    const target = members.find(({ node }) => node.host === host);
+    if (target === undefined || target.id === target.leader) return target !== undefined;
+    const leader = members.find(({ id }) => id === target.leader);
+    if (leader) await etcdctl(leader.node, ['move-leader', target.id]).catch(() => undefined);
+    return false;
+  });
+}
+
+/** As etcdctl has them, in hexadecimal. */
+async function membership(node: Node): Promise<{ node: Node; id: string; leader: string }> {
+  const said = await etcdctl(node, ['endpoint', 'status', '--write-out=fields']);
+  const field = (name: string): string =>
+    BigInt(new RegExp(`"${name}" : (\\d+)`).exec(said)?.[1] ?? 0).toString(16);
+  return { node, id: field('MemberID'), leader: field('Leader') };
 }
 
 function etcdctl({ host }: Node, command: string[]): Promise<string> {

@@ -107,11 +107,13 @@ async function live(cluster: SimCluster, mode: SimMode): Promise<string | null> 
   for (const end of ends.open) end();
   for (const node of cluster.nodes) node.switchOn();
   const untilMs = healedMs + HEALED_WITHIN_MS;
+  let asked: string;
   do {
     await settle(cluster, untilMs - timeline.nowMs);
+    asked = orders(cluster);
     await timeline.run(timeline.nowMs + STAYS_MS, broken);
     // An order may have been on its way to the store until after all was as wanted.
-  } while (underWay(cluster) !== null && timeline.nowMs < untilMs && !broken());
+  } while (orders(cluster) !== asked && timeline.nowMs < untilMs && !broken());
   const idle = (): string | null => (mode === 'names' ? cluster.nameJudge.unfinished(NAMES, healedMs) : null);
   await timeline.run(untilMs, () => broken() || idle() === null);
   if (broken()) return null;
@@ -139,6 +141,11 @@ function underWay({ etcd }: SimCluster): string | null {
       return `plan ${plan} still deploys ${app}`;
   }
   return null;
+}
+
+/** All that has been asked for and has arrived. */
+function orders(cluster: SimCluster): string {
+  return JSON.stringify([wanted(cluster), underWay(cluster)]);
 }
 
 /** Faults and orders, one after the other, until a moment; what has not ended by then is left open. */
