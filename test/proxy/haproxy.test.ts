@@ -14,8 +14,13 @@ import { processesOf } from '../../src/proxy/processes.ts';
 import { askInfo } from '../../src/proxy/runtime.ts';
 import { FakeLog } from '../support/fake-log.ts';
 import { underLoad } from '../support/load.ts';
-import { startVanishingInstance } from '../support/vanishing-instance.ts';
+import { startVanishingInstance, whyNothingVanishes } from '../support/vanishing-instance.ts';
 import { startWebInstance, type WebInstance } from '../support/web-instance.ts';
+
+const nothingVanishes = await whyNothingVanishes();
+if (nothingVanishes !== null)
+  process.stderr.write(`# left out: machines that go without a word, ${nothingVanishes}\n`);
+const vanishing = nothingVanishes === null ? test.serial : () => undefined;
 
 const clock = systemClock();
 
@@ -172,13 +177,14 @@ for (const { lost, of } of losses) {
   );
 }
 
-test.serial('the machine of one of two instances gone without a word fails no request', async t => {
+vanishing('the machine of one of two instances gone without a word fails no request', async t => {
   const { proxy, port, instance } = await stage(t, '', { unacknowledgedMs: 1500 });
   const lost = await startVanishingInstance('lost');
   t.teardown(() => lost.kill('SIGKILL'));
   await proxy.apply([pool('blog', [lost, await instance('left')])]);
   const asked: { atMs: number; tookMs: number; body: string }[] = [];
   const phase = { isOver: false };
+  t.teardown(() => (phase.isOver = true));
   const client = async (): Promise<void> => {
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     t.teardown(() => agent.destroy());

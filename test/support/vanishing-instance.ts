@@ -18,7 +18,8 @@ export async function startVanishingInstance(
     async vanish() {
       const gone = once(child.stdout, 'data');
       child.stdin.write('go\n');
-      await gone;
+      const [said] = (await gone) as [Buffer];
+      if (said.toString() !== 'gone\n') throw new Error(`it can not vanish: ${said.toString().trim()}`);
     },
     async kill(signal) {
       if (child.exitCode !== null || child.signalCode !== null) return;
@@ -26,4 +27,15 @@ export async function startVanishingInstance(
       await once(child, 'exit');
     },
   };
+}
+
+/** Why nothing can vanish on this machine; null = it can. */
+export async function whyNothingVanishes(): Promise<string | null> {
+  const instance = await startVanishingInstance('tried');
+  const why = await instance.vanish().then(
+    () => null,
+    (error: unknown) => String(error),
+  );
+  await instance.kill('SIGKILL');
+  return why;
 }
