@@ -1,7 +1,6 @@
 import { observersOf } from '../assess/observers.ts';
 import { outcomeOf } from '../assess/outcome.ts';
 import { trustOf } from '../assess/trust.ts';
-import { portsOf } from '../model/app-spec.ts';
 import { instanceOfSubject, parseInstanceId, subjectOfInstance, type NodeName } from '../model/ids.ts';
 import type { RunningBody } from '../model/node-promise.ts';
 import { tokenOf, type AppRecord, type Capacity, type Rollout } from '../model/records.ts';
@@ -9,9 +8,9 @@ import type { InstanceStatus } from '../model/reconciliation.ts';
 import type { AppView, InstanceView, NodeView, PromiseView, SubjectView } from '../model/views.ts';
 import { standing } from '../ownership/standing.ts';
 import { whyNowhere } from '../placement/explain.ts';
+import { rank } from '../placement/rank.ts';
 import { wantedRelease } from '../reconcile/wanted-release.ts';
 import { evidenceAgainst, leftover, unreachableNodes } from './evidence.ts';
-import { rankedAnew } from './ranked-anew.ts';
 import { placementInputs, wantedInstances, wantedOrWhyNot } from './wanted.ts';
 import type { World } from './world.ts';
 
@@ -83,20 +82,22 @@ export function instanceViews(world: World): InstanceView[] {
     const view = instanceView(world, id, said);
     return view.node !== null && unreachable.has(view.node) ? asLastSaid(world, view, view.node) : view;
   });
-  return withPortsInTheWay(world, views);
+  return withWhyNowhere(world, views);
 }
 
-/** Of what nobody has and no node could take for want of a fixed port: who has it there. */
-function withPortsInTheWay(world: World, views: InstanceView[]): InstanceView[] {
-  let inputs: ReturnType<typeof placementInputs> | null = null;
+/** Of what nobody has and no node could take: what each of them has against it. */
+function withWhyNowhere(world: World, views: InstanceView[]): InstanceView[] {
+  if (views.every(({ node }) => node !== null)) return views;
+  const { free, nodes, placed } = placementInputs(world);
+  const nowhere = new Map(
+    rank(free, nodes, placed).flatMap(ranking =>
+      ranking.candidates.length === 0 ? [[ranking.instance, whyNowhere(ranking)]] : [],
+    ),
+  );
   return views.map(view => {
-    if (view.node !== null) return view;
-    const wanted = wantedOrWhyNot(world, view.instance);
-    if ('notWanted' in wanted || portsOf(wanted.spec, view.process).length === 0) return view;
-    inputs ??= placementInputs(world);
-    const ranking = rankedAnew(world, inputs, wanted, []);
-    if (ranking === null || ranking.candidates.length > 0) return view;
-    return { ...view, trouble: `no node can take it: ${whyNowhere(ranking) ?? 'there is none'}` };
+    const why = view.node === null ? nowhere.get(view.instance) : undefined;
+    if (why === undefined) return view;
+    return { ...view, trouble: `no node can take it: ${why ?? 'there is none'}` };
   });
 }
 

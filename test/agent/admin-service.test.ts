@@ -102,7 +102,9 @@ test('an instance nobody has is unplaced, and says why', async t => {
     state: 'unplaced',
     node: null,
     token: null,
-    trouble: 'nobody has taken it yet',
+    trouble: `no node can take it: ${['node-1', 'node-2', 'node-3']
+      .map(node => `${node} has no label zone, required is "mars"`)
+      .join('; ')}`,
   });
 });
 
