@@ -1,15 +1,10 @@
 import http from 'node:http';
 import type { ExecutionContext } from 'ava';
 import { type ApiClient, apiClient } from '../../src/api/client.ts';
-import {
-  type AdminApi,
-  type AdminApiOptions,
-  type RequestInfo,
-  startAdminApi,
-} from '../../src/api/server.ts';
-import { systemClock } from '../../src/platform/clock.ts';
+import { type AdminApi, type AdminApiOptions, type RequestInfo } from '../../src/api/server.ts';
 import { FakeAdmin } from '../support/fake-admin.ts';
 import { FakeLog } from '../support/fake-log.ts';
+import { servedAdmin } from '../support/served-admin.ts';
 
 export interface Served {
   admin: FakeAdmin;
@@ -26,17 +21,12 @@ export async function served(t: ExecutionContext, options: Partial<AdminApiOptio
   const admin = FakeAdmin.seeded();
   const log = new FakeLog();
   const requests: RequestInfo[] = [];
-  const api = await startAdminApi({
+  const api = await servedAdmin(t, {
     admin,
-    listen: { host: '127.0.0.1', port: 0, tls: null },
-    socket: null,
-    tokens: [],
     log,
-    clock: systemClock(),
     onRequest: info => requests.push(info),
     ...options,
   });
-  t.teardown(() => api.close());
   const client = apiClient({ url: api.url });
   return { admin, api, log, client, requests, ask: (path, init) => fetch(api.url + path, init) };
 }

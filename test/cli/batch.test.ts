@@ -3,13 +3,11 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { planRoutes } from '../../src/api/routes/plans.ts';
 import { scheduleRoutes } from '../../src/api/routes/schedules.ts';
-import { startAdminApi } from '../../src/api/server.ts';
 import { INTERRUPTED } from '../../src/cli/io.ts';
 import type { PlanEvent, PlanView } from '../../src/model/plan-views.ts';
-import { systemClock } from '../../src/platform/clock.ts';
 import { FakeAdmin } from '../support/fake-admin.ts';
-import { FakeLog } from '../support/fake-log.ts';
 import { FakePlans } from '../support/fake-plans.ts';
+import { servedAdmin } from '../support/served-admin.ts';
 import { answerOf, type Circumstances, itemsOf, ran } from './captured-io.ts';
 import { directoryWith } from './temporary-directory.ts';
 
@@ -27,16 +25,10 @@ const nightly = `${chain}schedule: {name: nightly, cron: "@daily", time-zone: Eu
 async function withPlans(t: ExecutionContext) {
   const plans = new FakePlans();
   const admin = FakeAdmin.seeded();
-  const api = await startAdminApi({
+  const api = await servedAdmin(t, {
     admin,
-    listen: { host: '127.0.0.1', port: 0, tls: null },
-    socket: null,
-    tokens: [],
-    log: new FakeLog(),
-    clock: systemClock(),
     extraRoutes: [...planRoutes(plans), ...scheduleRoutes(plans)],
   });
-  t.teardown(() => api.close());
   const cwd = await directoryWith(t, { 'plan.yaml': chain, 'nightly.yaml': nightly });
   const write = (name: string, text: string | Uint8Array) => writeFileSync(join(cwd, name), text);
   return {

@@ -1,9 +1,8 @@
 import type { ExecutionContext } from 'ava';
-import { startAdminApi } from '../../src/api/server.ts';
 import type { InstanceView } from '../../src/model/views.ts';
 import { systemClock } from '../../src/platform/clock.ts';
 import { FakeAdmin } from '../support/fake-admin.ts';
-import { FakeLog } from '../support/fake-log.ts';
+import { servedAdmin } from '../support/served-admin.ts';
 import { ran } from './captured-io.ts';
 import type { Circumstances, Ran } from './captured-io.ts';
 
@@ -19,15 +18,11 @@ export interface Cluster {
 /** The real admin API over a fake cluster: three nodes, and the app `blog` with two web instances and a mailer. */
 export async function cluster(t: ExecutionContext, options: { tokens?: string[] } = {}): Promise<Cluster> {
   const admin = FakeAdmin.seeded();
-  const api = await startAdminApi({
+  const api = await servedAdmin(t, {
     admin,
-    listen: { host: '127.0.0.1', port: 0, tls: null },
-    socket: null,
     tokens: options.tokens ?? [],
-    log: new FakeLog(),
     clock: systemClock(),
   });
-  t.teardown(() => api.close());
   const asTheyAre = admin.instances.bind(admin);
   return {
     admin,

@@ -1,10 +1,8 @@
 import test, { type ExecutionContext } from 'ava';
 import { enrolmentRoutes } from '../../src/api/routes/enrolment.ts';
-import { startAdminApi } from '../../src/api/server.ts';
 import type { ClusterInitOptions, ClusterJoinOptions, ClusterReport } from '../../src/cli/daemon.ts';
-import { systemClock } from '../../src/platform/clock.ts';
 import { FakeAdmin } from '../support/fake-admin.ts';
-import { FakeLog } from '../support/fake-log.ts';
+import { servedAdmin } from '../support/served-admin.ts';
 import { answerOf, ran } from './captured-io.ts';
 
 const report: ClusterReport = {
@@ -128,16 +126,10 @@ async function withAuthority(t: ExecutionContext, admin: string) {
       Promise.resolve({ token: `TOKEN-${ttlSeconds}`, node, endsAt: 'THEN', fingerprint: 'FINGERPRINT' }),
     enrol: () => Promise.reject(new Error('not asked')),
   };
-  const api = await startAdminApi({
+  const api = await servedAdmin(t, {
     admin: fake,
-    listen: { host: '127.0.0.1', port: 0, tls: null },
-    socket: null,
-    tokens: [],
-    log: new FakeLog(),
-    clock: systemClock(),
     extraRoutes: enrolmentRoutes(enrolment),
   });
-  t.teardown(() => api.close());
   return { HOP3_AGENT_API: api.url };
 }
 

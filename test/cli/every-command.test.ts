@@ -3,15 +3,13 @@ import { agentRoutes } from '../../src/api/routes/agents.ts';
 import { enrolmentRoutes } from '../../src/api/routes/enrolment.ts';
 import { planRoutes } from '../../src/api/routes/plans.ts';
 import { scheduleRoutes } from '../../src/api/routes/schedules.ts';
-import { startAdminApi } from '../../src/api/server.ts';
 import type { ClusterReport } from '../../src/cli/daemon.ts';
 import { INTERRUPTED } from '../../src/cli/io.ts';
 import { commandDefinitions, commandGroups } from '../../src/cli/surface.ts';
-import { systemClock } from '../../src/platform/clock.ts';
 import { FakeAdmin } from '../support/fake-admin.ts';
-import { FakeLog } from '../support/fake-log.ts';
 import { FakeNamedAgents } from '../support/fake-named-agents.ts';
 import { FakePlans } from '../support/fake-plans.ts';
+import { servedAdmin } from '../support/served-admin.ts';
 import { type Circumstances, ran, type Ran } from './captured-io.ts';
 import { directoryWith } from './temporary-directory.ts';
 
@@ -299,13 +297,8 @@ async function inCluster(t: ExecutionContext) {
   };
   const { admin: listens, ...view } = FakeAdmin.seeded().node();
   admin.node = () => ({ ...view, admin: listens.replace('http:', 'https:') });
-  const api = await startAdminApi({
+  const api = await servedAdmin(t, {
     admin,
-    listen: { host: '127.0.0.1', port: 0, tls: null },
-    socket: null,
-    tokens: [],
-    log: new FakeLog(),
-    clock: systemClock(),
     extraRoutes: [
       ...agentRoutes(agents, admin),
       ...planRoutes(plans),
@@ -313,7 +306,6 @@ async function inCluster(t: ExecutionContext) {
       ...enrolmentRoutes(enrolment),
     ],
   });
-  t.teardown(() => api.close());
   const run = (
     line: string,
     { json = false, ...circumstances }: Circumstances & { json?: boolean } = {},

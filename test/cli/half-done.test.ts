@@ -4,13 +4,11 @@ import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
 import { planRoutes } from '../../src/api/routes/plans.ts';
-import { startAdminApi } from '../../src/api/server.ts';
 import { INTERRUPTED } from '../../src/cli/io.ts';
 import type { AppliedApp, DeployProgress } from '../../src/model/views.ts';
-import { systemClock } from '../../src/platform/clock.ts';
 import { FakeAdmin } from '../support/fake-admin.ts';
-import { FakeLog } from '../support/fake-log.ts';
 import { FakePlans } from '../support/fake-plans.ts';
+import { servedAdmin } from '../support/served-admin.ts';
 import { ran, type Ran } from './captured-io.ts';
 
 const three = ['blog', 'shop', 'news']
@@ -43,16 +41,10 @@ async function interrupted(
     yield { kind: 'step', app: 'shop', step: 'build', message: 'building' };
     if (!signal.aborted) await once(signal, 'abort');
   };
-  const api = await startAdminApi({
+  const api = await servedAdmin(t, {
     admin,
-    listen: { host: '127.0.0.1', port: 0, tls: null },
-    socket: null,
-    tokens: [],
-    log: new FakeLog(),
-    clock: systemClock(),
     extraRoutes: planRoutes(plans),
   });
-  t.teardown(() => api.close());
   const ending = new AbortController();
   const result = await ran(['apply', '-'], {
     stdin: three,

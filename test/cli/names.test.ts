@@ -1,10 +1,8 @@
 import test, { type ExecutionContext } from 'ava';
 import { agentRoutes } from '../../src/api/routes/agents.ts';
-import { startAdminApi } from '../../src/api/server.ts';
-import { systemClock } from '../../src/platform/clock.ts';
 import { FakeAdmin } from '../support/fake-admin.ts';
-import { FakeLog } from '../support/fake-log.ts';
 import { FakeNamedAgents } from '../support/fake-named-agents.ts';
+import { servedAdmin } from '../support/served-admin.ts';
 import { itemsOf, ran, type Circumstances } from './captured-io.ts';
 
 const started = { kind: 'started', node: 'n1', holder: 'command:1', token: '7' } as const;
@@ -13,16 +11,10 @@ const ended = { kind: 'ended', code: 0, signal: null, reason: null, released: tr
 
 async function withAgents(t: ExecutionContext) {
   const agents = new FakeNamedAgents();
-  const api = await startAdminApi({
+  const api = await servedAdmin(t, {
     admin: FakeAdmin.seeded(),
-    listen: { host: '127.0.0.1', port: 0, tls: null },
-    socket: null,
-    tokens: [],
-    log: new FakeLog(),
-    clock: systemClock(),
     extraRoutes: agentRoutes(agents, new FakeAdmin()),
   });
-  t.teardown(() => api.close());
   return {
     agents,
     run: (argv: string[], circumstances: Circumstances = {}) =>
