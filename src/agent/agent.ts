@@ -137,7 +137,11 @@ const SHELF_MS = 1000;
 /** A changed app may leave things over; those that were in use until now are not removed at once. */
 const COLLECT_MS = 20 * 60_000;
 
-/** One node's agent: the loops, wired to each other by wakes alone, started in order and stopped in reverse. */
+/**
+ * One node's agent: the loops, wired to each other by wakes alone, started in order and stopped in reverse. It is one file because
+ * what wakes what, and what must be begun or ended before what, can only be judged where all of it is seen; what the loops
+ * decide is in files of their own.
+ */
 export class Agent {
   readonly admin: Admin;
   readonly names: NamedAgents;
@@ -317,7 +321,7 @@ export class Agent {
       onStatuses: () => {
         this.#rememberRuns();
         promises.wakeSoon();
-        drain.wake();
+        drain.loop.wake();
         // A start may have fetched one.
         shelf.wakeWithin(SHELF_MS);
       },
@@ -493,8 +497,8 @@ export class Agent {
       leftovers,
       requests,
       rollouts,
-      drain,
-      this.#supervisor,
+      drain.loop,
+      this.#supervisor.loop,
       collect,
       copies,
       names,
@@ -511,8 +515,8 @@ export class Agent {
       leftovers,
       requests,
       rollouts,
-      drain,
-      supervision: this.#supervisor,
+      drain: drain.loop,
+      supervision: this.#supervisor.loop,
       ...names.loops(),
       ...planEngine.loops(),
     };
@@ -537,12 +541,12 @@ export class Agent {
         if (isDeployment(plan)) promises.wakeSoon();
       }),
       world.onChange(['requests'], () => requests.wake()),
-      world.onChange(['supervisor', 'sessions'], () => this.#supervisor.wake()),
+      world.onChange(['supervisor', 'sessions'], () => this.#supervisor.loop.wake()),
       world.onChange(['owners', 'sessions'], () => absences.look()),
       world.onChange(['sessions', 'assessments'], () => crowd.look()),
       world.onChange(['apps', 'promises', 'assessments'], () => rollouts.wakeWithin(JUDGE_MS)),
-      world.onChange(['drains', 'sessions', 'apps', 'refusals'], () => drain.wake()),
-      holdings.onChange(() => drain.wake()),
+      world.onChange(['drains', 'sessions', 'apps', 'refusals'], () => drain.loop.wake()),
+      holdings.onChange(() => drain.loop.wake()),
       () => crowd.stop(),
       holdings.onChange(() => instances.wake()),
       // Armed as soon as something exclusive is held, and again with every renewal.
@@ -556,7 +560,7 @@ export class Agent {
           claims.wake();
           promises.wake();
           assessments.wake();
-          this.#supervisor.wake();
+          this.#supervisor.loop.wake();
         });
       }),
       recordExpiries({ node, world, store, ledger, clock, log }),

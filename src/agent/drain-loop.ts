@@ -41,7 +41,7 @@ export interface DrainLoopOptions {
  */
 export class Drain {
   readonly #options: DrainLoopOptions;
-  readonly #loop: Loop;
+  readonly loop: Loop;
   /** What is on its way, and when that has taken too long. */
   readonly #moving = new Map<InstanceId, InstantMs>();
   /** What is exclusive and on its way. */
@@ -51,29 +51,13 @@ export class Drain {
 
   constructor(options: DrainLoopOptions) {
     this.#options = options;
-    this.#loop = new Loop({
+    this.loop = new Loop({
       name: 'drain',
       clock: options.clock,
       log: options.log,
       everyMs: 5000,
       round: () => this.#round(),
     });
-  }
-
-  start(): void {
-    this.#loop.start();
-  }
-
-  wake(): void {
-    this.#loop.wake();
-  }
-
-  busyMs(): number {
-    return this.#loop.busyMs();
-  }
-
-  stop(): Promise<void> {
-    return this.#loop.stop();
   }
 
   /** Whether this node takes nothing new. */

@@ -54,7 +54,8 @@ export interface InstanceLoopOptions {
 
 /**
  * Makes what runs here what this node owns. It is the one place that holds the local actual state: the driver's units
- * with what health checks and this node's own requests have added, and the histories of their starts.
+ * with what health checks and this node's own requests have added, and the histories of their starts. All that changes that state is in
+ * this one file; what should run is in `targets.ts`, and what to do about the difference in `reconcile/`.
  */
 export class InstanceLoop {
   readonly #options: InstanceLoopOptions;

@@ -39,7 +39,7 @@ export interface SuperviseLoopOptions {
  */
 export class Supervisor {
   readonly #options: SuperviseLoopOptions;
-  readonly #loop: Loop;
+  readonly loop: Loop;
   readonly #unplacedSinceMs = new Map<Subject, InstantMs>();
   readonly #requestSinceMs = new Map<string, InstantMs>();
   readonly #asked = new Map<string, { request: SupervisorRequest; revision: bigint }>();
@@ -51,30 +51,13 @@ export class Supervisor {
 
   constructor(options: SuperviseLoopOptions) {
     this.#options = options;
-    this.#loop = new Loop({
+    this.loop = new Loop({
       name: 'supervise',
       clock: options.clock,
       log: options.log,
       everyMs: 1000,
       round: signal => this.#round(signal),
     });
-  }
-
-  start(): void {
-    this.#loop.start();
-  }
-
-  wake(): void {
-    this.#loop.wake();
-  }
-
-  /** How long the round under way has taken so far; 0 between rounds. */
-  busyMs(): number {
-    return this.#loop.busyMs();
-  }
-
-  stop(): Promise<void> {
-    return this.#loop.stop();
   }
 
   get leading(): boolean {

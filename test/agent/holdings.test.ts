@@ -1,3 +1,4 @@
+/** The owner's half of ownership rules 1, 4, 5, 8, 9 and 10, each by its number: one suite for one class, on the in-memory etcd. */
 import test from 'ava';
 import { Holdings, type Claim } from '../../src/agent/holdings.ts';
 import { Ledger } from '../../src/agent/ledger.ts';

@@ -16,9 +16,9 @@ async function electing(names = ['node-1']) {
   for (const node of names) {
     const one = await member({ clock, etcd, node });
     const supervisor = new Supervisor(one);
-    one.world.onChange(['supervisor', 'sessions'], () => supervisor.wake());
-    one.keeper.onChange(() => supervisor.wake());
-    supervisor.start();
+    one.world.onChange(['supervisor', 'sessions'], () => supervisor.loop.wake());
+    one.keeper.onChange(() => supervisor.loop.wake());
+    supervisor.loop.start();
     await clock.advance(100);
     members.push({ ...one, supervisor });
   }
@@ -110,7 +110,7 @@ test('the stream of requests may be late: nothing is asked twice', async t => {
   Object.defineProperty(world.requests, 'revision', { get: () => 1n, configurable: true });
   broken(['node-1', 'node-2', 'node-3']);
   for (let times = 0; times < 20; times++) {
-    supervisor.wake();
+    supervisor.loop.wake();
     await clock.advance(100);
   }
   t.is(requests().length, 1);

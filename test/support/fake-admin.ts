@@ -34,7 +34,8 @@ const AT = '2026-01-01T00:00:00.000Z';
 
 /**
  * A cluster of three nodes as the admin API sees it, kept in memory: apps are placed in turn and ready at once, every
- * change is an event. `fail` makes the next call of a method throw.
+ * change is an event. `fail` makes the next call of a method throw. One file because the port is one: what an act changes, the views
+ * show. `test/contract/admin.test.ts` holds it against the agent.
  */
 export class FakeAdmin implements Admin {
   readiness = { ready: true, reason: 'in step with the store' };

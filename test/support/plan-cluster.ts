@@ -85,17 +85,17 @@ export class PlanCluster {
       elected: () => supervisor.electedAs,
     });
     const stops = [
-      one.world.onChange(['supervisor', 'sessions'], () => supervisor.wake()),
+      one.world.onChange(['supervisor', 'sessions'], () => supervisor.loop.wake()),
       one.keeper.onChange(() => {
         engine.sessionChanged();
-        supervisor.wake();
+        supervisor.loop.wake();
       }),
     ];
-    supervisor.start();
+    supervisor.loop.start();
     engine.start();
     const end = async (): Promise<void> => {
       for (const stop of stops) stop();
-      await Promise.all([engine.stop(), supervisor.stop()]);
+      await Promise.all([engine.stop(), supervisor.loop.stop()]);
       this.nodes.splice(this.nodes.indexOf(node), 1);
     };
     const ends = async (leave: boolean): Promise<void> => {

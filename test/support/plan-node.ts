@@ -56,14 +56,14 @@ export async function startPlanNode(store: Store, node: string, own: readonly St
   keeper.onChange(() => engine.sessionChanged());
   await world.ready(new AbortController().signal);
   keeper.start();
-  supervisor.start();
+  supervisor.loop.start();
   engine.start();
   await until('it has a session', () => keeper.current() !== null && world.nodes().has(node));
   return {
     engine,
     stop: async (): Promise<void> => {
       await engine.stop();
-      await supervisor.stop();
+      await supervisor.loop.stop();
       await ledger.close();
       await keeper.stop({ leave: true });
       await store.close();

@@ -105,7 +105,7 @@ export class NameCommandLines {
   #heardLess(claim: Claim): void {
     claim.listening--;
     claim.heardMs = this.#options.clock.now();
-    this.#options.machine.wake();
+    this.#options.machine.loop.wake();
   }
 
   #command(

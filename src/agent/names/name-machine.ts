@@ -48,7 +48,7 @@ export interface NameMachineOptions {
 export class NameMachine {
   readonly #options: NameMachineOptions;
   readonly #recovery: NameRecovery;
-  readonly #loop: Loop;
+  readonly loop: Loop;
   /** Whether it is known what of the names of the agent before this one is still its own. */
   #settled = false;
   #restored = false;
@@ -63,7 +63,7 @@ export class NameMachine {
       granted: (claim, taken) => this.#granted(claim, taken),
       lost: (claim, reason) => this.#lost(claim, reason),
     });
-    this.#loop = new Loop({
+    this.loop = new Loop({
       name: 'names',
       clock,
       log,
@@ -84,22 +84,6 @@ export class NameMachine {
     return this.#restored;
   }
 
-  start(): void {
-    this.#loop.start();
-  }
-
-  wake(): void {
-    this.#loop.wake();
-  }
-
-  busyMs(): number {
-    return this.#loop.busyMs();
-  }
-
-  async stop(): Promise<void> {
-    await this.#loop.stop();
-  }
-
   /** Stops what runs here and releases its names. Those of programs outside are held down for the others: they may go on. */
   async leave(signal: AbortSignal): Promise<void> {
     const { commands, keeper, clock } = this.#options;
@@ -113,7 +97,7 @@ export class NameMachine {
     for (const command of commands?.all() ?? []) commands?.end(command, 'this node is leaving', false);
     while (!signal.aborted && unfinished()) {
       commands?.wake();
-      this.#loop.wake();
+      this.loop.wake();
       await clock.sleep(50, signal);
     }
   }
@@ -137,7 +121,7 @@ export class NameMachine {
       commands?.exclusive.settle();
       await commands?.exclusive.renew();
     }
-    this.#loop.wake();
+    this.loop.wake();
   }
 
   /** @throws AdminError when nothing can be owned through this node at this moment */
@@ -225,7 +209,7 @@ export class NameMachine {
     } catch (error) {
       log.warn('a place in line could not be given up and will be', { agent: claim.name, error });
     }
-    this.#loop.wake();
+    this.loop.wake();
   }
 
   /** Releases what its holder gives back. @throws StoreError, AdminError when it can't be told now; then it is tried again */
@@ -239,7 +223,7 @@ export class NameMachine {
       }
     } finally {
       // What could not be told the store now is tried again.
-      this.#loop.wake();
+      this.loop.wake();
     }
   }
 
@@ -253,14 +237,14 @@ export class NameMachine {
     // It can't be stopped from here: it is told at its next request, and at the latest when its time is over.
     else claim.ending = { reason, notBeforeMs: silentMs(claim) };
     claim.changed();
-    this.#loop.wake();
+    this.loop.wake();
     return null;
   }
 
   /** It is dead, or was never alive. */
   commandEnded({ claim }: NamedCommand, reason: string): void {
     if (claim.state === 'Assigned') claim.ending ??= { reason, notBeforeMs: 0 };
-    this.#loop.wake();
+    this.loop.wake();
   }
 
   async #round(signal: AbortSignal): Promise<number | null> {
@@ -377,7 +361,7 @@ export class NameMachine {
     claims.drop(claim);
     claim.move('Release', ending.reason, claims.now());
     await memory.save();
-    this.#loop.wake();
+    this.loop.wake();
   }
 
   #lost(claim: Claim, reason: string): void {

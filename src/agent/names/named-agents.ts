@@ -93,7 +93,7 @@ export class NamedAgents implements NamedAgentsPort {
     const running = parts && commands ? { running: commands, parts } : null;
     this.#lines = new NameCommandLines({ ...options, claims, machine, commands: running });
     this.#unlisten = [
-      world.onChange(['owners', 'sessions', 'waiters'], () => machine.wake()),
+      world.onChange(['owners', 'sessions', 'waiters'], () => machine.loop.wake()),
       recordNameTimeouts(options),
       keeper.onRenewed(() => void commands?.exclusive.renew()),
     ];
@@ -105,17 +105,17 @@ export class NamedAgents implements NamedAgentsPort {
   }
 
   start(): void {
-    this.#machine.start();
+    this.#machine.loop.start();
   }
 
   loops(): Record<string, { busyMs(): number }> {
-    return { names: this.#machine, ...(this.#commands ? { commands: this.#commands } : {}) };
+    return { names: this.#machine.loop, ...(this.#commands ? { commands: this.#commands } : {}) };
   }
 
   /** What runs goes on running; the next agent finds it. */
   async stop(): Promise<void> {
     for (const unlisten of this.#unlisten) unlisten();
-    await this.#machine.stop();
+    await this.#machine.loop.stop();
     await this.#commands?.stop();
   }
 
@@ -191,7 +191,7 @@ export class NamedAgents implements NamedAgentsPort {
     } finally {
       claim.listening--;
       claim.heardMs = clock.now();
-      this.#machine.wake();
+      this.#machine.loop.wake();
     }
     if (claim.state === 'Unassigned') throw this.#claims.taken(claim);
     return this.#claims.answer(claim);

@@ -1,3 +1,7 @@
+/**
+ * Whole agents that share names, in a simulated cluster: one suite, because each test is a sentence about the same handful of
+ * programs and commands, and what a rule of ownership 13 takes out is looked for in all of them.
+ */
 import test from 'ava';
 import { deadlineMs, marginMs } from '../../../src/model/deadline.ts';
 import type { CommandProgress, CommandRequest, NameRequest } from '../../../src/model/named-agents.ts';
