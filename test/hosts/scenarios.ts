@@ -15,6 +15,7 @@ import {
 } from './fleet.ts';
 import { guardCycles } from './guard-cycles.ts';
 import { failedUpgrades, grown, nothingRuns, takenOutAtBoot } from './installed.ts';
+import { lowPort } from './fixed-ports.ts';
 import { ownCommand } from './owned.ts';
 import {
   answersEverywhere,
@@ -46,6 +47,11 @@ export interface Scenario {
 export const scenarios: Scenario[] = [
   { name: 'the installer, run twice, makes a cluster of three hosts', quick: true, run: install },
   { name: 'an app deployed on one host answers through the proxy of each', quick: true, run: deploy },
+  {
+    name: 'a fixed port below 1024 is had on each host by one instance, which is not root',
+    quick: false,
+    run: lowPort,
+  },
   { name: 'a killed agent is started again, and nothing of the app is', quick: true, run: killAgents },
   { name: 'twenty upgrades change no process of an app', quick: true, run: upgrades },
   {
