@@ -145,7 +145,8 @@ function underWay({ etcd }: SimCluster): string | null {
 
 /** All that has been asked for and has arrived. */
 function orders(cluster: SimCluster): string {
-  return JSON.stringify([wanted(cluster), underWay(cluster)]);
+  const generations = APPS.map(app => cluster.etcd.parsed('apps', app)?.value.generation);
+  return JSON.stringify([wanted(cluster), generations, underWay(cluster)]);
 }
 
 /** Faults and orders, one after the other, until a moment; what has not ended by then is left open. */
