@@ -61,7 +61,7 @@ const lanes = [
       command: [
         ...patient,
         bin('prettier'),
-        ...['--check', '--log-level', 'warn', 'src', 'test', 'deploy', '*.js', '*.json'],
+        ...['--check', '--log-level', 'warn', 'src', 'test', 'deploy', '*.js', '*.json', 'manifests/*.json'],
       ],
     },
     imports: {
