@@ -126,8 +126,9 @@ export class World {
     return this.cluster.nodes;
   }
 
+  /** Those beside it that run: from and to a dead one there is nothing to lose. */
   others(node: TestNode): TestNode[] {
-    return this.nodes.filter(other => other !== node);
+    return this.nodes.filter(other => other !== node && other.isRunning);
   }
 
   /** Of the writers, since they were last forgotten. */

@@ -95,6 +95,10 @@ export class TestNode {
     return this.child.pid;
   }
 
+  get isRunning(): boolean {
+    return this.child?.pid !== undefined;
+  }
+
   get logFile(): string {
     return this.command.logFile ?? join(this.stateDir, 'agent.log');
   }
@@ -262,7 +266,7 @@ export class TestCluster {
     await writeFile(file, JSON.stringify(manifest));
     const { code, stdout, stderr } = await hop3(
       ['apply', file],
-      this.nodes.find(node => isRunning(node))?.url,
+      this.nodes.find(node => node.isRunning)?.url,
     );
     if (code !== 0) throw new Error(`apply exited with ${code}:\n${stdout}\n${stderr}`);
   }
@@ -305,7 +309,7 @@ export class TestCluster {
   }
 
   private first(): ApiClient {
-    const node = this.nodes.find(isRunning);
+    const node = this.nodes.find(node => node.isRunning);
     if (!node) throw new Error('no agent is running');
     return node.api;
   }
@@ -334,14 +338,6 @@ export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;
-  } catch {
-    return false;
-  }
-}
-
-function isRunning(node: TestNode): boolean {
-  try {
-    return node.pid > 0;
   } catch {
     return false;
   }
