@@ -24,6 +24,8 @@ export interface TurnsOptions {
  */
 export class Turns {
   readonly #options: TurnsOptions;
+  /** What this node wrote of each app last. */
+  readonly #written = new Map<AppName, HeldTurn>();
 
   constructor(options: TurnsOptions) {
     this.#options = options;
@@ -52,6 +54,9 @@ export class Turns {
   /** The same for a step that can't do without. @throws HopelessDeployment, StoreError */
   async mine({ plan, work, token }: StepTask): Promise<HeldTurn> {
     const { node } = this.#options;
+    const own = this.#written.get(work.resource);
+    // Under one token nobody else can have written it since.
+    if (own?.value.plan === plan && own.value.token === token) return own;
     const entry = await this.held(plan, work.resource);
     if (entry === null) {
       throw new HopelessDeployment(`this deployment of "${work.resource}" is over: deploy it again`);
@@ -77,9 +82,12 @@ export class Turns {
   /** @throws StoreError, also when somebody else has written it meanwhile */
   async write(held: HeldTurn, { token }: StepTask, draft: ReleaseDraft): Promise<void> {
     const value = { ...held.value, token, draft };
+    const { name } = held;
     const { store } = this.#options;
-    const result = await store.commit(this.compares(held), [{ put: 'deploys', name: held.name, value }]);
-    if (result.kind === 'refused') throw overtaken(held.name);
+    this.#written.delete(name);
+    const result = await store.commit(this.compares(held), [{ put: 'deploys', name, value }]);
+    if (result.kind === 'refused') throw overtaken(name);
+    this.#written.set(name, { ...held, value, revision: result.revision });
   }
 
   /** From then on nothing that is still on its way can be written. @throws StoreError */
