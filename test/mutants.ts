@@ -22,9 +22,13 @@ interface Verdict {
 
 process.env['PATH'] = await pathWithTools();
 const asked = process.argv[2] ?? '';
+const chosen = allMutants.filter(mutant => mutant.name.includes(asked));
+if (chosen.length === 0) {
+  process.stderr.write(`error: no mutant has "${asked}" in its name\n`);
+  process.exit(2);
+}
 const copy = await mkdtemp(join(tmpdir(), 'hop3-mutants-'));
 let failed = 0;
-const chosen = allMutants.filter(mutant => mutant.name.includes(asked));
 try {
   for (const part of ['src', 'test', 'package.json', 'ava.config.js', 'tsconfig.json'])
     await cp(join(ROOT, part), join(copy, part), { recursive: true });
@@ -43,7 +47,7 @@ try {
   await rm(copy, { recursive: true, force: true });
 }
 process.stdout.write(`${chosen.length - failed} passed, ${failed} failed\n`);
-process.exitCode = failed === 0 && chosen.length > 0 ? 0 : 1;
+process.exitCode = failed === 0 ? 0 : 1;
 
 /** Null when it was killed, else what is wrong. */
 async function tryOut(mutant: Mutant): Promise<string | null> {

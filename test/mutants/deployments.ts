@@ -14,6 +14,20 @@ export const deploymentMutants: Mutant[] = [
     replace: '',
   },
   {
+    ...turns,
+    test: 'test/agent/deploy/turns.test.ts',
+    name: 'deployments: a node goes on from what it wrote before another had the turn',
+    search: ' && own.value.token === token) return own;',
+    replace: ') return own;',
+  },
+  {
+    ...turns,
+    test: 'test/agent/deploy/turns.test.ts',
+    name: 'deployments: what could not be written is taken for written',
+    search: "    if (result.kind === 'refused') throw overtaken(name);\n    this.#written.set",
+    replace: '    this.#written.set',
+  },
+  {
     file: 'src/agent/deploy/rolling.ts',
     test: plans,
     name: 'rule 4: a deployment writes though its turn is lost',
