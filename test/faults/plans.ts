@@ -2,12 +2,15 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { StepSpec } from '../../src/model/plan.ts';
+import { chunkToken, type StepSpec } from '../../src/model/plan.ts';
+import type { Entry, Mirror, Store } from '../../src/ports/store.ts';
 import { startCluster, type TestCluster, type TestNode } from '../support/cluster.ts';
 import { leaderOf } from '../support/etcd.ts';
 import { submission } from '../support/plan-cluster.ts';
 import { StepResource } from '../support/step-resource.ts';
 import { until } from '../support/until.ts';
+import { PlanHistory, type Progress, type StepSeen } from './plan-history.ts';
+import { storeAt } from './world.ts';
 
 const TTL_SECONDS = 3;
 const STEPS = 1_000;
@@ -27,6 +30,8 @@ export interface PlanRow {
   /** At the resource, which did each effect once: asked for again, and refused for an old token. */
   repeated: number;
   refused: number;
+  /** Results that came when they no longer counted, and were refused by the agents. */
+  late: number;
   longestSeconds: number;
   trouble: string[];
 }
@@ -37,13 +42,21 @@ interface PlanFault {
   agent?: 'http' | 'remote';
   /** No attempt may fail of it. */
   harmless?: boolean;
-  /** `began` once it is in force. */
+  /** What nothing is proved without, in all cycles together. */
+  mustShow?: 'repeated' | 'late';
+  /** `began` each time that something is in force. */
   run: (world: PlanWorld, began: () => void) => Promise<void>;
 }
 
 export const planFaults: Record<string, PlanFault> = {
-  'owner SIGKILL': { run: async ({ owner }, began) => restarted(await owner(), 'SIGKILL', began) },
-  'owner SIGSTOP 2 TTL': { run: async ({ owner }, began) => frozen(await owner(), began) },
+  'owner SIGKILL': {
+    mustShow: 'repeated',
+    run: async ({ owner }, began) => restarted(await owner(), 'SIGKILL', began),
+  },
+  'owner SIGSTOP 2 TTL': {
+    mustShow: 'late',
+    run: async ({ owner }, began) => frozen(await owner(), began),
+  },
   'each agent upgraded in turn': {
     quick: true,
     harmless: true,
@@ -51,11 +64,22 @@ export const planFaults: Record<string, PlanFault> = {
       for (const node of cluster.nodes) await restarted(node, 'SIGTERM', began);
     },
   },
-  'submitting node SIGKILL': { run: ({ cluster }, began) => restarted(cluster.nodes[0]!, 'SIGKILL', began) },
+  'submitting node SIGKILL': {
+    mustShow: 'repeated',
+    run: ({ cluster }, began) => restarted(cluster.nodes[0]!, 'SIGKILL', began),
+  },
+  'submitting node SIGSTOP 2 TTL': {
+    mustShow: 'late',
+    run: ({ cluster }, began) => frozen(cluster.nodes[0]!, began),
+  },
   'supervisor SIGKILL': {
+    mustShow: 'repeated',
     run: async ({ supervisor }, began) => restarted(await supervisor(), 'SIGKILL', began),
   },
-  'supervisor SIGSTOP 2 TTL': { run: async ({ supervisor }, began) => frozen(await supervisor(), began) },
+  'supervisor SIGSTOP 2 TTL': {
+    mustShow: 'late',
+    run: async ({ supervisor }, began) => frozen(await supervisor(), began),
+  },
   'etcd leader SIGKILL': {
     quick: true,
     run: async ({ cluster }, began) => {
@@ -79,6 +103,7 @@ export const planFaults: Record<string, PlanFault> = {
   'remote worker SIGKILL': {
     quick: true,
     agent: 'remote',
+    mustShow: 'repeated',
     run: async (world, began) => {
       world.workers[0]!.kill('SIGKILL');
       began();
@@ -87,6 +112,7 @@ export const planFaults: Record<string, PlanFault> = {
   },
   'remote worker SIGSTOP': {
     agent: 'remote',
+    mustShow: 'late',
     run: async ({ workers }, began) => {
       workers[0]!.kill('SIGSTOP');
       began();
@@ -116,11 +142,15 @@ export class PlanWorld {
   readonly workers: ChildProcess[] = [];
   readonly #resource: StepResource;
   readonly #url: string;
+  readonly #store: Store;
+  readonly #chunks: Mirror<'steps'>;
 
   private constructor(cluster: TestCluster, resource: StepResource, url: string) {
     this.cluster = cluster;
     this.#resource = resource;
     this.#url = url;
+    this.#store = storeAt(cluster.etcd.urls, 'test');
+    this.#chunks = this.#store.mirror('steps');
   }
 
   static async start(): Promise<PlanWorld> {
@@ -129,11 +159,14 @@ export class PlanWorld {
     const cluster = await startCluster({ nodes: 3, leaseTtlSeconds: TTL_SECONDS, etcdMembers: 3 });
     const world = new PlanWorld(cluster, resource, url);
     for (const place of [1, 2]) await world.addWorker(place);
+    await world.#chunks.ready();
     return world;
   }
 
   async stop(): Promise<void> {
     for (const worker of this.workers) worker.kill('SIGKILL');
+    this.#chunks.close();
+    await this.#store.close();
     await this.cluster.stop();
     this.#resource.close();
   }
@@ -168,47 +201,63 @@ export class PlanWorld {
   /** @throws Error when it could not be done: then nothing is proved */
   async cycle(what: string, fault: PlanFault): Promise<PlanRow> {
     const resource = this.#resource;
-    const before = {
-      effects: resource.effects.length,
-      repeated: resource.repeated,
-      refused: resource.refused,
-    };
+    const { repeated, refused, letIn } = resource;
+    const [before, lateBefore] = [letIn.length, await this.#late()];
     const { api } = this.cluster.nodes[0]!;
     const beganMs = performance.now();
-    const { plan } = await api.submitPlan(submission(this.#steps(fault)).spec, null);
-    const done = (): number => resource.effects.length - before.effects;
-    await until('it is at work', () => done() > STEPS / 10);
-    let doneBefore = STEPS;
-    await fault.run(this, () => (doneBefore = Math.min(doneBefore, done())));
-    const trouble =
-      doneBefore < STEPS - LAYER ? [] : [`${doneBefore} steps were done before: nothing is proved`];
-    const view = await until(
-      'it has ended',
-      async () => {
-        const now = await api.planOf(plan).catch(() => null);
-        return now === null || now.endedAt === null ? null : now;
-      },
-      ENDS_WITHIN_MS,
-    );
-    const longestSeconds = (performance.now() - beganMs) / 1000;
-    if (view.counts.COMPLETED !== STEPS) trouble.push(`it is ${view.state}: ${JSON.stringify(view.counts)}`);
-    const effects = resource.effects.slice(before.effects);
-    const placeOf = new Map(effects.map((key, place) => [key, place]));
-    if (effects.length !== STEPS || placeOf.size !== STEPS)
-      trouble.push(`${effects.length} effects of ${placeOf.size} steps`);
-    for (let index = LAYER; index < STEPS; index++) {
-      const [own, parent] = [index, index - LAYER].map(each => placeOf.get(`${plan}/${each}`) ?? -1);
-      if (own! <= parent!) trouble.push(`step ${index} was done before step ${index - LAYER}`);
+    const steps = this.#steps(fault);
+    const { plan } = await api.submitPlan(submission(steps).spec, null);
+    const { history, stop } = this.#watch(plan, steps);
+    const struck: Progress[] = [];
+    try {
+      await until('it is at work', () => history.progress.ended > STEPS / 10);
+      await fault.run(this, () => struck.push(history.progress));
+      await until('it has ended', () => history.progress.open === 0, ENDS_WITHIN_MS);
+      const longestSeconds = (performance.now() - beganMs) / 1000;
+      await this.#agreed(plan);
+      const trouble = [
+        ...struck.flatMap(notInTheMiddle),
+        ...history.judge(letIn.slice(before)),
+        ...(fault.harmless === true ? await this.#failures(plan) : []),
+      ];
+      const late = (await this.#late()).map((now, node) => sinceThen(now, lateBefore[node] ?? 0));
+      return {
+        ...{ what, cycles: 1, steps: STEPS, longestSeconds, trouble },
+        ...{ repeated: resource.repeated - repeated, refused: resource.refused - refused },
+        late: late.reduce((sum, each) => sum + each, 0),
+      };
+    } finally {
+      stop();
     }
-    const { items } = await api.stepsOf(plan);
+  }
+
+  /** Follows a plan in the store, from now on. */
+  #watch(plan: string, steps: StepSpec[]): { history: PlanHistory; stop: () => void } {
+    const history = new PlanHistory(plan, steps);
+    const see = (entries: (Entry<'steps'> | undefined)[]): void =>
+      history.saw(entries.flatMap(entry => (entry?.value.plan === plan ? seenIn(entry) : [])));
+    see(this.#chunks.all());
+    const stop = this.#chunks.onChange(changes => see(changes.map(({ after }) => after)));
+    return { history, stop };
+  }
+
+  async #failures(plan: string): Promise<string[]> {
+    const { items } = await this.cluster.api.stepsOf(plan);
     const failures = items.reduce((sum, step) => sum + step.failures, 0);
-    if (fault.harmless === true && failures > 0) trouble.push(`${failures} attempts failed of it`);
-    await this.#agreed(plan);
-    const { repeated, refused } = resource;
-    return {
-      ...{ what, cycles: 1, steps: STEPS, longestSeconds, trouble },
-      ...{ repeated: repeated - before.repeated, refused: refused - before.refused },
-    };
+    return failures === 0 ? [] : [`${failures} attempts failed of it`];
+  }
+
+  /** Results that each node has refused since its agent began. */
+  #late(): Promise<number[]> {
+    return Promise.all(
+      this.cluster.nodes.map(async ({ url }) => {
+        const metrics = await (await fetch(`${url}/metrics`)).text();
+        const counted = metrics.matchAll(
+          /^(?:hop3_plan_stale_results|hop3_rpc_worker_results_total\{[^}]*verdict="stale"[^}]*\}) (\d+)$/gm,
+        );
+        return [...counted].reduce((sum, [, count]) => sum + Number(count), 0);
+      }),
+    );
   }
 
   #steps({ agent = 'http' }: PlanFault): StepSpec[] {
@@ -232,19 +281,44 @@ export class PlanWorld {
   }
 }
 
+function seenIn(entry: Entry<'steps'>): StepSeen[] {
+  const token = chunkToken(entry);
+  return entry.value.steps.map(record => ({ record, token }));
+}
+
+function notInTheMiddle({ ended, running, open }: Progress): string[] {
+  if (ended > 0 && running > 0 && open > running) return [];
+  return [`${ended} steps had ended, and ${running} of ${open} were running: nothing is proved`];
+}
+
+/** Of what begins again at 0 with each agent. */
+function sinceThen(now: number, before: number): number {
+  return now < before ? now : now - before;
+}
+
+/** What all cycles of a row have not shown, so that it proves nothing; null = there is nothing like that. */
+export function notShown(rows: readonly PlanRow[]): string | null {
+  const mustShow = planFaults[rows[0]?.what ?? '']?.mustShow;
+  const isShown = mustShow === undefined || rows.some(row => row[mustShow] > 0);
+  return isShown ? null : `nothing was ${mustShow} in ${rows.length} cycles: nothing is proved`;
+}
+
 export function allOf(rows: readonly PlanRow[]): PlanRow {
-  return rows.reduce((sum, row) => ({
+  const missing = notShown(rows);
+  const sum = rows.reduce((all, row) => ({
     what: row.what,
-    cycles: sum.cycles + row.cycles,
-    steps: sum.steps + row.steps,
-    repeated: sum.repeated + row.repeated,
-    refused: sum.refused + row.refused,
-    longestSeconds: Math.max(sum.longestSeconds, row.longestSeconds),
-    trouble: [...sum.trouble, ...row.trouble],
+    cycles: all.cycles + row.cycles,
+    steps: all.steps + row.steps,
+    repeated: all.repeated + row.repeated,
+    refused: all.refused + row.refused,
+    late: all.late + row.late,
+    longestSeconds: Math.max(all.longestSeconds, row.longestSeconds),
+    trouble: [...all.trouble, ...row.trouble],
   }));
+  return missing === null ? sum : { ...sum, trouble: [...sum.trouble, missing] };
 }
 
 export function brokenPlanRow(what: string, error: unknown): PlanRow {
   const trouble = [`it broke off: ${(error as Error).message}`];
-  return { what, cycles: 1, steps: 0, repeated: 0, refused: 0, longestSeconds: 0, trouble };
+  return { what, cycles: 1, steps: 0, repeated: 0, refused: 0, late: 0, longestSeconds: 0, trouble };
 }

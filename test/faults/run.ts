@@ -10,7 +10,7 @@ import { pathWithTools } from '../tools.ts';
 import { agentFaults, guardAndProcess } from './faults.ts';
 import { allCycles, brokenGuardRow, failings, guardCycle, type GuardRow } from './guard-cycles.ts';
 import { noPauses, pauseLeaders, type LeaderPauses } from './leader-pause.ts';
-import { allOf, brokenPlanRow, planFaults, PlanWorld, type PlanRow } from './plans.ts';
+import { allOf, brokenPlanRow, notShown, planFaults, PlanWorld, type PlanRow } from './plans.ts';
 import { brokenRow, runOnce, shown, together, type Row } from './judge.ts';
 import { combinations, leftOut, type Combination } from './matrix.ts';
 import { faketimeLibrary, isRoot, ratesOf, startOddClock, startWallClock } from './odd-clocks.ts';
@@ -232,12 +232,13 @@ async function plans(): Promise<void> {
     isWanted(`plans: ${what}`, fault.quick === true),
   );
   if (wanted.length === 0) return;
-  print(['plans: what', '', 'cycles', 'steps', 'done twice', 'repeated', 'stale', 'longest s']);
+  print(['plans: what', '', 'cycles', 'steps', 'done twice', 'repeated', 'late', 'stale', 'longest s']);
   let world: PlanWorld | null = null;
   try {
     for (const [what, fault] of wanted) {
       const rows: PlanRow[] = [];
-      for (let cycle = 0; cycle < cycles; cycle++) {
+      for (let tries = 0; tries < Math.max(cycles, MOST_TRIES); tries++) {
+        if (tries >= cycles && notShown(rows) === null) break;
         try {
           world ??= await PlanWorld.start();
           rows.push(await world.cycle(what, fault));
@@ -249,11 +250,11 @@ async function plans(): Promise<void> {
         world = null;
       }
       const row = allOf(rows);
-      const { cycles: times, steps, repeated, refused, longestSeconds } = row;
+      const { cycles: times, steps, repeated, late, refused, longestSeconds } = row;
       const twice = row.trouble.length === 0 ? 0 : '?';
-      print([`plans: ${what}`, '', times, steps, twice, repeated, refused, Math.round(longestSeconds)]);
+      print([`plans: ${what}`, '', times, steps, twice, repeated, late, refused, Math.round(longestSeconds)]);
       totals.cycles += times;
-      totals.stale += refused;
+      totals.stale += late + refused;
       await verdict(row);
     }
   } finally {
