@@ -73,6 +73,12 @@ export const planMutants: Mutant[] = [
     replace: 'void changes;',
   },
   {
+    ...work,
+    name: 'plans: a result that can not be written any more is not counted',
+    search: '    this.#parts.attempts.countLate(this.#results.length);\n',
+    replace: '',
+  },
+  {
     ...overdue,
     name: 'plans: what runs past its time stays with an owner that does nothing',
     search: '} else if (nowMs - askedMs >= ANSWER_WITHIN_MS) {',

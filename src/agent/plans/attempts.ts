@@ -84,9 +84,13 @@ export class Attempts {
     return this.#running;
   }
 
-  /** Results that came when nobody waited for them any more, since the start. */
+  /** Results that came when nobody waited for them any more, or could not be written any more, since the start. */
   get late(): number {
     return this.#late;
+  }
+
+  countLate(results: number): void {
+    this.#late += results;
   }
 
   /** How many more of this agent's may be started; 0 also when there is no such agent here. */

@@ -146,6 +146,7 @@ export class ChunkWork {
     this.#cancelGather?.();
     for (const attempt of this.#attempts.values()) attempt.drop(reason);
     this.#attempts.clear();
+    this.#parts.attempts.countLate(this.#results.length);
     this.#results = [];
     this.#parts.onGone(this);
   }

@@ -342,6 +342,19 @@ test('what cannot be undone is an event, and the plan says so', async t => {
   t.regex(view.troubles.join(), /could not be undone: the door is locked/);
 });
 
+test('a result that could not be written before the session was lost is refused and counted', async t => {
+  const cluster = await PlanCluster.start(2, () => ({ afterMs: 1_000, result: completed }));
+  const plan = await cluster.submit(1);
+  await cluster.clock.advanceUntil(() => cluster.asked.length === 1, 10_000);
+  const owner = cluster.nodes.find(({ name }) => name === cluster.asked[0]!.node)!;
+  owner.store.setLink('refused');
+  const other = cluster.nodes.indexOf(owner) === 0 ? 1 : 0;
+  await cluster.clock.advanceUntil(() => cluster.states(plan)[0] === 'COMPLETED', 60_000);
+  t.deepEqual(cluster.attempts(), ['0 1', '0 2']);
+  t.is(owner.engine.figures().staleResults, 1);
+  t.is(cluster.node(other).engine.figures().staleResults, 0);
+});
+
 test('one key and body are one plan, another body is refused', async t => {
   const cluster = await PlanCluster.start(2);
   const request = { ...submission(1), idempotencyKey: 'order 7/a' };
