@@ -36,6 +36,7 @@ import { Crowd } from './crowd.ts';
 import { Audience } from './deploy/audience.ts';
 import { deployAgent } from './deploy/deploy-agent.ts';
 import { DEPLOY, isDeployment } from './deploy/deployment-plan.ts';
+import { Platforms } from './deploy/platforms.ts';
 import { Preparing } from './deploy/preparing.ts';
 import { Rolling } from './deploy/rolling.ts';
 import { Turns } from './deploy/turns.ts';
@@ -229,11 +230,13 @@ export class Agent {
     const turns = new Turns({ node, store, keeper });
     const audience = new Audience();
     const onHeld = (): void => shelf.wake();
-    const making = { node, user: parts.user, store, artifacts, supplies, turns, random, onHeld };
+    const platforms = new Platforms({ platform: host.platform, world });
+    const making = { node, user: parts.user, store, artifacts, supplies, turns, platforms, random, onHeld };
     const rollbacks = new Rollbacks({ store, supplies, ledger, clock });
     const deploys = deployAgent({
       node,
       preparing: new Preparing(making),
+      platforms,
       rolling: new Rolling({ world, store, turns, rollbacks, ledger, clock }),
       audience,
       ledger,
@@ -331,6 +334,7 @@ export class Agent {
       world,
       store,
       supplies,
+      platforms,
       engine: planEngine,
       turns,
       audience,
@@ -537,6 +541,10 @@ export class Agent {
       world.onChange(['apps'], () => collect.wakeWithin(COLLECT_MS)),
       // What this node promises of deployments: who works at them, and how far they are.
       world.onChange(['deploys'], () => promises.wake()),
+      // Whether they can do what is next of them, or other nodes have to.
+      world.deploys.onChange(changes => {
+        for (const { after } of changes) if (after) planEngine.lookAgain(after.value.plan);
+      }),
       planEngine.onTouched(plan => {
         if (isDeployment(plan)) promises.wakeSoon();
       }),

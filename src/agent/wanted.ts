@@ -160,9 +160,9 @@ export function runningElsewhere(world: World): RunningElsewhere[] {
 
 /** Peers that promise to hold an artifact, and where they can be asked for it. */
 export function holdersOf(
-  world: World,
+  world: Pick<World, 'nodes' | 'promises'>,
   digest: string,
-  self: NodeName,
+  self: NodeName | null,
 ): { node: NodeName; peer: { host: string; port: number } }[] {
   const nodes = world.nodes();
   return world.promises.all().flatMap(({ value: { promise } }) => {

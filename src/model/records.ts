@@ -364,6 +364,8 @@ export interface ReleaseDraft {
   before: Pick<AppRecord, 'release' | 'generation'> | null;
   impact: 'none' | 'in-place' | 'restart' | 'rebuild';
   source?: Digest;
+  /** What the release before was built for; null = anything, absent = there is none. */
+  platform?: string | null;
   /** Absent = it is still to be built. */
   artifact?: ArtifactRef;
   secrets: Record<string, string>;

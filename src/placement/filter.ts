@@ -1,5 +1,6 @@
 import { portsOf, portText } from '../model/app-spec.ts';
 import type { FreeInstance, PlaceableNode } from '../model/placement.ts';
+import { runsOn } from '../model/platform.ts';
 import { reservation } from './reservation.ts';
 import { toMillicores, type Usage } from './usage.ts';
 
@@ -30,8 +31,7 @@ function labelExclusion({ spec }: FreeInstance, { labels }: PlaceableNode): stri
 }
 
 function platformExclusion({ platform }: FreeInstance, node: PlaceableNode): string | null {
-  if (platform === null || platform === node.platform || node.platform.startsWith(`${platform}-`))
-    return null;
+  if (platform === null || runsOn(platform, node.platform)) return null;
   return `is ${node.platform}, and the artifact was built for ${platform}`;
 }
 

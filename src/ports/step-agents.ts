@@ -13,6 +13,8 @@ export interface StepAgent {
   check(work: StepWork): PlanProblem[];
   /** Whether it can be stopped at any moment, and somebody else begin anew, at no loss; absent = not. */
   onlyWatches?(work: StepWork): boolean;
+  /** Whether other nodes are to do it, which can, because this one can't; asked again and again, absent = never. */
+  isForOthers?(work: StepWork): boolean;
   /**
    * Does one attempt, and says what became of it. When `signal` aborts it stops what it can, at once, and gives `stopped` only
    * if nothing of it goes on; past its time it tries nothing more, and whatever it gives then is refused. A result that

@@ -2,6 +2,7 @@ import type { Mutant } from './ownership.ts';
 
 const turns = { file: 'src/agent/deploy/turns.ts', test: 'test/agent/deploy/deployments.test.ts' };
 const plans = 'test/agent/deploy/deploy-plans.test.ts';
+const platforms = { file: 'src/agent/deploy/deploy-agent.ts', test: 'test/agent/deploy/platforms.test.ts' };
 const collecting = { file: 'src/agent/collect-loop.ts', test: 'test/agent/collect-loop.test.ts' };
 const keeping = { file: 'src/artifacts/local-artifacts.ts', test: 'test/artifacts/build.test.ts' };
 
@@ -47,6 +48,33 @@ export const deploymentMutants: Mutant[] = [
     name: 'deployments: what was rolled is rolled again',
     search: 'held === null ? await this.#rolledBefore(task) : await this.#roll(held, task)',
     replace: 'await this.#roll(held ?? (await this.#options.turns.mine(task)), task)',
+  },
+  {
+    ...platforms,
+    name: 'deployments: a node does what only others can run',
+    search: '    isForOthers: work => platforms.isForOthers(work),\n',
+    replace: '',
+  },
+  {
+    ...platforms,
+    file: 'src/agent/deploy/preparing.ts',
+    name: 'deployments: what no node that is left can run is made wanted',
+    search: 'before !== undefined && lost === null &&',
+    replace: 'before !== undefined &&',
+  },
+  {
+    ...platforms,
+    file: 'src/agent/deploy/preparing.ts',
+    name: 'deployments: what went with its node is made wanted',
+    search: 'lost === null && (await supplies.canBeHad(before.digest))',
+    replace: 'lost === null',
+  },
+  {
+    ...platforms,
+    file: 'src/agent/deploy/platforms.ts',
+    name: 'deployments: a release is for the platform of whoever is asked for it',
+    search: 'artifact?.platform ?? platform ?? null',
+    replace: 'artifact?.platform ?? null',
   },
   {
     ...collecting,

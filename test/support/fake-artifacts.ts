@@ -30,6 +30,8 @@ export class FakeArtifacts implements Artifacts {
   readonly runtimes = new Map<Digest, { env: Record<string, string>; pathPrepend: string[] }>();
   /** What is found at an address now. */
   readonly origins = new Map<string, string>();
+  /** What is built here runs on; null = anywhere, and an uploaded tree needs no build. */
+  platform: string | null = null;
   facts = { packageStart: false, files: [] as string[] };
   private readonly network: Map<string, FakeArtifacts>;
 
@@ -127,13 +129,13 @@ export class FakeArtifacts implements Artifacts {
     const failure = this.failingBuilds.get(spec.app);
     if (failure !== undefined) throw failure;
     const source = await this.obtain(spec, note, signal);
-    if (spec.source?.kind === 'uploaded') {
+    if (spec.source?.kind === 'uploaded' && this.platform === null) {
       const { bytes } = await this.read(source);
       return { digest: source, bytes, platform: null };
     }
     this.built.push(spec.app);
-    const digest = this.hold(JSON.stringify([source, spec.build]));
-    return { digest, bytes: this.stored.get(digest)?.length ?? 0, platform: null };
+    const digest = this.hold(JSON.stringify([source, spec.build, this.platform]));
+    return { digest, bytes: this.stored.get(digest)?.length ?? 0, platform: this.platform };
   }
 
   async unpack(digest: Digest, app: string, release: number): Promise<UnpackedArtifact> {
@@ -148,13 +150,22 @@ export class FakeArtifacts implements Artifacts {
     };
   }
 
-  /** Knows `echo TEXT`, `exit CODE`, `true` and `false`. */
+  /** Knows `echo TEXT`, `exit CODE`, `true` and `false`; nothing runs in what was built for another platform. */
   async runHooks(
     commands: string[],
-    _place: { directory: string; env: Record<string, string> },
+    { directory }: { directory: string; env: Record<string, string> },
     note: (note: BuildNote) => void,
     signal: AbortSignal,
   ): Promise<void> {
+    const [, app = '', release = ''] = /^\/fake\/apps\/(.*)\/releases\/(\d+)\/src$/.exec(directory) ?? [];
+    const unpacked = this.stored.get(this.releases.get(`${app}/${release}`) ?? '') ?? new Uint8Array();
+    if (
+      this.platform !== null &&
+      !Buffer.from(unpacked)
+        .toString()
+        .endsWith(`${JSON.stringify(this.platform)}]`)
+    )
+      throw new ArtifactError('Exec format error', { retryable: false });
     const output: string[] = [];
     for (const command of commands) {
       signal.throwIfAborted();

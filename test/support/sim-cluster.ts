@@ -29,6 +29,8 @@ export interface SimSettings {
   ttlSeconds?: number;
   roles?: ('apps' | 'proxy')[];
   labels?: Record<string, string>;
+  /** What is built there runs only on others of it; absent = what is built on one node runs on all. */
+  platform?: string;
   capacity?: Capacity;
   bootId?: string;
 }
@@ -226,6 +228,7 @@ export class SimNode {
     const { clock, etcd } = this.cluster;
     this.store = etcd.client(this.name, { log: this.log });
     this.store.setLink(link);
+    this.artifacts.platform = this.settings.platform ?? null;
     this.driver = this.newDriver();
     this.commands = this.newDriver(this.commandUnits);
     const withProxy = (this.settings.roles ?? ['apps', 'proxy']).includes('proxy');
@@ -349,7 +352,7 @@ export class SimNode {
       name: this.name,
       bootId: this.settings.bootId ?? 'boot-1',
       pid: 100 + this.starts,
-      platform: 'linux-x64-node20',
+      platform: this.settings.platform ?? 'linux-x64-node20',
       capacity: () => this.settings.capacity ?? { memoryBytes: 8 * 1024 ** 3, cpu: 8 },
       freePort: async (_host, [first, last], taken) => {
         for (let port = first; port <= last; port++) if (!taken.has(port) && !used().has(port)) return port;

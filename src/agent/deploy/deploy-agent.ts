@@ -7,12 +7,14 @@ import type { Ledger } from '../ledger.ts';
 import type { Audience } from './audience.ts';
 import { DEPLOY, deploySteps, isLast, type DeployStep } from './deployment-plan.ts';
 import { isHopeless } from './hopeless.ts';
+import type { Platforms } from './platforms.ts';
 import type { Doing, Done, Preparing } from './preparing.ts';
 import type { Rolling } from './rolling.ts';
 
 export interface DeployAgentOptions {
   node: NodeName;
   preparing: Preparing;
+  platforms: Pick<Platforms, 'isForOthers'>;
   rolling: Rolling;
   audience: Audience;
   ledger: Ledger;
@@ -21,13 +23,17 @@ export interface DeployAgentOptions {
 
 /** Does the steps of deployments, and tells of each: whoever listens here at once, everybody by the ledger. */
 export function deployAgent(options: DeployAgentOptions): StepAgent {
-  const { preparing, rolling } = options;
+  const { preparing, platforms, rolling } = options;
   const work: Record<DeployStep, (doing: Doing) => Promise<Done>> = {
     fetch: doing => preparing.fetch(doing),
     build: doing => preparing.build(doing),
     publish: doing => preparing.publish(doing),
     'before-run': doing => preparing.beforeRun(doing),
-    roll: doing => rolling.roll(doing),
+    roll: async doing => {
+      const built = await preparing.beforeRoll(doing);
+      const done = await rolling.roll(doing);
+      return built === null || done === null ? done : { ...done, message: `${built}; ${done.message}` };
+    },
     settle: doing => rolling.settle(doing),
   };
   const undo: Partial<typeof work> = {
@@ -37,6 +43,7 @@ export function deployAgent(options: DeployAgentOptions): StepAgent {
   return {
     name: DEPLOY,
     check: () => [],
+    isForOthers: work => platforms.isForOthers(work),
     onlyWatches: ({ arguments: given }) => given?.['step'] === 'settle',
     async run(task, signal) {
       const step = stepOf(task);

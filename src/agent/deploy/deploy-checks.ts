@@ -11,10 +11,12 @@ import { cronPlan } from '../../workflow/app-crons.ts';
 import { checkSubmission } from '../../workflow/check-submission.ts';
 import { checkCron } from '../../workflow/cron.ts';
 import type { Supplies } from '../supplies.ts';
+import type { Platforms } from './platforms.ts';
 
 export interface DeployChecksOptions {
   store: Store;
   supplies: Supplies;
+  platforms: Pick<Platforms, 'lost'>;
   /** Whether steps of plans can run commands of apps here, as on all nodes. */
   runsCommands: () => boolean;
 }
@@ -47,7 +49,8 @@ export class DeployChecks {
         problems.push(problem(spec.app, 'metadata.id', message));
       }
       const before = wantedSpec(current);
-      const { impact, differences } = classify(before, asFoundBefore(spec, before));
+      const lost = this.#options.platforms.lost(spec, current?.value.artifact);
+      const { impact, differences } = impactOf(asFoundBefore(spec, before), undefined, current, lost);
       const change = before === null ? 'create' : impact === 'none' ? 'none' : 'update';
       plans.push({ app: spec.app, change, impact, differences });
     }
@@ -157,15 +160,16 @@ export function asFoundBefore(spec: AppSpec, before: AppSpec | null): AppSpec {
   return { ...rest, processes: [{ ...web, ...webSettings }] };
 }
 
-/** What a change of spec, or of what its source names, costs. */
+/** What a change of spec costs, or of what its source names, or that no node is left of the platform it was built for. */
 export function impactOf(
   spec: AppSpec,
   source: Digest | undefined,
   current: Entry<'apps'> | null,
+  lostPlatform: string | null,
 ): Pick<AppPlan, 'impact' | 'differences'> {
   const found = classify(wantedSpec(current), spec);
   const moved = source !== undefined && source !== current?.value.source;
-  return moved ? { ...found, impact: 'rebuild' } : found;
+  return moved || lostPlatform !== null ? { ...found, impact: 'rebuild' } : found;
 }
 
 function problem(app: AppName, field: string, message: string, hint: string | null = null): Problem {

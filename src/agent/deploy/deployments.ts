@@ -13,6 +13,7 @@ import { deploymentPlan, deploymentsSeen, originOf } from './deployment-plan.ts'
 import { DeploymentFailed, Follow, type Wanted } from './follow.ts';
 import { noSession, type TurnSeen, type Turns } from './turns.ts';
 import { asFoundBefore, DeployChecks, impactOf, sameSource, wantedSpec } from './deploy-checks.ts';
+import type { Platforms } from './platforms.ts';
 import type { Ledger } from '../ledger.ts';
 import type { PlanEngine } from '../plans/plan-engine.ts';
 import type { SessionKeeper } from '../session-keeper.ts';
@@ -28,6 +29,7 @@ export interface DeploymentsOptions {
   world: World;
   store: Store;
   supplies: Supplies;
+  platforms: Platforms;
   engine: PlanEngine;
   turns: Turns;
   audience: Audience;
@@ -179,7 +181,7 @@ export class Deployments {
     send: Send,
     signal: AbortSignal,
   ): Promise<{ plan: string; hush: () => void } | Wanted> {
-    const { node, store, keeper, turns, ledger, clock } = this.#options;
+    const { node, store, keeper, turns, platforms, ledger, clock } = this.#options;
     const { app } = asked;
     const tell = (step: string, message: string): void => send({ kind: 'step', app, step, message });
     let told = '';
@@ -195,7 +197,7 @@ export class Deployments {
         continue;
       }
       const current = await store.get('apps', app);
-      if (current && isAsAsked(asked, current)) {
+      if (current && isAsAsked(asked, current, platforms)) {
         const { release, generation } = current.value;
         tell('settle', `"${app}" is as the manifest wants it already (release ${release})`);
         return { release, generation };
@@ -243,12 +245,13 @@ export class Deployments {
 }
 
 /** As far as can be told without looking into the source. */
-function isAsAsked(asked: AppSpec, current: Entry<'apps'>): boolean {
+function isAsAsked(asked: AppSpec, current: Entry<'apps'>, platforms: Platforms): boolean {
   const before = wantedSpec(current);
   const spec = asFoundBefore(asked, before);
   if (spec.processes.length === 0 || spec.source?.kind === 'git') return false;
   const source = sameSource(spec, before) ? current.value.source : undefined;
-  return impactOf(spec, source, current).impact === 'none';
+  const lost = platforms.lost(spec, current.value.artifact);
+  return impactOf(spec, source, current, lost).impact === 'none';
 }
 
 /** Apps that others in the same request depend on come first. Cycles have been refused before. */

@@ -8,7 +8,9 @@ import type { Store } from '../../ports/store.ts';
 import { asFoundBefore, impactOf, sameSource, wantedSpec } from './deploy-checks.ts';
 import { generatedValue } from './generated-value.ts';
 import { hookEnvironment } from '../launch.ts';
+import { runsOn } from '../../model/platform.ts';
 import type { Supplies } from '../supplies.ts';
+import type { Platforms } from './platforms.ts';
 import { nextRelease } from './write-release.ts';
 import { HopelessDeployment } from './hopeless.ts';
 import type { HeldTurn, Turns } from './turns.ts';
@@ -20,6 +22,7 @@ export interface PreparingOptions {
   artifacts: Artifacts;
   supplies: Supplies;
   turns: Turns;
+  platforms: Platforms;
   random: Random;
   /** This node holds something that it did not. */
   onHeld: () => void;
@@ -50,7 +53,7 @@ export class Preparing {
 
   /** Looks at what is there and at what is to be, and gets the source tree here if it has to be built. */
   async fetch(doing: Doing): Promise<Done> {
-    const { store, supplies, turns } = this.#options;
+    const { store, supplies, turns, platforms } = this.#options;
     const { task, signal, say } = doing;
     const held = await turns.mine(task);
     const { asked } = held.value;
@@ -64,7 +67,9 @@ export class Preparing {
       source = await this.#source(asked, undefined, doing);
       spec = await supplies.complete(asked, source);
     }
-    const { impact, differences } = impactOf(spec, source, current);
+    const lost = platforms.lost(spec, current?.value.artifact);
+    if (lost !== null) say(`no node of ${lost} is left, as it was built for`);
+    const { impact, differences } = impactOf(spec, source, current, lost);
     const keeps = impact === 'none' || impact === 'in-place' ? current?.value.release : undefined;
     const release = keeps ?? (await nextRelease(store, spec.app));
     const kept = current?.value.artifact ?? undefined;
@@ -80,6 +85,7 @@ export class Preparing {
       before: current ? { release: current.value.release, generation: current.value.generation } : null,
       impact: current ? impact : 'rebuild',
       ...(source === undefined ? {} : { source }),
+      ...(current?.value.artifact ? { platform: current.value.artifact.platform } : {}),
       ...(builds ? {} : { artifact: kept }),
       secrets: this.#secrets(spec, current?.value),
     });
@@ -88,36 +94,29 @@ export class Preparing {
   }
 
   async build(doing: Doing): Promise<Done> {
-    const { artifacts, supplies, turns } = this.#options;
-    const { task, signal, say, note } = doing;
-    const held = await turns.mine(task);
-    const draft = draftOf(held);
-    const { spec } = draft;
-    // Of an attempt whose node was lost, with what it had built or without.
-    if (draft.artifact !== undefined && (await supplies.canBeHad(draft.artifact.digest))) return null;
-    say('building');
-    const source = await this.#source(spec, draft.source, doing);
-    const uploaded: AppSpec = { ...spec, source: { kind: 'uploaded', digest: source } };
-    const artifact = await artifacts.build(uploaded, note, signal);
-    // Whoever is to run it asks around at once, and has to hear of this node.
-    await this.#promised(artifact.digest, signal);
-    await turns.write(held, task, { ...draft, source, artifact });
-    return { message: `built ${sizeOf(artifact)}`, artifact };
+    const { artifact, built } = await this.#artifact(doing);
+    return built === null ? null : { message: built, artifact };
   }
 
-  async publish({ task, signal }: Doing): Promise<Done> {
-    const { artifact, impact } = draftOf(await this.#options.turns.mine(task));
-    if (artifact === undefined || impact === 'none' || impact === 'in-place') return null;
+  async publish(doing: Doing): Promise<Done> {
+    const { impact } = draftOf(await this.#options.turns.mine(doing.task));
+    if (impact === 'none' || impact === 'in-place') return null;
+    const { artifact, built } = await this.#artifact(doing);
     const what = `artifact ${artifact.digest} (${sizeOf(artifact)})`;
-    return { message: await this.#copied(artifact.digest, what, signal), artifact };
+    return { message: after(built, await this.#copied(artifact.digest, what, doing.signal)), artifact };
   }
 
   /** Each attempt runs each command at most once; one that follows on a lost one runs all of them again, and says so. */
-  async beforeRun({ task, signal, say, note }: Doing): Promise<Done> {
-    const { artifacts, supplies, turns, node, user } = this.#options;
-    const { spec, artifact, release, impact, secrets } = draftOf(await turns.mine(task));
-    if (spec.beforeRun.length === 0 || impact === 'none' || impact === 'in-place') return null;
-    if (artifact === undefined) throw new HopelessDeployment(`release ${release} has not been built`);
+  async beforeRun(doing: Doing): Promise<Done> {
+    const { artifacts, supplies, turns, platforms, node, user } = this.#options;
+    const { task, signal, say, note } = doing;
+    const draft = draftOf(await turns.mine(task));
+    const { spec, release, impact, secrets } = draft;
+    if (impact === 'none' || impact === 'in-place') return null;
+    const { artifact, built } = await this.#artifact(doing);
+    if (spec.beforeRun.length === 0) return built === null ? null : { message: built, artifact };
+    if (!runsOn(artifact.platform, platforms.own))
+      throw new Error(`it was built for ${artifact.platform ?? ''}, and ${node} is ${platforms.own}`);
     const again = task.attempt > 1 ? `, again: attempt ${task.attempt - 1} may have run some of them` : '';
     say(`running ${spec.beforeRun.length} command(s) of release ${release}${again}`);
     await supplies.bring(artifact.digest, signal);
@@ -130,7 +129,41 @@ export class Preparing {
       HOP3_FENCING_TOKEN: task.token,
     };
     await artifacts.runHooks(spec.beforeRun, { directory: unpacked.directory, env }, note, signal);
-    return { message: `${spec.beforeRun.length} command(s) of release ${release} ran on ${node}${again}` };
+    const ran = `${spec.beforeRun.length} command(s) of release ${release} ran on ${node}${again}`;
+    return { message: after(built, ran) };
+  }
+
+  /** What is done next makes it wanted: whoever has it, or could run it, may have gone since. In words, if so; null = no. */
+  async beforeRoll(doing: Doing): Promise<string | null> {
+    const { plan, work } = doing.task;
+    const held = await this.#options.turns.held(plan, work.resource);
+    const impact = held?.value.draft?.impact ?? 'none';
+    return impact === 'none' || impact === 'in-place' ? null : (await this.#artifact(doing)).built;
+  }
+
+  /** What has been built; built here, in words, if nobody has it or nobody is left who could run it: null = that was not needed. */
+  async #artifact(doing: Doing): Promise<{ artifact: ArtifactRef; built: string | null }> {
+    const { artifacts, supplies, turns, platforms } = this.#options;
+    const { task, signal, say, note } = doing;
+    const held = await turns.mine(task);
+    const draft = draftOf(held);
+    const { spec, artifact: before } = draft;
+    const lost = platforms.lost(spec, before);
+    if (before !== undefined && lost === null && (await supplies.canBeHad(before.digest)))
+      return { artifact: before, built: null };
+    if (platforms.areOthers(draft))
+      throw new Error(`it is for nodes of another platform than ${platforms.own}`);
+    const why =
+      lost === null ? 'nobody has what was built' : `no node of ${lost} is left, as it was built for`;
+    const anew = before === undefined ? '' : ` anew: ${why}`;
+    say(`building${anew}`);
+    const source = await this.#source(spec, draft.source, doing);
+    const uploaded: AppSpec = { ...spec, source: { kind: 'uploaded', digest: source } };
+    const artifact = await artifacts.build(uploaded, note, signal);
+    // Whoever is to run it asks around at once, and has to hear of this node.
+    await this.#promised(artifact.digest, signal);
+    await turns.write(held, task, { ...draft, source, artifact });
+    return { artifact, built: `built ${sizeOf(artifact)}${anew}` };
   }
 
   /** What another node can't send may come later; what can't be had from where the manifest says is for a person to see to. */
@@ -175,6 +208,11 @@ export function draftOf({ value: { draft, app } }: HeldTurn): ReleaseDraft {
 /** Builders look at variables and commands, too; what they make of the same again is remembered. */
 function isBuiltFrom(field: string): boolean {
   return /^(env\.|processes\.[^.]+(\.(kind|command))?$)/.test(field);
+}
+
+/** With what had to be done before. */
+function after(built: string | null, message: string): string {
+  return built === null ? message : `${built}; ${message}`;
 }
 
 function sizeOf({ bytes }: ArtifactRef): string {

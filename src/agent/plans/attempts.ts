@@ -72,8 +72,10 @@ export class Attempts {
     return this.#options.atOnce;
   }
 
-  has(agent: string): boolean {
-    return this.#options.agents.find(agent) !== null;
+  /** Whether its agent is here, and does not leave it to other nodes. */
+  has(work: StepWork): boolean {
+    const agent = this.#options.agents.find(work.agent);
+    return agent !== null && agent.isForOthers?.(work) !== true;
   }
 
   onlyWatches(work: StepWork): boolean {
@@ -93,9 +95,10 @@ export class Attempts {
     this.#late += results;
   }
 
-  /** How many more of this agent's may be started; 0 also when there is no such agent here. */
-  room(agent: string): number {
-    return this.#options.agents.room(agent) - (this.#spoken.get(agent) ?? 0);
+  /** How many more of its agent's may be started; 0 also when nothing here does it. */
+  room(work: StepWork): number {
+    const { agent } = work;
+    return this.has(work) ? this.#options.agents.room(agent) - (this.#spoken.get(agent) ?? 0) : 0;
   }
 
   onRoom(listener: () => void): () => void {

@@ -171,7 +171,7 @@ export class ChunkWork {
       attempts: this.#attempts,
       results,
       slots,
-      room: agent => attempts.room(agent),
+      room: work => attempts.room(work),
       holders: key => book.holders.count(key, name),
       nowMs: clock.now(),
       moment,
@@ -340,21 +340,21 @@ export class ChunkWork {
     return !this.#agentsHere(shape) && neededOwner(outlookOf(input)) !== null;
   }
 
-  /** Whether whatever lacks room has its agent here at least. */
+  /** Whether whatever lacks room can be done here at least. */
   #agentsHere(shape: PlanShape): boolean {
     const { attempts } = this.#parts;
     const { first, count } = this.#known().entry.value;
     for (let index = first; index < first + count; index++) {
       const state = this.plan.records[index]?.state ?? 'PENDING';
       const open = !hasEnded(state) || state === 'COMPENSATING' || this.plan.undoing;
-      if (open && !attempts.has(workOf(shape, this.plan.records, index).agent)) return false;
+      if (open && !attempts.has(workOf(shape, this.plan.records, index))) return false;
     }
     return true;
   }
 
   #goesOn(shape: PlanShape): boolean {
     const { attempts } = this.#parts;
-    return goesOnHere(shape, this.plan.records, this.#known(), agent => attempts.has(agent));
+    return goesOnHere(shape, this.plan.records, this.#known(), work => attempts.has(work));
   }
 
   #onlyWatches(): boolean {

@@ -190,6 +190,11 @@ export class PlanEngine {
     return this.#book.onTouched(listener);
   }
 
+  /** What this node can do of a plan may have changed. */
+  lookAgain(plan: string): void {
+    this.#work.lookAgain(plan);
+  }
+
   /** As the supervisor asks: what is late of it is ended. Why not; null = it is done. */
   endLateStep({ plan, index }: { plan: string; index: number }): string | null {
     return this.#work.lookAt(plan, index);

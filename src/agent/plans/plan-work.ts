@@ -117,6 +117,14 @@ export class PlanWork {
     this.#roundSoon();
   }
 
+  /** What this node can do of one plan may have changed. */
+  lookAgain(plan: string): void {
+    const known = this.#options.book.get(plan);
+    if (known === undefined) return;
+    for (const chunk of known.chunks.keys()) this.#touch(known, chunk);
+    this.#roundSoon();
+  }
+
   get running(): boolean {
     return !this.#stopped && this.#whenEmpty === null;
   }
@@ -310,17 +318,16 @@ export class PlanWork {
         chunk: known,
         self: node,
         slots: 1,
-        room: agent => attempts.room(agent),
+        room: work => attempts.room(work),
         holders: key => book.holders.count(key, name),
         nowMs,
         moment: this.#parts.moment,
       },
-      agent => attempts.room(agent) > 0,
+      work => attempts.room(work) > 0,
     );
     const needed = neededOwner(outlook);
     const canGoOn =
-      plan.entry.value.cancel !== null ||
-      goesOnHere(shape, plan.records, known, agent => attempts.has(agent));
+      plan.entry.value.cancel !== null || goesOnHere(shape, plan.records, known, work => attempts.has(work));
     // What waits for an agent that is not here is for others to take over.
     return needed === 'take over' && !canGoOn ? null : needed;
   }

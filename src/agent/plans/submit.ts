@@ -295,7 +295,7 @@ export class Submit {
       attempts: new Map(),
       results: [],
       slots: attempts.slots,
-      room: agent => attempts.room(agent),
+      room: work => attempts.room(work),
       holders: key => book.holders.count(key, name),
       nowMs,
       moment,

@@ -32,8 +32,8 @@ export interface TurnInput {
   attempts: ReadonlyMap<number, RunningAttempt>;
   results: readonly Arrived[];
   slots: number;
-  /** How many more of an agent's attempts this node may start. */
-  room: (agent: string) => number;
+  /** How many more attempts of its agent's this node may start. */
+  room: (work: StepWork) => number;
   holders: (key: string) => number;
   nowMs: InstantMs;
   moment: Moment;
@@ -110,7 +110,7 @@ export function takeTurn(input: TurnInput): Turn {
     sinceMs: index =>
       changed.has(index) ? undefined : (input.attempts.get(index)?.startedMs ?? since(index)),
     slots: input.slots,
-    mayStart: index => room.take(workOf(shape, records, index).agent),
+    mayStart: index => room.take(workOf(shape, records, index)),
     holders: input.holders,
     moment,
   });
@@ -153,21 +153,21 @@ export function goesOnHere(
   shape: PlanShape,
   records: readonly (StepRecord | undefined)[],
   { entry: { value } }: KnownChunk,
-  has: (agent: string) => boolean,
+  has: (work: StepWork) => boolean,
 ): boolean {
   return value.steps.some(({ index }) => {
     const record = records[index];
     if (record === undefined) return false;
     if (runOf(record) !== null) return true;
     const waits = record.state === 'RETRY_WAIT' || record.state === 'COMPENSATING';
-    return waits && has(workOf(shape, records, index).agent);
+    return waits && has(workOf(shape, records, index));
   });
 }
 
 /** What this node sees when it asks whether a chunk needs an owner that can do this much. */
 export function outlookOf(
   input: Omit<TurnInput, 'token' | 'attempts' | 'results'>,
-  mayStart?: (agent: string) => boolean,
+  mayStart?: (work: StepWork) => boolean,
 ): Outlook {
   const { plan, shape, chunk, nowMs } = input;
   const { first, count } = chunk.entry.value;
@@ -184,7 +184,7 @@ export function outlookOf(
     cancelSinceMs: plan.cancelSinceMs ?? nowMs,
     sinceMs: index => chunk.since.get(index)?.sinceMs,
     slots: input.slots,
-    ...(mayStart ? { mayStart: index => mayStart(workOf(shape, plan.records, index).agent) } : {}),
+    ...(mayStart ? { mayStart: index => mayStart(workOf(shape, plan.records, index)) } : {}),
     holders: input.holders,
     moment: input.moment,
   };
@@ -229,14 +229,14 @@ export function workOf(
   return hasEnded(records[index]?.state ?? 'PENDING') ? (step.compensate ?? step) : step;
 }
 
-function roomLeft({ room }: TurnInput): { take: (agent: string) => boolean; readonly refused: boolean } {
+function roomLeft({ room }: TurnInput): { take: (work: StepWork) => boolean; readonly refused: boolean } {
   const left = new Map<string, number>();
   let refused = false;
   return {
-    take: agent => {
-      const before = left.get(agent) ?? room(agent);
+    take: work => {
+      const before = Math.min(left.get(work.agent) ?? Infinity, room(work));
       if (before <= 0) refused = true;
-      left.set(agent, before - 1);
+      else left.set(work.agent, before - 1);
       return before > 0;
     },
     get refused() {

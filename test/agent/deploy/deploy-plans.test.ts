@@ -1,12 +1,8 @@
 import test from 'ava';
 import { deploySteps } from '../../../src/agent/deploy/deployment-plan.ts';
 import type { AppSpec } from '../../../src/model/app-spec.ts';
-import type { PlanRecord, StepRecord } from '../../../src/model/plan.ts';
-import type { DeployProgress } from '../../../src/model/views.ts';
-import type { Compare, CommitResult, Write } from '../../../src/ports/store.ts';
-import { SimCluster, webApp, type SimNode } from '../../support/sim-cluster.ts';
-
-const APP = 'blog';
+import { SimCluster, webApp } from '../../support/sim-cluster.ts';
+import { APP, begin, dyingAt, latest, record, type Commit } from './deploying.ts';
 
 /** Deployments of one app: release 1 runs everywhere, and its deployment has ended. */
 async function threeNodes(spec: AppSpec = webApp(2)) {
@@ -15,57 +11,6 @@ async function threeNodes(spec: AppSpec = webApp(2)) {
   await cluster.run(spec);
   await cluster.until(() => latest(cluster).settled !== null);
   return cluster;
-}
-
-function latest(cluster: SimCluster): PlanRecord {
-  const plans = Object.values(cluster.etcd.contents('plans'));
-  return plans.toSorted((a, b) => (a.submittedAt < b.submittedAt ? -1 : 1)).at(-1)!;
-}
-
-const record = (cluster: SimCluster) => cluster.etcd.contents('apps')[APP];
-
-function begin(cluster: SimCluster, spec: AppSpec, signal = new AbortController().signal) {
-  const node = cluster.node('node-1');
-  const digest = node.artifacts.hold('blog 2');
-  const specs = [{ ...spec, source: { kind: 'uploaded' as const, digest } }];
-  const said: DeployProgress[] = [];
-  const ended = (async () => {
-    for await (const progress of node.agent.admin.apply({ specs, ifGeneration: null }, signal))
-      said.push(progress);
-  })();
-  return { said, ended };
-}
-
-type Commit = (compares: Compare[], writes: Write[]) => Promise<CommitResult>;
-
-function stateWritten(writes: Write[], index: number): StepRecord['state'] | undefined {
-  for (const write of writes) {
-    if (!('put' in write) || write.put !== 'steps') continue;
-    const found = write.value.steps.find(step => step.index === index);
-    if (found !== undefined) return found.state;
-  }
-  return undefined;
-}
-
-/** The node is cut off for good at a moment of a step: once it has written that it begins, or as it would write that it is done. */
-function dyingAt(node: SimNode, index: number, moment: 'begun' | 'done'): { dead: () => boolean } {
-  const { store } = node;
-  const commit: Commit = store.commit.bind(store);
-  let dead = false;
-  store.commit = async (compares, writes) => {
-    const state = stateWritten(writes, index);
-    if (!dead && moment === 'done' && state === 'COMPLETED') {
-      dead = true;
-      store.setLink('refused');
-    }
-    const result = await commit(compares, writes);
-    if (!dead && moment === 'begun' && state === 'RUNNING') {
-      dead = true;
-      store.setLink('refused');
-    }
-    return result;
-  };
-  return { dead: () => dead };
 }
 
 for (const [index, step] of deploySteps.entries()) {

@@ -1,0 +1,119 @@
+import test from 'ava';
+import { deploySteps } from '../../../src/agent/deploy/deployment-plan.ts';
+import { SimCluster, webApp, type SimNode } from '../../support/sim-cluster.ts';
+import { APP, begin, dyingAt, latest, record } from './deploying.ts';
+
+const X64 = 'linux-x64-node20';
+const ARM = 'linux-arm64-node20';
+
+/** Release 1 of an app runs on the nodes of the first one's platform, and its deployment has ended. */
+async function mixed(...platforms: string[]) {
+  const cluster = new SimCluster([], {});
+  for (const [index, platform] of platforms.entries())
+    cluster.add(`node-${index + 1}`, { ttlSeconds: 3, platform });
+  await cluster.start();
+  await cluster.run(webApp(2));
+  await cluster.until(() => latest(cluster).settled !== null);
+  return cluster;
+}
+
+const nodes = (cluster: SimCluster): SimNode[] => [...cluster.nodes.values()];
+const running = (cluster: SimCluster): string[] =>
+  nodes(cluster)
+    .filter(({ name }) => cluster.said(name, `${APP}/web/0`) ?? cluster.said(name, `${APP}/web/1`))
+    .map(({ settings }) => settings.platform ?? '');
+
+for (const { left, platforms } of [
+  { left: 'another of its platform', platforms: [X64, ARM, X64] },
+  { left: 'none of its platform', platforms: [X64, ARM, ARM] },
+]) {
+  for (const { step, moment } of [
+    { step: 'build', moment: 'begun' },
+    { step: 'build', moment: 'done' },
+    { step: 'before-run', moment: 'begun' },
+    { step: 'before-run', moment: 'done' },
+    { step: 'roll', moment: 'begun' },
+  ] as const) {
+    test(`a node is lost when ${step} has ${moment === 'begun' ? 'begun' : 'been done'}, and ${left} is left: what is built and run there is for the nodes that are`, async t => {
+      const cluster = await mixed(...platforms);
+      const node = cluster.node('node-1');
+      const { dead } = dyingAt(node, deploySteps.indexOf(step), moment);
+      const { ended } = begin(cluster, webApp(2, { beforeRun: ['echo migrated'] }));
+      await cluster.until(dead);
+      cluster.network.delete(`${node.address}:7400`);
+      await node.crash();
+      await ended;
+      await cluster.until(() => latest(cluster).settled !== null, 300_000);
+      t.is(latest(cluster).settled?.state, 'COMPLETED');
+      await cluster.until(() => cluster.settled(APP, 'node-2') && record(cluster)?.rollout === undefined);
+      const expected = left === 'another of its platform' ? X64 : ARM;
+      t.like(record(cluster), { release: 2, artifact: { platform: expected } });
+      t.deepEqual([...new Set(running(cluster))], [expected]);
+      t.deepEqual(cluster.events('deploy-failed'), []);
+      const done = cluster.events('deploy-step-done').map(({ message }) => message);
+      const wasBuilt = step !== 'build' || moment === 'done';
+      t.is(
+        done.some(message => message.includes(`built 1 KiB anew: no node of ${X64} is left`)),
+        expected === ARM && wasBuilt,
+        done.join('; '),
+      );
+      const built = nodes(cluster).flatMap(({ artifacts }) => artifacts.built).length;
+      // Both releases once, and once more for another platform, or because the node was lost over it.
+      t.true(built === 2 || (built === 3 && (expected === ARM || step === 'build')), `built ${built} times`);
+    });
+  }
+}
+
+test('a new release is built for the platform of the one before, whichever node is asked for it', async t => {
+  const cluster = await mixed(X64, ARM, X64);
+  await cluster.run(webApp(2, { beforeRun: ['echo migrated'] }), { on: 'node-2', content: 'blog 2' });
+  t.like(record(cluster), { release: 2, artifact: { platform: X64 } });
+  const { artifacts } = cluster.node('node-2');
+  t.deepEqual([artifacts.built, artifacts.hooksRun], [[], []]);
+});
+
+test('a first release is built for a node that can be given the app', async t => {
+  const cluster = new SimCluster([]);
+  cluster.add('node-1', { platform: X64, labels: { zone: 'a' } });
+  cluster.add('node-2', { platform: ARM, labels: { zone: 'b' } });
+  await cluster.start();
+  const spec = webApp(1);
+  await cluster.run({ ...spec, placement: { ...spec.placement, requires: { zone: 'b' } } });
+  t.like(record(cluster), { release: 1, artifact: { platform: ARM } });
+});
+
+test('once no node is left of the platform it was built for, a manifest that has not changed is built anew', async t => {
+  const cluster = await mixed(X64);
+  await cluster.node('node-1').restart({ platform: ARM });
+  await cluster.until(() => cluster.settled(APP));
+  const { source } = record(cluster)!.spec;
+  const request = { specs: [{ ...webApp(2), source }], ifGeneration: null };
+  const { plans } = await cluster.node('node-1').agent.admin.plan(request);
+  t.like(plans, [{ change: 'update', impact: 'rebuild' }]);
+  await cluster.run(webApp(2));
+  t.like(record(cluster), { release: 2, artifact: { platform: ARM } });
+  await cluster.run(webApp(2));
+  t.is(record(cluster)?.release, 2);
+});
+
+test('what was built on a node that is lost before another had it is built anew', async t => {
+  const cluster = await mixed(X64, X64, X64);
+  const node = cluster.node('node-1');
+  const { artifacts } = node;
+  const build = artifacts.build.bind(artifacts);
+  artifacts.build = (...asked) => {
+    cluster.network.delete(`${node.address}:7400`);
+    return build(...asked);
+  };
+  const { dead } = dyingAt(node, deploySteps.indexOf('publish'), 'begun');
+  const { ended } = begin(cluster, webApp(2, { beforeRun: ['echo migrated'] }));
+  await cluster.until(dead);
+  await node.crash();
+  await ended;
+  await cluster.until(() => latest(cluster).settled !== null, 300_000);
+  t.is(latest(cluster).settled?.state, 'COMPLETED');
+  const said = cluster.events('deploy-step-done').map(({ message }) => message);
+  t.true(said.some(message => message.includes('built 1 KiB anew: nobody has what was built')));
+  await cluster.until(() => cluster.settled(APP, 'node-2') && record(cluster)?.rollout === undefined);
+  t.is(record(cluster)?.release, 2);
+});
