@@ -107,9 +107,13 @@ test('own asks the command to end at the first interruption, and kills it at the
   const { agents, run } = await withAgents(t);
   const stop = agents.stopCommand.bind(agents);
   let interrupt: (times: number) => void = () => undefined;
+  let know: () => void = () => undefined;
+  const known = new Promise<void>(resolve => (know = resolve));
   agents.run = async function* (_name, request) {
     agents.runs.push(request);
     yield started;
+    // Before that it would only leave.
+    await known;
     const asked = (count: number) =>
       new Promise<void>(resolve => {
         agents.stopCommand = (name, id, kill) => {
@@ -124,9 +128,11 @@ test('own asks the command to end at the first interruption, and kills it at the
     }
     yield { ...ended, code: null, signal: 'SIGKILL' };
   };
-  // Interrupted only once it knows that the command has started.
   const { exitCode } = await run(['own', 'nightly', '--json', '--', 'x'], {
-    onListening: listener => (interrupt = times => setTimeout(() => listener(times), 100)),
+    onListening: listener => (interrupt = listener),
+    onStdout: soFar => {
+      if (soFar.includes('started')) know();
+    },
   });
   t.is(exitCode, 137);
   t.deepEqual(
