@@ -1,6 +1,7 @@
 import type { ICompare, IRangeRequest, IRequestOp, IResponseHeader, ITxnResponse } from 'etcd3';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
+import type { Random } from '../ports/random.ts';
 import type { Endpoints } from './endpoints.ts';
 import { LeaseGoneError } from './errors.ts';
 import { toStoreError } from './from-etcd.ts';
@@ -35,10 +36,10 @@ export class EtcdWire implements Wire {
   private readonly hub: WatchHub;
   private versions: Promise<MemberStatus[]> | null = null;
 
-  constructor(endpoints: Endpoints, clock: Clock, log: Log) {
+  constructor(endpoints: Endpoints, parts: { clock: Clock; random: Random; log: Log }) {
     this.endpoints = endpoints;
-    this.clock = clock;
-    this.hub = new WatchHub(endpoints, clock, log);
+    this.clock = parts.clock;
+    this.hub = new WatchHub(endpoints, parts);
   }
 
   async range(request: RangeRequest): Promise<RangeReply> {

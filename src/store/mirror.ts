@@ -108,6 +108,7 @@ export class WireMirror<K extends Kind> implements Mirror<K> {
         await this.pause(failures++);
         continue;
       }
+      if (isAborted(signal)) return;
       const { end, worked } = await this.follow();
       next = end.next;
       if (worked) failures = 0;
@@ -249,6 +250,11 @@ export class WireMirror<K extends Kind> implements Mirror<K> {
     const pauseMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(failures, 10));
     return clock.sleep(pauseMs * (0.5 + random.float()), this.closing.signal);
   }
+}
+
+/** Read afresh: the compiler would take an earlier look for the present. */
+function isAborted(signal: AbortSignal): boolean {
+  return signal.aborted;
 }
 
 function revisionOf(event: WatchEvent): bigint {

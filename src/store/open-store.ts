@@ -30,7 +30,7 @@ export function openStore(options: OpenStoreOptions): Store {
   const credentials = tls && readTls(tls);
   const members = urls.map(url => new Member(url, { credentials, password, log }));
   const endpoints = new Endpoints(members, { clock, random, log });
-  const wire = new EtcdWire(endpoints, clock, log);
+  const wire = new EtcdWire(endpoints, { clock, random, log });
   return new EtcdStore({ wire, clock, random, log, cluster });
 }
 

@@ -2,6 +2,7 @@ import type { IDuplexStream, IWatchRequest, IWatchResponse } from 'etcd3';
 import type { InstantMs } from '../model/ids.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
+import type { Random } from '../ports/random.ts';
 import { StoreError } from '../ports/store.ts';
 import type { Endpoints } from './endpoints.ts';
 import { isTokenRefused } from './errors.ts';
@@ -15,8 +16,13 @@ type Stream = IDuplexStream<IWatchRequest, IWatchResponse>;
 /** Silence after which etcd is asked for a sign of life, and how long that may take. */
 const IDLE_MS = 4_000;
 const GRACE_MS = 2_000;
+/** How long it waits before it opens another stream; that much later than etcd it is back at the most. */
+const FIRST_PAUSE_MS = 25;
+const LONGEST_PAUSE_MS = 1_000;
 
 interface Watch {
+  /** It was heard: only who asked knows from where to go on. */
+  begun: boolean;
   request: WatchRequest;
   onReply: (reply: WatchReply) => void;
   end: (end: WatchEnd) => void;
@@ -24,19 +30,30 @@ interface Watch {
   fragments: WatchEvent[];
 }
 
-/** All watches of one store over one stream, so that there is one place that notices when etcd has gone silent. */
+/**
+ * All watches of one store over one stream, so that there is one place that notices when etcd has gone silent, and one that waits
+ * until it is back: watches that have not begun are made anew on the next stream.
+ */
 export class WatchHub {
   private readonly endpoints: Endpoints;
   private readonly clock: Clock;
+  private readonly random: Random;
   private readonly log: Log;
   private readonly watches = new Map<string, Watch>();
   private lastId = 0;
   private current: Connection | null = null;
   private heardAtMs: InstantMs;
+  /** Streams in a row that brought nothing. */
+  private failures = 0;
+  /** Ends the pause before the next stream; null = there is none. */
+  private cancelPause: (() => void) | null = null;
+  private closed = false;
 
-  constructor(endpoints: Endpoints, clock: Clock, log: Log) {
+  constructor(endpoints: Endpoints, parts: { clock: Clock; random: Random; log: Log }) {
+    const { clock, random, log } = parts;
     this.endpoints = endpoints;
     this.clock = clock;
+    this.random = random;
     this.log = log;
     this.heardAtMs = clock.now();
     // What made another caller leave the endpoint probably ails the stream too: ask it now instead of at the next silence.
@@ -60,39 +77,45 @@ export class WatchHub {
         end({ next: 'rewatch', reason: 'stopped' });
         if (this.watches.size === 0) this.drop('nothing is watched');
       };
-      if (signal.aborted) {
+      if (signal.aborted || this.closed) {
         resolve({ next: 'rewatch', reason: 'stopped' });
         return;
       }
       signal.addEventListener('abort', abort);
-      this.watches.set(id, { request, onReply, end, fragments: [] });
-      this.current ??= this.connect();
-      this.current.create(id, request);
+      this.watches.set(id, { begun: false, request, onReply, end, fragments: [] });
+      if (this.current) this.current.create(id, request);
+      else if (this.cancelPause === null) this.connect();
     });
   }
 
   close(): void {
+    this.closed = true;
     this.drop('the store was closed');
+    for (const watch of [...this.watches.values()]) watch.end({ next: 'rewatch', reason: 'stopped' });
   }
 
-  private connect(): Connection {
+  private connect(): void {
     const member = this.endpoints.current;
     const connection: Connection = new Connection(member, this.clock, {
       reply: reply => this.receive(connection, reply),
       failed: cause => this.lost(connection, cause),
     });
-    return connection;
+    this.current = connection;
+    for (const [id, { request }] of this.watches) connection.create(id, request);
   }
 
   private receive(connection: Connection, reply: IWatchResponse): void {
     if (connection !== this.current) return;
     this.heardAtMs = this.clock.now();
+    // That watches are made proves little: a stream may end again at once.
+    if (!reply.created && !reply.canceled) this.failures = 0;
     const watch = this.watches.get(reply.watch_id);
     if (!watch) {
       // -1 with `canceled` = a watch could not be made, and etcd does not say which. Otherwise a sign of life.
       if (reply.canceled && reply.watch_id === '-1') this.lost(connection, new Error(reply.cancel_reason));
       return;
     }
+    watch.begun = true;
     if (reply.canceled) {
       if (isTokenRefused(reply.cancel_reason)) connection.member.forgetToken();
       watch.end({ next: 'list', reason: cancelReason(reply) });
@@ -110,15 +133,25 @@ export class WatchHub {
     if (connection !== this.current) return;
     const error = toStoreError(cause, 'watch', connection.member.url);
     if (isTokenRefused(cause)) connection.member.forgetToken();
-    this.log.info('the watch stream has ended and will be opened again', { error });
+    // Once an outage.
+    this.log[this.failures === 0 ? 'info' : 'debug']('the watch stream has ended and will be opened again', {
+      error,
+    });
     this.endpoints.failed(connection.member, error);
     this.drop(error.message);
+    const pauseMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(this.failures++, 10));
+    this.cancelPause = this.clock.after(pauseMs * (0.5 + 0.5 * this.random.float()), () => {
+      this.cancelPause = null;
+      if (this.watches.size > 0) this.connect();
+    });
   }
 
   private drop(reason: string): void {
     this.current?.close();
     this.current = null;
-    for (const watch of [...this.watches.values()]) watch.end({ next: 'rewatch', reason });
+    this.cancelPause?.();
+    this.cancelPause = null;
+    for (const watch of [...this.watches.values()]) if (watch.begun) watch.end({ next: 'rewatch', reason });
   }
 }
 

@@ -85,6 +85,14 @@ test('a mirror is synced late when the store is away at first', async t => {
   t.true(mirror.synced);
 });
 
+test('a mirror that is closed while it is listed watches nothing', async t => {
+  const clock = new FakeClock();
+  const store = new FakeEtcd(clock).client('node-1');
+  store.mirror('hostnames').close();
+  await clock.settle();
+  t.is(clock.pending, 0);
+});
+
 test('a closed store leaves no timer', async t => {
   const { clock, store } = await mirrored();
   await store.close();
