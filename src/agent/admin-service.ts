@@ -50,7 +50,10 @@ export interface AdminServiceOptions {
   ledger: Ledger;
   clock: Clock;
   /** What this node is, before its session shows it. */
-  self: () => Omit<NodeView, 'state' | 'remainingMs' | 'reserved' | 'instances' | 'trust'>;
+  self: () => Omit<
+    NodeView,
+    'state' | 'unreachable' | 'unheardBy' | 'remainingMs' | 'reserved' | 'instances' | 'trust'
+  >;
   /** How long an exclusive subject without an owner must still be left alone. */
   heldDown: HeldDown;
   crowd: Crowd;
@@ -79,6 +82,8 @@ export function adminService(options: AdminServiceOptions): Admin {
       row ?? {
         ...options.self(),
         state,
+        unreachable: false,
+        unheardBy: [],
         remainingMs,
         reserved: { memoryBytes: 0, cpu: 0 },
         instances: world.memory.fromMemory ? options.statuses().length : 0,

@@ -2,6 +2,7 @@ import { lastWordOf } from '../assess/last-word.ts';
 import { observersOf } from '../assess/observers.ts';
 import type { ProcessSpec } from '../model/app-spec.ts';
 import type { InstanceId, NodeName } from '../model/ids.ts';
+import type { Assessment } from '../model/node-promise.ts';
 import type { Compare, Entry } from '../ports/store.ts';
 import type { World } from './world.ts';
 
@@ -16,13 +17,17 @@ export function unreachableNodes(world: World): Set<NodeName> {
 
 /** Nodes of which at least one observer says so: too little to take anything, enough to be careful. */
 export function suspectedNodes(world: World): Set<NodeName> {
+  return new Set(silences(world).keys());
+}
+
+/** What observers say of nodes whose agents they have not heard for too long. */
+export function silences(world: World): Map<NodeName, Assessment[]> {
   const nodes = [...world.nodes().keys()];
-  return new Set(
-    nodes.filter(node =>
-      judgements(world, node, 'capacity', observersOf(node, nodes)).some(
-        ({ entry }) => entry?.value.assessment.unreachable === true,
-      ),
-    ),
+  return new Map(
+    nodes.flatMap(node => {
+      const said = agreeing(world, node, 'capacity', observersOf(node, nodes));
+      return said.length === 0 ? [] : [[node, said.map(({ value }) => value.assessment)]];
+    }),
   );
 }
 
@@ -114,9 +119,19 @@ function witnesses(
   promise: string,
 ): Entry<'assessments'>[] | null {
   const observers = observersOf(node, nodes);
-  const agreeing = judgements(world, node, promise, observers).flatMap(({ entry }) =>
+  const found = agreeing(world, node, promise, observers);
+  const enough = found.length >= FEWEST_WITNESSES && found.length * 2 > observers.length;
+  return enough ? found : null;
+}
+
+/** Judgements of those who reach neither the agent nor what was promised. */
+function agreeing(
+  world: World,
+  node: NodeName,
+  promise: string,
+  observers: NodeName[],
+): Entry<'assessments'>[] {
+  return judgements(world, node, promise, observers).flatMap(({ entry }) =>
     entry?.value.assessment.unreachable === true ? [entry] : [],
   );
-  const enough = agreeing.length >= FEWEST_WITNESSES && agreeing.length * 2 > observers.length;
-  return enough ? agreeing : null;
 }

@@ -10,7 +10,7 @@ import { standing } from '../ownership/standing.ts';
 import { whyNowhere } from '../placement/explain.ts';
 import { rank } from '../placement/rank.ts';
 import { wantedRelease } from '../reconcile/wanted-release.ts';
-import { evidenceAgainst, leftover, unreachableNodes } from './evidence.ts';
+import { evidenceAgainst, leftover, silences, unreachableNodes } from './evidence.ts';
 import { placementInputs, wantedInstances, wantedOrWhyNot } from './wanted.ts';
 import type { World } from './world.ts';
 
@@ -26,6 +26,8 @@ export interface OwnStanding {
 export function nodeViews(world: World, own: OwnStanding): NodeView[] {
   const { placed } = placementInputs(world);
   const assessments = world.assessments.all().map(entry => entry.value.assessment);
+  const unreachable = unreachableNodes(world);
+  const unheard = silences(world);
   const present = [...world.nodes().values()].map(({ value }) => ({
     session: value,
     state: 'Active' as const,
@@ -37,6 +39,12 @@ export function nodeViews(world: World, own: OwnStanding): NodeView[] {
     return {
       name: session.node,
       state: session.node === own.node ? own.state : state,
+      unreachable: unreachable.has(session.node),
+      unheardBy: (unheard.get(session.node) ?? []).map(({ assessor, at, evidence }) => ({
+        node: assessor,
+        since: at,
+        evidence,
+      })),
       incarnation: session.incarnation,
       pid: session.pid,
       version: session.version,

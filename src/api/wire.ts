@@ -63,6 +63,11 @@ export const nodeView = z
   .object({
     name: z.string(),
     state: z.enum(['Inactive', 'Active', 'ConnectionLost']),
+    unreachable: z.boolean().meta({
+      description:
+        'Most of its observers, and at least two, do not hear its agent, though its session lives.',
+    }),
+    unheardBy: z.array(z.object({ node: z.string(), since: timestamp, evidence: z.string() })),
     incarnation: z.string(),
     pid: z.int(),
     version: z.string(),

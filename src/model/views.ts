@@ -38,6 +38,10 @@ export interface NodeView {
   name: NodeName;
   /** The node machine's state, as far as the one who answers can see it. */
   state: 'Inactive' | 'Active' | 'ConnectionLost';
+  /** Whether its observers agree that they don't hear its agent, though its session lives: what answers nobody may be taken over. */
+  unreachable: boolean;
+  /** Each observer that has not heard its agent for too long, and since when it says so. */
+  unheardBy: { node: NodeName; since: Timestamp; evidence: string }[];
   incarnation: string;
   pid: number;
   version: string;

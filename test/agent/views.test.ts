@@ -166,6 +166,40 @@ test('what somebody still has though nobody wants it is shown, and an owner that
   );
 });
 
+for (const { title, silent, unreachable } of [
+  { title: 'all of its observers hear it', silent: [], unreachable: false },
+  { title: 'one of them does not hear it', silent: ['node-2'], unreachable: false },
+  { title: 'most of them do not hear it', silent: ['node-2', 'node-3'], unreachable: true },
+]) {
+  test(`a node with a session of which ${title} is Active, and ${unreachable ? '' : 'not '}unreachable`, async t => {
+    const { etcd, clock, world } = await member();
+    for (const node of ['node-2', 'node-3', 'node-9'])
+      etcd.put('sessions', `${node}/first`, sessionRecord({ node }));
+    const evidence = 'no beat from node-9 for 4.2 s';
+    for (const [index, assessor] of silent.entries()) {
+      const at = `2026-01-01T00:00:0${index}.000Z`;
+      const parts = { promiser: 'node-9', promise: 'capacity', evidence, at, unreachable: true as const };
+      const said = assessment(assessor, 'broken', parts);
+      etcd.put('assessments', `node-9/capacity/${assessor}`, { v: 1, assessment: said });
+    }
+    await clock.settle();
+    const rows = nodeViews(world, { node: 'node-1', state: 'Active', remainingMs: 5 });
+    t.like(
+      rows.find(({ name }) => name === 'node-9'),
+      {
+        state: 'Active',
+        unreachable,
+        unheardBy: silent.map((node, index) => ({
+          node,
+          since: `2026-01-01T00:00:0${index}.000Z`,
+          evidence,
+        })),
+      },
+    );
+    t.true(rows.every(row => row.name === 'node-9' || (!row.unreachable && row.unheardBy.length === 0)));
+  });
+}
+
 test('a node’s row adds up what is placed there', async t => {
   const { etcd, clock, world, keeper } = await member();
   const { incarnation } = keeper.current()!;

@@ -50,11 +50,17 @@ test('status APP shows its instances, and the last words of those in trouble', a
 });
 
 test('nodes, explain and doctor say what the API says', async t => {
-  const { ran } = await cluster(t);
-  t.regex(
-    (await ran(['nodes'])).stdout,
-    /^n1 +Active +1 +954 MiB of 3\.7 GiB +0\.5 of 2 +100% +apps, proxy +zone=eu/m,
+  const { ran, admin } = await cluster(t);
+  const [since, evidence] = ['2026-01-01T00:00:00.000Z', 'no beat from n2 for 4.0 s'];
+  admin.unheard.set(
+    'n2',
+    ['n1', 'n3'].map(node => ({ node, since, evidence })),
   );
+  admin.unheard.set('n3', [{ node: 'n1', since, evidence }]);
+  const { stdout } = await ran(['nodes']);
+  t.regex(stdout, /^n1 +Active +- +1 +954 MiB of 3\.7 GiB +0\.5 of 2 +100% +apps, proxy +zone=eu/m);
+  t.regex(stdout, /^n2 +Active \(unreachable\) +n1 \(2026-01-01T00:00:00\.000Z\), n3 \(2026-\S+\) +1 /m);
+  t.regex(stdout, /^n3 +Active +n1 \(2026-\S+\) +1 /m);
   t.is(
     (await ran(['explain', 'blog/web/0'])).stdout,
     [

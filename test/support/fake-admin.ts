@@ -53,6 +53,8 @@ export class FakeAdmin implements Admin {
   readonly waiting = new Set<string>();
   /** How far nodes are that were asked to drain. */
   readonly drains = new Map<string, NonNullable<NodeView['drain']>>();
+  /** Who does not hear which node. */
+  readonly unheard = new Map<string, NodeView['unheardBy']>();
   readonly logLines: LogLine[] = [];
   private revision = 100;
   private readonly apps_ = new Map<string, { spec: AppSpec; release: number; generation: number }>();
@@ -130,7 +132,9 @@ export class FakeAdmin implements Admin {
     return this.listing(
       NODES.map(name => {
         const drain = this.drains.get(name) ?? null;
-        return { ...nodeView(name), draining: drain !== null, drain };
+        const unheardBy = this.unheard.get(name) ?? [];
+        const unreachable = unheardBy.length > 1;
+        return { ...nodeView(name), unreachable, unheardBy, draining: drain !== null, drain };
       }),
     );
   }
@@ -574,6 +578,8 @@ function nodeView(name: string): NodeView {
   return {
     name,
     state: 'Active',
+    unreachable: false,
+    unheardBy: [],
     incarnation: `i-${name}`,
     pid: 100,
     version: '0.1.0',

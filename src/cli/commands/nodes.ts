@@ -12,10 +12,11 @@ export async function nodes({ api, out, io }: CommandContext): Promise<number> {
 
 export function nodeTable(items: NodeView[], out: Output): string {
   return out.table(
-    ['NODE', 'STATE', 'INSTANCES', 'MEMORY', 'CPU', 'TRUST', 'ROLES', 'LABELS', 'API', 'SINCE'],
+    ['NODE', 'STATE', 'UNHEARD BY', 'INSTANCES', 'MEMORY', 'CPU', 'TRUST', 'ROLES', 'LABELS', 'API', 'SINCE'],
     items.map(node => [
       node.name,
-      out.state(node.state) + drainWords(node),
+      out.state(node.state) + besides(node, out),
+      node.unheardBy.map(({ node: by, since }) => `${by} (${out.when(since)})`).join(', ') || '-',
       String(node.instances),
       `${bytesText(node.reserved.memoryBytes)} of ${bytesText(node.capacity.memoryBytes)}`,
       `${rounded(node.reserved.cpu)} of ${rounded(node.capacity.cpu)}`,
@@ -30,9 +31,11 @@ export function nodeTable(items: NodeView[], out: Output): string {
   );
 }
 
-function drainWords({ draining, drain }: NodeView): string {
-  if (!draining) return '';
-  return drain?.left === 0 ? ' (drained)' : ` (draining${drain ? `, ${drain.left} left` : ''})`;
+/** What is known of it besides the state of its session. */
+function besides({ unreachable, draining, drain }: NodeView, { paint }: Output): string {
+  const progress = drain?.left === 0 ? 'drained' : `draining${drain ? `, ${drain.left} left` : ''}`;
+  const words = [...(unreachable ? [paint.red('unreachable')] : []), ...(draining ? [progress] : [])];
+  return words.length === 0 ? '' : ` (${words.join(', ')})`;
 }
 
 function rounded(cores: number): string {
