@@ -244,7 +244,10 @@ export function adminService(options: AdminServiceOptions): Admin {
     plan: request => asAdminErrors(() => deployments.plan(request)),
     apply: (request, signal) => deployments.apply(request, signal),
     remove: app => changes.remove(app),
-    scale: async (app, scales) => appView(await changes.scale(app, scales), instanceViews(world)),
+    scale: async (app, scales) => {
+      const { record, warnings } = await changes.scale(app, scales);
+      return { ...appView(record, instanceViews(world)), warnings };
+    },
     promote: async app => appView(await changes.promote(app), instanceViews(world)),
     releases: app => rollbacks.releases(app),
     rollback: async (app, release) => appView(await rollbacks.rollback(app, release), instanceViews(world)),

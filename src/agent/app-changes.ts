@@ -1,19 +1,23 @@
 import { suggestion } from '../manifest/nearest.ts';
 import type { AppSpec } from '../model/app-spec.ts';
 import type { AppName, ProcessType } from '../model/ids.ts';
+import type { Problem } from '../model/problem.ts';
 import type { AppRecord } from '../model/records.ts';
 import { AdminError } from '../ports/admin.ts';
 import type { Store } from '../ports/store.ts';
+import { portConflicts } from '../promise/conflicts.ts';
 import { asAdminErrors } from './admin-errors.ts';
 import { promotedRecord } from './deploy/change-release.ts';
 import type { Ledger } from './ledger.ts';
+import type { World } from './world.ts';
 
 export interface AppChangesOptions {
+  world: World;
   store: Store;
   ledger: Ledger;
 }
 
-/** What is changed of a wanted app without a deployment. Each gives the app's record as it was written. @throws AdminError */
+/** What is changed of a wanted app without a deployment. Gives the app's record as it was written. @throws AdminError */
 export class AppChanges {
   readonly #options: AppChangesOptions;
 
@@ -26,16 +30,28 @@ export class AppChanges {
     this.#tell('app-removed', app, `"${app}" is not wanted any more`);
   }
 
-  async scale(app: AppName, scales: Record<ProcessType, number>): Promise<AppRecord> {
-    const changed = await this.#change(app, record => scaled(record, scales));
+  /** `warnings` = what keeps some of it from running, as far as that can be told at once. */
+  async scale(
+    app: AppName,
+    scales: Record<ProcessType, number>,
+  ): Promise<{ record: AppRecord; warnings: Problem[] }> {
+    const { world } = this.#options;
+    const { before, after } = await this.#change(app, record => scaled(record, scales));
     const words = Object.entries(scales).map(([type, count]) => `${type}=${count}`);
     this.#tell('app-scaled', app, `"${app}" is scaled to ${words.join(' ')}`);
-    return changed;
+    const others = world.apps.all().filter(({ name, value }) => name !== app && !value.removing);
+    const warnings = portConflicts(
+      after.spec,
+      before.spec,
+      others.map(({ value }) => value.spec),
+      [...world.nodes().values()].map(({ value }) => value),
+    );
+    return { record: after, warnings };
   }
 
   /** Lets the new release take over that only a share of the instances runs, or that stands ready beside. */
   async promote(app: AppName): Promise<AppRecord> {
-    const changed = await this.#change(app, record => {
+    const { after } = await this.#change(app, record => {
       if (!record.rollout || record.rollout.stage === 'replacing') {
         throw new AdminError('conflict', `no release of "${app}" waits to be promoted`);
       }
@@ -44,30 +60,33 @@ export class AppChanges {
     this.#tell(
       'rollout-promoted',
       app,
-      `release ${changed.release} of "${app}" is promoted: an operator asked for it`,
+      `release ${after.release} of "${app}" is promoted: an operator asked for it`,
     );
-    return changed;
+    return after;
   }
 
   async restart(app: AppName, process: ProcessType | null): Promise<AppRecord> {
-    const changed = await this.#change(app, record => restarted(record, process));
+    const { after } = await this.#change(app, record => restarted(record, process));
     this.#tell('app-restarted', app, `a restart of "${app}" was asked for`);
-    return changed;
+    return after;
   }
 
-  async #change(app: AppName, edit: (record: AppRecord) => AppRecord): Promise<AppRecord> {
+  async #change(
+    app: AppName,
+    edit: (record: AppRecord) => AppRecord,
+  ): Promise<{ before: AppRecord; after: AppRecord }> {
     const { store } = this.#options;
     for (let attempt = 0; attempt < 5; attempt++) {
       const entry = await asAdminErrors(() => store.get('apps', app));
       if (!entry || entry.value.removing) throw new AdminError('not-found', `there is no app "${app}"`);
-      const record = edit(entry.value);
+      const after = edit(entry.value);
       const result = await asAdminErrors(() =>
         store.commit(
           [{ kind: 'apps', name: app, revision: entry.revision }],
-          [{ put: 'apps', name: app, value: record }],
+          [{ put: 'apps', name: app, value: after }],
         ),
       );
-      if (result.kind === 'committed') return record;
+      if (result.kind === 'committed') return { before: entry.value, after };
     }
     throw new AdminError('conflict', `"${app}" is being changed by others all the time; nothing was changed`);
   }

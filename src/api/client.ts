@@ -15,6 +15,7 @@ import type {
   PromiseView,
   ReleaseView,
   RequestView,
+  ScaledApp,
   SubjectView,
   SupervisorView,
 } from '../model/views.ts';
@@ -78,7 +79,7 @@ export interface ApiClient extends AgentCalls, PlanCalls {
   /** The same with a manifest's text; mistakes in it are an ApiError 422 whose problem lists them. */
   applyManifest(yaml: string, signal?: AbortSignal): AsyncIterable<DeployProgress>;
   remove(app: string, signal?: AbortSignal): Promise<void>;
-  scale(app: string, scales: Record<string, number>, signal?: AbortSignal): Promise<AppView>;
+  scale(app: string, scales: Record<string, number>, signal?: AbortSignal): Promise<ScaledApp>;
   /** Newest first. */
   releases(app: string, signal?: AbortSignal): Promise<Listing<ReleaseView>>;
   /** Lets a canary, or what stands ready beside, take over now. */

@@ -20,6 +20,7 @@ import type {
   PromiseView,
   ReleaseView,
   RequestView,
+  ScaledApp,
   SubjectView,
   SupervisorView,
 } from '../model/views.ts';
@@ -354,6 +355,15 @@ export const problem = z
     conflict: z.literal(true).optional(),
   })
   .meta({ id: 'Problem' }) satisfies z.ZodType<Problem>;
+
+export const scaledApp = z
+  .object({
+    ...appView.shape,
+    warnings: z.array(problem).meta({
+      description: 'What keeps instances that are wanted now from running; they are wanted all the same.',
+    }),
+  })
+  .meta({ id: 'ScaledApp' }) satisfies z.ZodType<ScaledApp>;
 
 /** What applying would change, and everything that would stop it. */
 export interface Plan {

@@ -80,6 +80,11 @@ export interface AppView {
   appliedAt: Timestamp;
 }
 
+export interface ScaledApp extends AppView {
+  /** What keeps instances that are wanted now from running; it is wanted all the same. */
+  warnings: Problem[];
+}
+
 /** One release that was deployed, and can be gone back to while what it runs is kept. */
 export interface ReleaseView {
   app: AppName;

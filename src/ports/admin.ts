@@ -16,6 +16,7 @@ import type {
   PromiseView,
   ReleaseView,
   RequestView,
+  ScaledApp,
   SubjectView,
   SupervisorView,
   AppliedRebalancing,
@@ -64,7 +65,7 @@ export interface Admin {
   /** Fetches, builds, runs before-run, and writes the new release; tells as it goes. Never rejects for a user's mistake. */
   apply(request: ApplyRequest, signal: AbortSignal): AsyncIterable<DeployProgress>;
   remove(app: AppName): Promise<void>;
-  scale(app: AppName, scales: Record<ProcessType, number>): Promise<AppView>;
+  scale(app: AppName, scales: Record<ProcessType, number>): Promise<ScaledApp>;
   /** Newest first. */
   releases(app: AppName): Promise<Listing<ReleaseView>>;
   /** To that release (not kept: `not-found`), or (null) to what the present one took the place of (none: `conflict`). */

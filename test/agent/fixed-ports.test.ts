@@ -75,7 +75,8 @@ test('what no node can take for want of a port says who has it, and is placed as
   await cluster.start();
   await cluster.run(chat('blog', 2));
   await cluster.run(chat('shop', 1));
-  await cluster.node('node-1').agent.admin.scale('shop', { web: 2 });
+  const { warnings } = await cluster.node('node-1').agent.admin.scale('shop', { web: 2 });
+  t.regex(warnings[0]?.message ?? '', /8448\/tcp.*3 nodes.*app "blog" has it for 2 of "web"/);
   await cluster.advance(5_000);
   t.is(cluster.owner('shop/web/1'), undefined);
   const trouble = troubleOf(cluster, 'shop/web/1') ?? '';
@@ -84,7 +85,7 @@ test('what no node can take for want of a port says who has it, and is placed as
   const { ranking } = cluster.node('node-1').agent.admin.explain('shop/web/1');
   t.deepEqual(ranking!.candidates, []);
   t.true(ranking!.excluded.every(({ reason }) => reason.startsWith('has given port 8448/tcp to ')));
-  await cluster.node('node-1').agent.admin.scale('blog', { web: 1 });
+  t.deepEqual((await cluster.node('node-1').agent.admin.scale('blog', { web: 1 })).warnings, []);
   await cluster.until(() => cluster.settled('shop') && cluster.settled('blog'));
   allAsTheKeysSay(t, cluster, 3);
 });

@@ -1,4 +1,6 @@
 import test from 'ava';
+import type { ScaledApp } from '../../src/model/views.ts';
+import { answerOf } from './captured-io.ts';
 import { cluster } from './cluster-for-tests.ts';
 import { directoryWith } from './temporary-directory.ts';
 
@@ -295,6 +297,21 @@ test('scale changes the numbers, and waits when asked', async t => {
   t.is(exitCode, 0);
   t.is(stdout, 'blog: web 4/4, mailer 0/0\n');
   t.regex(stderr, /waiting for blog\/web: 3 of 4 ready \(unplaced\)/);
+});
+
+test('scale says at once what keeps some of it from running, and before it waits', async t => {
+  const { ran, admin } = await cluster(t);
+  const message = `port 8448/tcp can be had once on each node, and 3 nodes could give it: 4 of "web" can't all run`;
+  const place = { file: 'blog', line: 0, column: 0, field: 'ports[0].number', conflict: true as const };
+  admin.warnings = [{ ...place, message, hint: 'scale it down, or add nodes' }];
+  const said = await ran(['scale', 'blog', 'web=4']);
+  t.deepEqual(said, {
+    exitCode: 0,
+    stdout: 'blog: web 4/4, mailer 1/1\n',
+    stderr: `warning: blog: ports[0].number: ${message} (scale it down, or add nodes)\n`,
+  });
+  const { warnings } = answerOf<ScaledApp>(await ran(['scale', 'blog', 'web=4', '--wait', '--json']));
+  t.deepEqual(warnings, admin.warnings);
 });
 
 test('restart --wait waits until every instance runs another version', async t => {

@@ -19,6 +19,7 @@ import type {
   PromiseView,
   ReleaseView,
   RequestView,
+  ScaledApp,
   SubjectView,
 } from '../../src/model/views.ts';
 import {
@@ -51,6 +52,8 @@ export class FakeAdmin implements Admin {
   even = false;
   /** Apps of which a release waits to be promoted. */
   readonly waiting = new Set<string>();
+  /** What is said of every scale. */
+  warnings: Problem[] = [];
   /** How far nodes are that were asked to drain. */
   readonly drains = new Map<string, NonNullable<NodeView['drain']>>();
   /** Who does not hear which node. */
@@ -351,7 +354,7 @@ export class FakeAdmin implements Admin {
     this.record({ kind: 'app-removed', subject: `app/${app}` });
   }
 
-  async scale(app: string, scales: Record<string, number>): Promise<AppView> {
+  async scale(app: string, scales: Record<string, number>): Promise<ScaledApp> {
     this.failIfTold('scale');
     const { spec } = this.wanted(app);
     const unknown = Object.keys(scales).find(type => !spec.processes.some(process => process.type === type));
@@ -361,7 +364,7 @@ export class FakeAdmin implements Admin {
       scale: scales[process.type] ?? process.scale,
     }));
     this.put({ ...spec, processes });
-    return this.view(app);
+    return { ...this.view(app), warnings: this.warnings };
   }
 
   async releases(app: string): Promise<Listing<ReleaseView>> {

@@ -13,6 +13,7 @@ import {
   restartBody,
   rollbackBody,
   scaleBody,
+  scaledApp,
 } from '../wire.ts';
 import { deploy, deployAnswers, refusedApply } from './deploy.ts';
 
@@ -87,7 +88,7 @@ export function appRoutes(admin: Admin): Route[] {
       summary: 'Sets the wanted number of instances by process type.',
       params,
       body: jsonBody(scaleBody),
-      answer: appView,
+      answer: scaledApp,
       handle: request => admin.scale(request.params.app, request.body),
     }),
     view({

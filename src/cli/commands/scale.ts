@@ -1,3 +1,4 @@
+import { problemText } from '../../model/problem.ts';
 import type { CommandContext } from '../context.ts';
 import { EXIT, usageFailure } from '../failure.ts';
 import type { Invocation } from '../invocation.ts';
@@ -10,12 +11,13 @@ export async function scale(context: CommandContext, call: Invocation): Promise<
   const name = call.argument(0);
   const scales = readScales(call.argumentsFrom(1));
   const client = await api();
-  const app = await client.scale(name, scales, io.signal);
+  const { warnings, ...app } = await client.scale(name, scales, io.signal);
+  for (const warning of warnings) out.note(`${out.paint.yellow('warning')}: ${problemText(warning)}`);
   if (call.flag('wait')) {
     await waitUntilReady(context, [{ app: name, release: app.release }], call.number('timeout') ?? 300);
   }
   const now = call.flag('wait') ? await client.app(name, io.signal) : app;
-  out.answer(now, () => `${name}: ${processesText(now)}\n`);
+  out.answer({ ...now, warnings }, () => `${name}: ${processesText(now)}\n`);
   return EXIT.ok;
 }
 
