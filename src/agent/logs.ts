@@ -1,5 +1,5 @@
-import type { InstanceId, NodeName } from '../model/ids.ts';
-import type { InstanceView, LogLine } from '../model/views.ts';
+import { instanceOfSubject, type InstanceId, type NodeName } from '../model/ids.ts';
+import type { LogLine } from '../model/views.ts';
 import { AdminError, type LogOptions } from '../ports/admin.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Driver, OutputLine, OutputOptions } from '../ports/driver.ts';
@@ -38,7 +38,7 @@ interface Item {
 
 /**
  * What the instances that a target names have written, wherever they run; followed, also from where they come to run
- * later. @throws AdminError when the target names nothing
+ * later. When there are none any more, what is kept of the last ones. @throws AdminError when the target names nothing
  */
 export async function* readLogs(
   parts: LogParts,
@@ -46,9 +46,8 @@ export async function* readLogs(
   options: LogOptions,
   signal: AbortSignal,
 ): AsyncGenerator<LogLine> {
-  if (named(parts.world, target).length === 0) {
-    throw new AdminError('not-found', `there is no app, process type or instance "${target}"`);
-  }
+  if (named(parts.world, target).length === 0)
+    throw new AdminError('not-found', whyNone(parts.world, target));
   const logs = new Logs(parts, target, options);
   const end = (): void => logs.end();
   signal.addEventListener('abort', end, { once: true });
@@ -115,14 +114,17 @@ class Logs {
   #look(): void {
     if (this.#stop.signal.aborted) return;
     const { world, node: here, clock } = this.#parts;
-    for (const view of named(world, this.#target)) {
-      const node = view.node ?? here;
-      const before = this.#readings.get(view.instance);
+    for (const { instance, node: at, gone } of named(world, this.#target)) {
+      // What was before the instances that are followed is not what is followed.
+      if (gone && this.#began) continue;
+      const node = at ?? here;
+      const before = this.#readings.get(instance);
       // Nobody has it for a moment: what there is to read is where it was.
-      if (before !== undefined && (view.node === null || before.node === node)) continue;
+      if (before !== undefined && (at === null || before.node === node)) continue;
       if (before !== undefined) clock.after(FAREWELL_MS, () => before.stop.abort());
-      const reading = { instance: view.instance, node, stop: new AbortController() };
-      this.#readings.set(view.instance, reading);
+      const reading = { instance, node, stop: new AbortController() };
+      this.#readings.set(instance, reading);
+      if (gone && !this.#places.has(instance)) this.#channel.send({ reading, line: obituary(reading) });
       if (!this.#began) this.#waitedFor.add(reading);
       this.#open++;
       void this.#read(reading).finally(() => {
@@ -188,15 +190,45 @@ class Logs {
   }
 }
 
-function named(world: World, target: string): InstanceView[] {
-  return instanceViews(world).filter(
-    view => view.instance === target || view.instance.startsWith(`${target}/`),
-  );
+interface Named {
+  instance: InstanceId;
+  /** null = nobody has it. */
+  node: NodeName | null;
+  /** It is not wanted any more, and nobody has it; `node` is where it was last. */
+  gone: boolean;
+}
+
+/** What a target names: instances that there are, or else those that were. Their last owners are known until their app is removed. */
+function named(world: World, target: string): Named[] {
+  const isMeant = (instance: InstanceId): boolean => instance === target || instance.startsWith(`${target}/`);
+  const there = instanceViews(world).filter(({ instance }) => isMeant(instance));
+  if (there.length > 0) return there.map(({ instance, node }) => ({ instance, node, gone: false }));
+  return world.owners.all().flatMap(({ name, value: { node } }) => {
+    const instance = instanceOfSubject(name);
+    return instance !== null && isMeant(instance) ? [{ instance, node, gone: true }] : [];
+  });
+}
+
+function whyNone({ apps }: World, target: string): string {
+  const [app = '', type, index] = target.split('/');
+  const spec = apps.get(app)?.value.spec;
+  const process = spec?.processes.find(other => other.type === type);
+  if (spec === undefined || index !== undefined || (type !== undefined && process === undefined))
+    return `there is no app, process type or instance "${target}"`;
+  return `"${target}" has no instance, and has never had one`;
 }
 
 /** Asked anew each time: it changes while one waits. */
 function isAborted(signal: AbortSignal): boolean {
   return signal.aborted;
+}
+
+function obituary({ node }: Reading): OutputLine {
+  return {
+    unit: '',
+    stream: 'stderr',
+    text: `(there is no such instance now; what ${node} has kept of it:)`,
+  };
 }
 
 function apology({ node }: Reading, error: unknown): OutputLine {

@@ -585,7 +585,7 @@ A schedule in the file is left alone: the plan is done once, now. hop3-agent app
   {
     name: 'logs',
     group: 'Seeing',
-    summary: 'show what instances wrote',
+    summary: 'show what instances wrote, or the last ones when there are none any more',
     arguments: [{ syntax: '<target>', about: 'APP, APP/TYPE or APP/TYPE/N', completes: 'targets' }],
     options: [
       { flags: '--follow', about: 'and go on as they write' },

@@ -24,8 +24,12 @@ const clock = systemClock();
 async function cluster(t: ExecutionContext, drivers: { 'node-1': Driver; 'node-2': Driver }) {
   const one = await member();
   const two = await member({ etcd: one.etcd, clock: one.clock, node: 'node-2' });
-  const spec = appSpec({ processes: [processSpec({ scale: 2 })] });
-  await one.store.commit([], [{ put: 'apps', name: 'blog', value: appRecord(spec) }]);
+  const scale = async (count: number): Promise<void> => {
+    const spec = appSpec({ processes: [processSpec({ scale: count })] });
+    await one.store.commit([], [{ put: 'apps', name: 'blog', value: appRecord(spec) }]);
+    await one.clock.settle();
+  };
+  await scale(2);
   let connection = await listening(drivers['node-2']);
   t.teardown(() => connection.close());
   const real = httpPeers({ tls: null });
@@ -42,11 +46,13 @@ async function cluster(t: ExecutionContext, drivers: { 'node-1': Driver; 'node-2
   const sessions = { 'node-1': one.keeper, 'node-2': two.keeper };
   return {
     client: apiClient({ url: api.url }),
-    /** The instance is that node's from now on. */
-    own: async (instance: string, node: 'node-1' | 'node-2') => {
+    scale,
+    /** The instance is that node's from now on, or was. */
+    own: async (instance: string, node: 'node-1' | 'node-2', was = false) => {
       const incarnation = sessions[node].current()?.incarnation ?? '';
       const subject = `instance/${instance}`;
-      const value = ownerRecord({ subject, node, incarnation });
+      const released = was ? { at: '2026-01-01T00:00:00.000Z', reason: 'not wanted' } : null;
+      const value = ownerRecord({ subject, node, incarnation, released });
       await one.store.commit([], [{ put: 'owners', name: subject, value }]);
       await one.clock.settle();
     },
@@ -168,6 +174,34 @@ test('an instance that moves is followed to where it goes, and through the resta
   t.false(seen.includes('node-1: old'));
   t.is(seen.filter(text => text === 'node-2: there').length, 1);
   t.is(seen.filter(text => text === 'node-2: still there').length, 1);
+});
+
+test('of an app scaled to 0 it is said that nothing runs, and what its last instances wrote is read where they were', async t => {
+  const drivers = { 'node-1': new FakeDriver({ clock }), 'node-2': new FakeDriver({ clock }) };
+  t.teardown(() => Promise.all(Object.values(drivers).map(driver => driver.close())));
+  const { client, own, scale } = await cluster(t, drivers);
+  const read = async (target: string): Promise<string[]> => {
+    const lines: string[] = [];
+    for await (const { instance, node, text } of client.logs(target))
+      lines.push(`${instance}@${node} ${text}`);
+    return lines.sort();
+  };
+  await scale(0);
+  await t.throwsAsync(read('blog'), { message: /"blog" has no instance, and has never had one/ });
+  await t.throwsAsync(read('blog/wbe'), { message: /there is no app, process type or instance "blog\/wbe"/ });
+  await own('blog/web/0', 'node-2', true);
+  await own('blog/web/1', 'node-1', true);
+  await drivers['node-2'].start(launch({ unit: 'a' }));
+  drivers['node-2'].print('a', 'stdout', 'the last words');
+  const kept = (node: string): string => `(there is no such instance now; what ${node} has kept of it:)`;
+  const last = [`blog/web/0@node-2 ${kept('node-2')}`, 'blog/web/0@node-2 the last words'];
+  t.deepEqual(await read('blog/web'), [...last, `blog/web/1@node-1 ${kept('node-1')}`]);
+  await scale(1);
+  t.deepEqual(await read('blog/web/1'), [`blog/web/1@node-1 ${kept('node-1')}`]);
+  await own('blog/web/0', 'node-1');
+  await drivers['node-1'].start(launch({ unit: 'b' }));
+  drivers['node-1'].print('b', 'stdout', 'back');
+  t.deepEqual(await read('blog'), ['blog/web/0@node-1 back'], 'those that are there are meant');
 });
 
 test('a node that does not answer is named once, and hides nothing of the others', async t => {
