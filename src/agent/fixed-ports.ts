@@ -32,7 +32,8 @@ export interface LackingPort {
 /**
  * Which instance has which fixed port of this node. A port is taken in the transaction that takes its instance, and is the
  * instance's until nothing of it is here any more: neither session nor lease ends that, since copies outlive both. So only this node
- * writes these keys; to the others they say what can't be placed here.
+ * writes these keys, and a supervisor removes what is left of them when it is lost (forget-ports.ts); to the others they say
+ * what can't be placed here.
  */
 export class FixedPorts {
   readonly #options: FixedPortsOptions;

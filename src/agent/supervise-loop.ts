@@ -9,6 +9,7 @@ import type { Log } from '../ports/log.ts';
 import type { Random } from '../ports/random.ts';
 import type { Session, Store } from '../ports/store.ts';
 import type { Crowd } from './crowd.ts';
+import { forgetPorts } from './forget-ports.ts';
 import type { Ledger } from './ledger.ts';
 import type { NamedAgents } from './names/named-agents.ts';
 import { Loop } from './loop.ts';
@@ -235,6 +236,7 @@ export class Supervisor {
     if (this.#prunedMs !== null && clock.now() - this.#prunedMs < PRUNE_EVERY_MS) return;
     this.#prunedMs = clock.now();
     await names.forget(signal);
+    await forgetPorts(this.#options);
     const { entries } = await store.list('events');
     const surplus = entries.slice(0, Math.max(0, entries.length - EVENTS_KEPT));
     for (let start = 0; start < surplus.length; start += 100) {

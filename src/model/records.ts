@@ -35,7 +35,7 @@ export interface Records {
   owners: OwnerRecord;
   /** name: the host name */
   hostnames: HolderRecord;
-  /** name: `<node>/<port>`, as in `node-1/8448/tcp`; only that node writes it */
+  /** name: `<node>/<port>`, as in `node-1/8448/tcp`; only that node writes it, and a supervisor removes it when that is lost */
   ports: PortRecord;
   /** name: `<app>` */
   volumes: VolumeRecord;

@@ -1,6 +1,7 @@
 import type { Mutant } from './ownership.ts';
 
 const ports = { file: 'src/agent/fixed-ports.ts', test: 'test/agent/fixed-ports.test.ts' };
+const left = { file: 'src/ownership/abandoned-ports.ts', test: 'test/ownership/abandoned-ports.test.ts' };
 
 /** Each takes out one thing that keeps two instances from having one port of a node. */
 export const portMutants: Mutant[] = [
@@ -54,6 +55,32 @@ export const portMutants: Mutant[] = [
     name: 'ports: what another node gave is let go',
     search: 'return world.ports.all().filter(({ name }) => name.startsWith(`${node}/`));',
     replace: 'return world.ports.all().filter(({ name }) => name !== node);',
+  },
+  {
+    ...left,
+    name: 'ports: what a node had that is lost, and nobody has taken, is let go',
+    search: 'const isOwned = owner?.released === null && owner.node === node;',
+    replace: 'const isOwned = false;',
+  },
+  {
+    ...left,
+    name: 'ports: what a lost node may still run loses its port',
+    search: 'const mayRun = owner?.mayStillRun.includes(node) === true;',
+    replace: 'const mayRun = false;',
+  },
+  {
+    ...left,
+    name: 'ports: those of a node that is there are let go by another',
+    search: '!present.has(node) && ',
+    replace: '',
+  },
+  {
+    name: 'ports: what a lost node has taken again since it was looked at loses its port',
+    file: 'src/agent/forget-ports.ts',
+    test: 'test/agent/forget-ports.test.ts',
+    search:
+      "          { kind: 'owners', name: subject, ...(owner ? { revision: owner.revision } : { is: 'absent' }) },\n",
+    replace: '',
   },
   {
     ...ports,
