@@ -79,10 +79,14 @@ export class ChunkWork {
   /** Looks at everything, and writes what follows: at most one transaction at a time, which starts at most so many attempts. */
   turn(slots: number): void {
     const session = this.#session();
-    const { shape } = this.plan;
-    if (this.#gone || session === null || shape === null) return;
+    const { shape, settled } = this.plan;
+    if (this.#gone || session === null) return;
     if (this.#busy) {
       this.#again = true;
+      return;
+    }
+    if (shape === null || settled) {
+      this.drop('its plan has come to its end');
       return;
     }
     const claiming = this.#token === null;

@@ -14,6 +14,8 @@ import { planState, survey, surveyAfter, type Changed, type Survey } from '../..
 /** A chunk as this node last saw it. */
 export interface KnownChunk {
   entry: Entry<'steps'>;
+  /** Of its steps, those whose own work has not ended. */
+  open: number;
   /** Since when this node has seen a step run, or wait, as it does now: by index. */
   since: Map<number, { key: string; sinceMs: InstantMs }>;
   /** Since when nobody owns it, as far as this node knows; null = somebody does. */
@@ -176,7 +178,11 @@ export class KnownPlan {
     const changes: Changed[] = [];
     const since: KnownChunk['since'] = new Map();
     const after = new Array<StepRecord | undefined>(count).fill(undefined);
-    for (const record of steps) after[record.index - first] = record;
+    let open = count;
+    for (const record of steps) {
+      after[record.index - first] = record;
+      if (hasEnded(record.state)) open -= 1;
+    }
     for (let place = 0; place < count; place++) {
       const record = after[place];
       const before = this.records[first + place];
@@ -191,7 +197,7 @@ export class KnownPlan {
     }
     this.#survey = this.#surveyAfter(changes);
     const { freeSinceMs = null, notBeforeMs = 0 } = known ?? {};
-    this.chunks[chunk] = { entry, since, freeSinceMs, notBeforeMs };
+    this.chunks[chunk] = { entry, open, since, freeSinceMs, notBeforeMs };
     const turned = (this.#bad === 0) !== (badBefore === 0) || (this.#open === 0 && openBefore > 0);
     return turned || this.#open === 0 ? 'all' : touched;
   }

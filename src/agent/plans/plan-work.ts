@@ -5,7 +5,6 @@ import type { Session } from '../../ports/store.ts';
 import { dueChunks, inClaimOrder, type FreeChunk } from '../../workflow/claim-order.ts';
 import type { Moment } from '../../workflow/history.ts';
 import { neededOwner } from '../../workflow/next-moves.ts';
-import { hasEnded } from '../../workflow/step-machine.ts';
 import type { World } from '../world.ts';
 import { ChunkWork, type ChunkWorkParts } from './chunk-work.ts';
 import type { KnownChunk, KnownPlan } from './known-plan.ts';
@@ -259,12 +258,14 @@ export class PlanWork {
   #due(nowMs: number): Candidate[] {
     if (this.#free.size === 0) return [];
     const { node, attempts, clock } = this.#options;
+    let ownedHere = 0;
+    for (const { plan, chunk } of this.#works.values()) if (plan.chunks[chunk]?.open !== 0) ownedHere += 1;
     const { now, wakeInMs } = dueChunks({
       free: [...this.#free.values()],
       self: node,
       nodes: this.#nodes(),
-      ownedHere: this.#works.size,
-      ownedByAll: this.#works.size + this.#ownedByOthers.size,
+      ownedHere,
+      ownedByAll: ownedHere + this.#ownedByOthers.size,
       slots: attempts.slots,
       nowMs,
       staggerMs: STAGGER_MS,
@@ -290,7 +291,7 @@ export class PlanWork {
     const lives = owner !== null && world.sessions.get(`${owner.node}/${owner.incarnation}`) !== undefined;
     if (lives && !ours) {
       known.freeSinceMs = null;
-      if (hasWork(known)) this.#ownedByOthers.add(name);
+      if (known.open > 0) this.#ownedByOthers.add(name);
       return;
     }
     known.freeSinceMs ??= nowMs;
@@ -360,8 +361,4 @@ export function moment(clock: Clock, random: Random): Moment {
 
 function placeOf(plan: KnownPlan, chunk: number): Pick<FreeChunk, 'priority' | 'createRevision' | 'chunk'> {
   return { priority: plan.priority, createRevision: plan.entry.createRevision, chunk };
-}
-
-function hasWork({ entry: { value } }: KnownChunk): boolean {
-  return value.steps.length < value.count || value.steps.some(({ state }) => !hasEnded(state));
 }

@@ -18,9 +18,18 @@ for (const steps of [1, 40, 300]) {
       t.is(view.state, 'COMPLETED');
       t.is(view.counts.COMPLETED, steps);
       t.is(cluster.asked.length, steps);
+      await cluster.clock.advance(100);
+      for (const { name, engine } of cluster.nodes) t.is(engine.figures().owned, 0, `by ${name}`);
     });
   }
 }
+
+test('what a node has done is no part of its share: nodes that need no time leave nothing to each other', async t => {
+  const cluster = await PlanCluster.start(3);
+  const beganMs = cluster.clock.now();
+  await cluster.ended(await cluster.submit(2_000));
+  t.true(cluster.clock.now() - beganMs < 100, 'no stagger was waited for');
+});
 
 test('nothing is started before the record that says so is in the store', async t => {
   const cluster = await PlanCluster.start(1, task => {
