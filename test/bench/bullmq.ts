@@ -1,130 +1,129 @@
-import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { execFile, fork, spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Log } from '../../src/ports/log.ts';
 import { provideTool } from '../../src/platform/tools.ts';
 import { freePort } from '../support/free-port.ts';
 import { until } from '../support/until.ts';
-import type { PlanBenchOptions, PlanFigure } from './plans.ts';
+import { at, load, startWorkers, type Done } from './bullmq-worker.ts';
+import { fiftyASecond, percentile } from './pace.ts';
+import { WAITING, type PlanBenchOptions, type PlanFigure } from './plans.ts';
 
-/** As the measurements it is known by were made: more at once is no faster on two cores. */
-const CONCURRENCY = 50;
 const PACKAGES = { bullmq: '6.7.0', ioredis: '6.0.0' };
 
-interface Connection {
-  connection: { host: string; port: number };
-}
-interface Job {
-  waitUntilFinished(events: unknown): Promise<unknown>;
-}
-interface Closed {
-  close(): Promise<void>;
-}
-interface Library {
-  Queue: new (
-    name: string,
-    options: Connection,
-  ) => Closed & {
-    add(name: string, data: object): Promise<Job>;
-    addBulk(jobs: { name: string; data: object }[]): Promise<Job[]>;
-    obliterate(options: { force: boolean }): Promise<void>;
-  };
-  Worker: new (
-    name: string,
-    work: () => Promise<null>,
-    options: Connection & { concurrency: number },
-  ) => Closed & { on(event: string, listener: (job: { name: string }) => void): unknown };
-  QueueEvents: new (name: string, options: Connection) => Closed & { waitUntilReady(): Promise<unknown> };
-  FlowProducer: new (options: Connection) => Closed & { addBulk(flows: object[]): Promise<unknown> };
+interface Redis {
+  /** Where BullMQ is installed. */
+  library: string;
+  port: number;
 }
 
-/** BullMQ on a Redis of this machine, told to keep what it was given as etcd does (`always`), and as most people run it. */
+/**
+ * BullMQ on a Redis of this machine, told to keep what it was given as etcd does (`always`), and as most people run it. Of several
+ * workers each is a process of its own, the first that which adds, as with nodes.
+ */
 export async function benchBullMq(
   options: PlanBenchOptions & { cache: string; log: Log },
   tell: (figure: PlanFigure, beside: boolean) => Promise<void>,
 ): Promise<void> {
-  const bullmq = await library(options.cache);
-  for (const fsync of ['always', 'everysec'] as const) {
+  const library = await installed(options.cache);
+  for (const [fsync, workers] of [
+    ['always', 1],
+    ['always', 3],
+    ['everysec', 1],
+  ] as const) {
+    const words = `BullMQ, Redis, appendfsync ${fsync}, ${workers === 1 ? 'one worker' : `${workers} workers`}`;
     await withRedis(options, fsync, async port => {
-      const kept = `Redis, appendfsync ${fsync}`;
-      const beside = fsync === 'always';
-      for (const figure of await measure(bullmq, { connection: { host: '127.0.0.1', port } }, options))
-        await tell({ ...figure, what: `BullMQ, ${kept}: ${figure.what}` }, beside);
+      const figures = await measure({ library, port }, workers, options);
+      for (const figure of figures)
+        await tell({ ...figure, what: `${words}: ${figure.what}` }, fsync === 'always');
     });
   }
 }
 
 async function measure(
-  { Queue, Worker, QueueEvents, FlowProducer }: Library,
-  at: Connection,
+  redis: Redis,
+  workers: 1 | 3,
   { steps, runs, latencySeconds }: PlanBenchOptions,
 ): Promise<PlanFigure[]> {
-  const queue = new Queue('bench', at);
-  const ended = { jobs: 0, flows: 0 };
-  const worker = new Worker('bench', () => Promise.resolve(null), { ...at, concurrency: CONCURRENCY });
-  worker.on('completed', ({ name }) => {
-    if (name === 'all') ended.flows += 1;
-    else ended.jobs += 1;
-  });
-  const producer = new FlowProducer(at);
-  const events = new QueueEvents('bench', at);
+  const { Queue, QueueEvents, FlowProducer } = load(redis.library);
+  const to = at(redis.port);
+  const awaited = { name: '', jobs: 0, end: (): void => undefined };
+  const count = (done: Done): void => {
+    awaited.jobs -= done[awaited.name] ?? 0;
+    if (awaited.jobs <= 0) awaited.end();
+  };
+  const others = await Promise.all(Array.from({ length: workers - 1 }, () => other(redis, count)));
+  const queue = new Queue('bench', to);
+  const waiting = new Queue('waiting', to);
+  const producer = new FlowProducer(to);
+  const events = new QueueEvents('bench', to);
+  const parts = [...startWorkers(redis.library, redis.port, count), producer, events, queue, waiting];
   await events.waitUntilReady();
-  const bulk = async (count: number): Promise<number> => {
-    ended.jobs = 0;
+  const seconds = async (name: string, jobs: number, add: () => Promise<unknown>): Promise<number> => {
+    const ended = new Promise<void>(resolve => Object.assign(awaited, { name, jobs, end: resolve }));
     const beganMs = performance.now();
-    await queue.addBulk(Array.from({ length: count }, () => ({ name: 'noop', data: {} })));
-    await until('all jobs are done', () => ended.jobs === count, 120_000);
+    await add();
+    await ended;
     return (performance.now() - beganMs) / 1000;
   };
-  const fan = async (children: number): Promise<number> => {
-    ended.flows = 0;
-    const job = { name: 'noop', queueName: 'bench', data: {} };
-    const flow = {
-      name: 'all',
-      queueName: 'bench',
-      data: {},
-      children: Array.from({ length: children }, () => job),
-    };
-    const beganMs = performance.now();
-    await producer.addBulk(Array.from({ length: 10 }, () => flow));
-    await until('all flows are done', () => ended.flows === 10, 120_000);
-    return (performance.now() - beganMs) / 1000;
-  };
-  const rates: number[] = [];
-  const fans: number[] = [];
+  const many = (name: string, jobs: number) => Array.from({ length: jobs }, () => ({ name, data: {} }));
+  const bulk = (jobs: number) => seconds('noop', jobs, () => queue.addBulk(many('noop', jobs)));
+  const child = { name: 'child', queueName: 'bench', data: {} };
+  const flow = { ...child, name: 'all', children: Array.from({ length: steps / 10 }, () => child) };
+  const fan = () => seconds('all', 10, () => producer.addBulk(Array.from({ length: 10 }, () => flow)));
+  const [rates, fans]: [number[], number[]] = [[], []];
   await bulk(1_000);
   for (let run = 0; run < runs; run++) rates.push(steps / (await bulk(steps)));
-  for (let run = 0; run < runs; run++) fans.push((steps + 10) / (await fan(steps / 10)));
-  const latencies: number[] = [];
-  const all: Promise<void>[] = [];
-  for (let turn = 0; turn < latencySeconds * 50; turn++) {
-    const beganMs = performance.now();
-    const done = queue.add('noop', {}).then(job => job.waitUntilFinished(events));
-    all.push(done.then(() => void latencies.push(performance.now() - beganMs)));
-    await sleep(20);
-  }
-  await Promise.all(all);
-  latencies.sort((a, b) => a - b);
-  for (const part of [worker, producer, events, queue]) await part.close();
+  for (let run = 0; run < runs; run++) fans.push((steps + 10) / (await fan()));
   const note = 'adding included';
-  return [
-    { what: `${steps} jobs added in bulk`, unit: 'steps/s', samples: rates, note, work: 'one plan' },
-    { what: `flow 10 x ${steps / 10}`, unit: 'steps/s', samples: fans, note, work: 'fan-out' },
-    ...([50, 99] as const).map((share): PlanFigure => {
-      const samples = [latencies[Math.floor((latencies.length * share) / 100)] ?? NaN];
-      const what = `add to done at 50 a second, p${share}`;
-      return { what, unit: 'ms', samples, note: `${latencies.length} jobs`, work: `p${share}` };
-    }),
+  const figures: PlanFigure[] = [
+    {
+      what: `${steps} jobs added in bulk`,
+      samples: rates,
+      unit: 'steps/s',
+      note,
+      work: `one plan, ${workers}`,
+    },
+    { what: `flow 10 x ${steps / 10}`, samples: fans, unit: 'steps/s', note, work: `fan-out, ${workers}` },
   ];
+  const { jobs, waitMs, atOnce } = WAITING;
+  const took = await seconds('waiting', jobs, () => waiting.addBulk(many('waiting', jobs)));
+  figures.push({
+    what: `jobs that wait ${waitMs} ms, ${atOnce} at once in a worker`,
+    samples: [jobs / took],
+    unit: 'steps/s',
+    note,
+    work: `waiting, ${workers}`,
+  });
+  if (workers === 1) {
+    const latenciesMs = await fiftyASecond(latencySeconds, async () =>
+      (await queue.add('noop', {})).waitUntilFinished(events),
+    );
+    for (const share of [50, 99] as const) {
+      const samples = [percentile(latenciesMs, share)];
+      const what = `add to done at 50 a second, p${share}`;
+      figures.push({ what, unit: 'ms', samples, note: `${latenciesMs.length} jobs`, work: `p${share}` });
+    }
+  }
+  for (const child of others) child.kill('SIGKILL');
+  for (const part of parts) await part.close();
+  return figures;
 }
 
-/** Installed beside the project, which does not need it. */
-async function library(cache: string): Promise<Library> {
+async function other({ library, port }: Redis, count: (done: Done) => void): Promise<ChildProcess> {
+  const file = join(import.meta.dirname, 'bullmq-worker.ts');
+  const child = fork(file, [library, String(port)], { execArgv: ['--import=tsx'] });
+  await once(child, 'message');
+  child.on('message', message => count(message as Done));
+  return child;
+}
+
+/** Beside the project, which does not need it. Gives where. */
+async function installed(cache: string): Promise<string> {
   const home = join(cache, 'bullmq');
   const list = JSON.stringify({ private: true, dependencies: PACKAGES });
   const file = join(home, 'package.json');
@@ -137,7 +136,7 @@ async function library(cache: string): Promise<Library> {
     });
     await writeFile(file, list);
   }
-  return createRequire(file)('bullmq') as Library;
+  return file;
 }
 
 async function withRedis(

@@ -1,12 +1,14 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { defaultPlanLimits } from '../../src/model/node-config.ts';
 import type { PlanSpec, StepSpec } from '../../src/model/plan.ts';
 import type { Plans } from '../../src/ports/plans.ts';
+import type { Store, Write } from '../../src/ports/store.ts';
 import { startEtcd } from '../support/etcd.ts';
 import { submission } from '../support/plan-cluster.ts';
-import { startNoopNode } from './plan-node.ts';
+import { fiftyASecond, percentile } from './pace.ts';
+import { benchStore, startNoopNode } from './plan-node.ts';
 
 export interface PlanFigure {
   what: string;
@@ -14,7 +16,7 @@ export interface PlanFigure {
   samples: number[];
   note: string;
   /** What is compared with others that do the same. */
-  work?: 'one plan' | 'fan-out' | 'p50' | 'p99';
+  work?: `${'one plan' | 'fan-out' | 'waiting'}, ${1 | 3}` | 'p50' | 'p99';
 }
 
 export interface PlanBenchOptions {
@@ -24,21 +26,33 @@ export interface PlanBenchOptions {
   latencySeconds: number;
 }
 
+/** Steps of which a node, or a worker, has so many at once: how long they take is what bounds it. */
+export const WAITING = { jobs: 2_000, waitMs: 50, atOnce: 16 };
+
 type Tell = (figure: PlanFigure) => Promise<void>;
 
 /** Steps that do nothing: what a plan costs by itself. etcd as it comes: every transaction is on disk before it counts. */
 export async function benchPlans(options: PlanBenchOptions, tell: Tell): Promise<void> {
-  for (const nodes of [1, 3]) await withNodes(nodes, plans => measure(plans, nodes, options, tell));
+  const { atOnce } = defaultPlanLimits;
+  for (const nodes of [1, 3] as const)
+    await withNodes(nodes, atOnce, node => measure(node, nodes, options, tell));
+  const rates: number[] = [];
+  for (const nodes of [1, 3] as const)
+    await withNodes(nodes, WAITING.atOnce, async ({ plans }) => {
+      rates.push(await waiting(plans, nodes, rates[0] ?? null, tell));
+    });
 }
 
 interface Node {
   plans: Plans;
   figures: () => { claims: number; writes: number };
+  /** Of its etcd. */
+  endpoint: string;
 }
 
-async function measure(node: Node, nodes: number, options: PlanBenchOptions, tell: Tell): Promise<void> {
+async function measure(node: Node, nodes: 1 | 3, options: PlanBenchOptions, tell: Tell): Promise<void> {
   const { steps, runs } = options;
-  const on = nodes === 1 ? 'one node' : `${nodes} nodes that share this machine`;
+  const on = wordsOf(nodes);
   const rates: number[] = [];
   const transactions: number[] = [];
   await run(node.plans, [plan(1_000)]);
@@ -54,7 +68,7 @@ async function measure(node: Node, nodes: number, options: PlanBenchOptions, tel
     unit: 'steps/s',
     samples: rates,
     note: added,
-    work: 'one plan',
+    work: `one plan, ${nodes}`,
   });
   if (nodes === 1) {
     const note = 'submission left out';
@@ -78,19 +92,10 @@ async function measure(node: Node, nodes: number, options: PlanBenchOptions, tel
     unit: 'steps/s',
     samples: fans,
     note: added,
-    work: 'fan-out',
+    work: `fan-out, ${nodes}`,
   });
   if (nodes > 1) return;
-  const latencies = await addToDone(node.plans, options.latencySeconds);
-  for (const share of [50, 99] as const) {
-    await tell({
-      what: `plans: add to done at 50 a second, p${share}`,
-      unit: 'ms',
-      samples: [latencies[Math.floor((latencies.length * share) / 100)] ?? NaN],
-      note: `${latencies.length} plans of one step`,
-      work: `p${share}`,
-    });
-  }
+  await latency(node, options.latencySeconds, tell);
   const megabytes = process.memoryUsage().rss / 2 ** 20;
   await tell({
     what: 'plans: memory of the process after it',
@@ -98,6 +103,66 @@ async function measure(node: Node, nodes: number, options: PlanBenchOptions, tel
     samples: [megabytes],
     note: 'RSS',
   });
+}
+
+/** In turn with what two writes cost by themselves, so that both are measured on the machine as it is at that time. */
+async function latency({ plans, endpoint }: Node, seconds: number, tell: Tell): Promise<void> {
+  const store = benchStore(endpoint);
+  const pairsMs: number[] = [];
+  const plansMs: number[] = [];
+  let pairs = 0;
+  for (let second = 0; second < seconds; second++) {
+    pairsMs.push(...(await fiftyASecond(1, () => twoWrites(store, String(pairs++)))));
+    plansMs.push(...(await fiftyASecond(1, () => run(plans, [plan(1)]))));
+  }
+  await store.close();
+  for (const share of [50, 99] as const) {
+    const floorMs = percentile(pairsMs, share);
+    const planMs = percentile(plansMs, share);
+    await tell({
+      what: `floor: two etcd transactions one after the other, 50 a second, p${share}`,
+      unit: 'ms',
+      samples: [floorMs],
+      note: `${pairsMs.length} of two, by the same client`,
+    });
+    await tell({
+      what: `plans: add to done at 50 a second, p${share}`,
+      unit: 'ms',
+      samples: [planMs],
+      note: `${plansMs.length} plans of one step, ${(planMs / floorMs).toFixed(2)} × two transactions`,
+      work: `p${share}`,
+    });
+  }
+}
+
+/** As a plan of one step takes at least: that it runs is written before it is started, and then what it came to. */
+async function twoWrites(store: Store, name: string): Promise<void> {
+  const value = { v: 1, plan: name, digest: 'sha256:floor' } as const;
+  const put: Write = { put: 'idempotency', name, value };
+  const { revision } = await store.commit([{ kind: 'idempotency', name, is: 'absent' }], [put]);
+  await store.commit([{ kind: 'idempotency', name, revision }], [put]);
+}
+
+/** Gives the steps a second. */
+async function waiting(plans: Plans, nodes: 1 | 3, alone: number | null, tell: Tell): Promise<number> {
+  const { jobs, waitMs, atOnce } = WAITING;
+  const step: StepSpec = { agent: 'noop', resource: '', arguments: { 'delay-ms': String(waitMs) } };
+  const { spec } = submission(Array.from({ length: jobs }, () => step));
+  const rate = jobs / (await run(plans, [spec]));
+  const most = (nodes * atOnce * 1000) / waitMs;
+  const grown = alone === null ? '' : `, ${(rate / alone).toFixed(2)} × one node`;
+  await tell({
+    what: `plans: steps that wait ${waitMs} ms, ${atOnce} at once on a node, ${wordsOf(nodes)}`,
+    unit: 'steps/s',
+    samples: [rate],
+    note: `${jobs} in one plan, at most ${most} can be${grown}`,
+    work: `waiting, ${nodes}`,
+  });
+  return rate;
+}
+
+function wordsOf(nodes: 1 | 3): string {
+  return nodes === 1 ? 'one node' : `${nodes} nodes that share this machine`;
 }
 
 function plan(steps: number): PlanSpec {
@@ -130,26 +195,16 @@ async function ended(plans: Plans, id: string): Promise<void> {
   }
 }
 
-/** In ascending order. */
-async function addToDone(plans: Plans, seconds: number): Promise<number[]> {
-  const latencies: number[] = [];
-  const all: Promise<void>[] = [];
-  for (let turn = 0; turn < seconds * 50; turn++) {
-    all.push(run(plans, [plan(1)]).then(took => void latencies.push(took * 1000)));
-    await sleep(20);
-  }
-  await Promise.all(all);
-  return latencies.sort((a, b) => a - b);
-}
-
-async function withNodes(count: number, work: (node: Node) => Promise<void>): Promise<void> {
+async function withNodes(count: number, atOnce: number, work: (node: Node) => Promise<void>): Promise<void> {
   const etcd = await startEtcd({ members: 1, fsync: true });
   const others: ChildProcess[] = [];
   try {
     const endpoint = etcd.urls[0]!;
-    for (let number = 2; number <= count; number++) others.push(await other(endpoint, `node-${number}`));
-    const first = await startNoopNode(endpoint, 'node-1');
-    await work({ plans: first.engine.plans, figures: () => first.engine.figures() });
+    for (let number = 2; number <= count; number++)
+      others.push(await other(endpoint, `node-${number}`, atOnce));
+    const first = await startNoopNode(endpoint, 'node-1', atOnce);
+    const { engine } = first;
+    await work({ plans: engine.plans, figures: () => engine.figures(), endpoint });
     await first.stop();
   } finally {
     for (const child of others) child.kill('SIGKILL');
@@ -157,9 +212,9 @@ async function withNodes(count: number, work: (node: Node) => Promise<void>): Pr
   }
 }
 
-async function other(endpoint: string, name: string): Promise<ChildProcess> {
+async function other(endpoint: string, name: string, atOnce: number): Promise<ChildProcess> {
   const file = join(import.meta.dirname, 'plan-node.ts');
-  const child = spawn(process.execPath, ['--import=tsx', file, endpoint, name], {
+  const child = spawn(process.execPath, ['--import=tsx', file, endpoint, name, String(atOnce)], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   await once(child.stdout, 'data');

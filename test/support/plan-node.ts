@@ -5,7 +5,7 @@ import { SessionKeeper } from '../../src/agent/session-keeper.ts';
 import { Supervisor } from '../../src/agent/supervise-loop.ts';
 import { World } from '../../src/agent/world.ts';
 import { stepAgents } from '../../src/drivers/step-agents.ts';
-import { defaultPlanLimits } from '../../src/model/node-config.ts';
+import { defaultPlanLimits, type PlanLimits } from '../../src/model/node-config.ts';
 import { systemClock } from '../../src/platform/clock.ts';
 import { systemRandom } from '../../src/platform/random.ts';
 import type { StepAgent } from '../../src/ports/step-agents.ts';
@@ -17,7 +17,12 @@ import { sessionRecord } from './store-worlds.ts';
 import { until } from './until.ts';
 
 /** A node that works at plans and does nothing else, by the clock on the wall. It closes its store when it stops. */
-export async function startPlanNode(store: Store, node: string, own: readonly StepAgent[]) {
+export async function startPlanNode(
+  store: Store,
+  node: string,
+  own: readonly StepAgent[],
+  limits: PlanLimits = defaultPlanLimits,
+) {
   const clock = systemClock();
   const random = systemRandom();
   const log = new FakeLog();
@@ -48,7 +53,7 @@ export async function startPlanNode(store: Store, node: string, own: readonly St
   const agents = stepAgents(own, { blobs });
   const engine = new PlanEngine({
     ...parts,
-    limits: defaultPlanLimits,
+    limits,
     agents,
     blobs,
     elected: () => supervisor.electedAs,
