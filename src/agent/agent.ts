@@ -325,8 +325,6 @@ export class Agent {
         this.#rememberRuns();
         promises.wakeSoon();
         drain.loop.wake();
-        // A start may have fetched one.
-        shelf.wakeWithin(SHELF_MS);
       },
     }));
     this.#deployments = new Deployments({
@@ -453,7 +451,6 @@ export class Agent {
       places,
       clock,
       log,
-      onRemoved: () => shelf.wake(),
     });
     const copies = copiesLoop({
       node,
@@ -526,6 +523,7 @@ export class Agent {
     };
     this.#unlisten = [
       world.onChange(['apps'], () => claims.wake()),
+      artifacts.onChange(() => shelf.wakeWithin(SHELF_MS)),
       world.onChange(['owners'], () => shelf.wakeWithin(SHELF_MS)),
       world.onChange(['sessions', 'owners', 'ports', 'refusals', 'assessments'], () =>
         claims.wakeWithin(GATHER_MS),

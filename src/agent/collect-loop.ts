@@ -23,8 +23,6 @@ export interface CollectLoopOptions {
   places: Pick<ReleasePlaces, 'inUse'>;
   clock: Clock;
   log: Log;
-  /** Called when this node holds less than before. */
-  onRemoved: () => void;
 }
 
 /**
@@ -32,7 +30,7 @@ export interface CollectLoopOptions {
  * lags behind nobody could say whether it was taken back or is still to come.
  */
 export function collectLoop(options: CollectLoopOptions): Loop {
-  const { artifacts, instances, deployments, places, clock, log, onRemoved } = options;
+  const { artifacts, instances, deployments, places, clock, log } = options;
   return new Loop({
     name: 'collect',
     clock,
@@ -51,10 +49,7 @@ export function collectLoop(options: CollectLoopOptions): Loop {
         ...places.inUse(),
       ];
       const { removed } = await artifacts.collect({ digests, releases });
-      if (removed > 0) {
-        log.info('removed what nothing needs any more', { removed });
-        onRemoved();
-      }
+      if (removed > 0) log.info('removed what nothing needs any more', { removed });
       return null;
     },
   });

@@ -23,6 +23,7 @@ export class ContentStore {
   private readonly maxBytes: number;
   private readonly run: string;
   private readonly suffix: string;
+  private readonly listeners = new Set<() => void>();
 
   /** `run` names what this run of the agent is writing; `suffix` is the end of every file's name. */
   constructor(directory: string, maxBytes: number, run: string, suffix = '.tar.gz') {
@@ -53,6 +54,7 @@ export class ContentStore {
       await check(temporary);
       await rename(temporary, this.pathOf(stored.digest));
       await flushDirectory(this.directory);
+      this.tell();
       return stored;
     } finally {
       await rm(temporary, { force: true });
@@ -66,6 +68,7 @@ export class ContentStore {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     });
     await flushDirectory(this.directory);
+    this.tell();
     return { digest, bytes: (await stat(this.pathOf(digest))).size };
   }
 
@@ -95,6 +98,13 @@ export class ContentStore {
 
   async remove(digest: Digest): Promise<void> {
     await rm(this.pathOf(digest), { force: true });
+    this.tell();
+  }
+
+  /** Called when a file has come or gone. Returns how to stop. */
+  onChange(listener: () => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
   }
 
   /** Removes what a crash left half-written. */
@@ -103,6 +113,10 @@ export class ContentStore {
       if (!name.startsWith('.incoming-') || name.startsWith(`.incoming-${this.run}-`)) continue;
       await rm(join(this.directory, name), { force: true });
     }
+  }
+
+  private tell(): void {
+    for (const listener of this.listeners) listener();
   }
 
   private pathOf(digest: Digest): string {

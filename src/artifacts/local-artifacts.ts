@@ -135,6 +135,10 @@ class DirectoryArtifacts implements Artifacts {
     return this.store.list();
   }
 
+  onChange(listener: () => void): () => void {
+    return this.store.onChange(listener);
+  }
+
   read(digest: Digest): Promise<{ bytes: number; stream: AsyncIterable<Uint8Array> }> {
     return this.store.read(digest);
   }

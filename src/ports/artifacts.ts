@@ -30,6 +30,8 @@ export interface Artifacts {
   ): Promise<{ digest: Digest; bytes: number }>;
   has(digest: Digest): Promise<boolean>;
   list(): Promise<{ digest: Digest; bytes: number }[]>;
+  /** Called when something has come or gone. Returns how to stop. */
+  onChange(listener: () => void): () => void;
   /** @throws ArtifactError when it is not here */
   read(digest: Digest): Promise<{ bytes: number; stream: AsyncIterable<Uint8Array> }>;
   /**

@@ -73,7 +73,6 @@ function alone(t: ExecutionContext): Alone {
     places: { inUse: () => [] },
     clock,
     log: new FakeLog(),
-    onRemoved: () => undefined,
   });
   loop.start();
   t.teardown(() => loop.stop());

@@ -65,6 +65,22 @@ for (const [name, world] of Object.entries(worlds)) {
     t.deepEqual(await all(stream), archive);
   });
 
+  test(`${name}: whoever wants to know hears of what comes and goes`, async t => {
+    const { artifacts, other, holder } = await world(t);
+    let heard = 0;
+    const stop = artifacts.onChange(() => heard++);
+    await artifacts.receive(streamOf(archive), null);
+    t.is(heard, 1, 'received');
+    await artifacts.collect({ digests: [], releases: [] });
+    t.is(heard, 2, 'removed');
+    await other.receive(streamOf(archive), null);
+    await artifacts.fetch(digest, [holder], never);
+    t.is(heard, 3, 'fetched');
+    stop();
+    await artifacts.collect({ digests: [], releases: [] });
+    t.is(heard, 3);
+  });
+
   test(`${name}: receiving the same twice, even at once, is no error`, async t => {
     const { artifacts } = await world(t);
     await Promise.all([1, 2, 3].map(() => artifacts.receive(streamOf(archive), null)));

@@ -33,6 +33,7 @@ export class FakeArtifacts implements Artifacts {
   /** What is built here runs on; null = anywhere, and an uploaded tree needs no build. */
   platform: string | null = null;
   facts = { packageStart: false, files: [] as string[] };
+  private readonly listeners = new Set<() => void>();
   private readonly network: Map<string, FakeArtifacts>;
 
   constructor(network = new Map<string, FakeArtifacts>()) {
@@ -43,7 +44,7 @@ export class FakeArtifacts implements Artifacts {
   hold(content: string): Digest {
     // Every gzip file starts so, and what does not is refused.
     const bytes = Buffer.concat([Buffer.from([0x1f, 0x8b]), Buffer.from(content)]);
-    this.stored.set(digestOf(bytes), bytes);
+    this.keep(digestOf(bytes), bytes);
     return digestOf(bytes);
   }
 
@@ -63,7 +64,7 @@ export class FakeArtifacts implements Artifacts {
     if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) {
       throw new ArtifactError('this is not a whole gzipped tar file', { retryable: false });
     }
-    this.stored.set(digest, bytes);
+    this.keep(digest, bytes);
     return { digest, bytes: bytes.length };
   }
 
@@ -75,6 +76,11 @@ export class FakeArtifacts implements Artifacts {
     return [...this.stored]
       .map(([digest, bytes]) => ({ digest, bytes: bytes.length }))
       .toSorted((a, b) => (a.digest < b.digest ? -1 : 1));
+  }
+
+  onChange(listener: () => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
   }
 
   async read(digest: Digest): Promise<{ bytes: number; stream: AsyncIterable<Uint8Array> }> {
@@ -95,7 +101,7 @@ export class FakeArtifacts implements Artifacts {
       const other = this.network.get(`${peer.host}:${peer.port}`);
       const bytes = other?.stored.get(digest);
       if (bytes !== undefined && digestOf(bytes) === digest) {
-        this.stored.set(digest, bytes);
+        this.keep(digest, bytes);
         this.fetched.push(digest);
         return;
       }
@@ -193,6 +199,7 @@ export class FakeArtifacts implements Artifacts {
       releases: [...this.releases.keys()].filter(name => !wanted.has(name)),
     };
     for (const digest of unused.digests) this.stored.delete(digest);
+    if (unused.digests.length > 0) this.tell();
     for (const name of unused.releases) this.releases.delete(name);
     return { removed: unused.digests.length + unused.releases.length };
   }
@@ -200,6 +207,15 @@ export class FakeArtifacts implements Artifacts {
   async inspect(digest: Digest): Promise<{ packageStart: boolean; files: string[] }> {
     await this.read(digest);
     return this.facts;
+  }
+
+  private keep(digest: Digest, bytes: Uint8Array): void {
+    this.stored.set(digest, bytes);
+    this.tell();
+  }
+
+  private tell(): void {
+    for (const listener of this.listeners) listener();
   }
 }
 

@@ -46,6 +46,16 @@ test('an app that is new is built, and wanted at release 1, generation 1', async
   t.deepEqual(cluster.etcd.contents('hostnames'), { 'blog.example.com': { v: 1, app: 'blog' } });
 });
 
+test('what was uploaded to one node can be deployed through another a moment later', async t => {
+  const cluster = new SimCluster(['node-1', 'node-2'], {});
+  await cluster.start();
+  await cluster.advance(2000);
+  const digest = cluster.node('node-1').artifacts.hold('blog 1');
+  await cluster.advance(2000);
+  const spec: AppSpec = { ...webApp(1), source: { kind: 'uploaded', digest } };
+  t.like(result(await cluster.applyAsItIs(spec, 'node-2')), { kind: 'applied' });
+});
+
 for (const { title, parts, impact, release, generation } of [
   { title: 'nothing', parts: {}, impact: 'none', release: 1, generation: 1 },
   { title: 'a title', parts: { title: 'A blog' }, impact: 'in-place', release: 1, generation: 2 },
