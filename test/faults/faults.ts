@@ -193,7 +193,10 @@ function overLinks(mode: ProxyMode, ttls: number): Fault<TestNode> {
 }
 
 function overMember(mode: ProxyMode, ttls: number): Fault<EtcdMember> {
-  return (world, member, began) => over(world.linksTo(member), mode, ttls, began);
+  return async (world, member, began) => {
+    await world.putToUse(member);
+    await over(world.linksTo(member), mode, ttls, began);
+  };
 }
 
 async function over(links: TcpProxy[], mode: ProxyMode, ttls: number, began: () => void): Promise<void> {

@@ -213,6 +213,21 @@ export class World {
     return this.nodes.map(node => this.links.get(node.name)![index]!);
   }
 
+  /** Has one node ask this member of etcd and no other: what befalls it is felt. */
+  async putToUse(member: EtcdMember): Promise<void> {
+    const index = this.etcd.members.indexOf(member);
+    const links = this.links.get(this.nodes[0]!.name)!;
+    const link = links[index]!;
+    const others = links.filter(other => other !== link);
+    const before = link.passedBytes;
+    for (const other of others) await other.set('refuse');
+    try {
+      await until(`${this.nodes[0]!.name} asks ${member.name}`, () => link.passedBytes > before);
+    } finally {
+      for (const other of others) await other.set('pass');
+    }
+  }
+
   /** A store of its own over the links of one node. */
   storeBeside(node: TestNode): Store {
     return storeAt(

@@ -22,6 +22,7 @@ export class TcpProxy {
   private mode: ProxyMode = 'pass';
   private delayMs = 0;
   private withheld = 0;
+  private passed = 0;
 
   constructor(port: number, target: number) {
     this.port = port;
@@ -35,6 +36,11 @@ export class TcpProxy {
   /** What did not pass, or not at once, since the mode was set last: 0 = nobody can have noticed it. */
   get withheldBytes(): number {
     return [...this.pairs].reduce((sum, pair) => sum + this.heldIn(pair), this.withheld);
+  }
+
+  /** Of replies, since the start: more than before = somebody uses it. */
+  get passedBytes(): number {
+    return this.passed;
   }
 
   /** Held bytes are delivered late when a black hole ends, as TCP does; connections that lost bytes are cut. */
@@ -105,6 +111,7 @@ export class TcpProxy {
   private reply({ client }: Pair, bytes: Buffer): void {
     if (this.mode === 'drop-replies' || this.delayMs > 0) this.withheld += bytes.length;
     if (this.mode === 'drop-replies') return;
+    this.passed += bytes.length;
     if (this.delayMs === 0) client.write(bytes);
     else setTimeout(() => client.destroyed || client.write(bytes), this.delayMs);
   }
