@@ -36,6 +36,7 @@ import { Crowd } from './crowd.ts';
 import { Audience } from './deploy/audience.ts';
 import { deployAgent } from './deploy/deploy-agent.ts';
 import { DEPLOY, isDeployment } from './deploy/deployment-plan.ts';
+import { oldReleasesLoop } from './deploy/old-releases.ts';
 import { Platforms } from './deploy/platforms.ts';
 import { Preparing } from './deploy/preparing.ts';
 import { Rolling } from './deploy/rolling.ts';
@@ -242,6 +243,7 @@ export class Agent {
       ledger,
       log,
     });
+    const elected = (): string | null => this.#supervisor.electedAs;
     const planEngine = (this.#planEngine = new PlanEngine({
       node,
       limits: config.plans,
@@ -255,7 +257,7 @@ export class Agent {
       clock,
       random,
       log,
-      elected: () => this.#supervisor.electedAs,
+      elected,
     }));
     this.plans = planEngine.plans;
     const places = (this.places = new ReleasePlaces({
@@ -452,6 +454,7 @@ export class Agent {
       clock,
       log,
     });
+    const oldReleases = oldReleasesLoop({ store, world, elected, clock, log });
     const copies = copiesLoop({
       node,
       world,
@@ -502,6 +505,7 @@ export class Agent {
       this.#supervisor.loop,
       collect,
       copies,
+      oldReleases,
       names,
       planEngine,
       shelf,
@@ -537,6 +541,7 @@ export class Agent {
       world.onChange(['apps', 'sessions', 'promises'], () => copies.wakeWithin(SHELF_MS)),
       world.onChange(['deploys'], () => copies.wake()),
       world.onChange(['apps'], () => collect.wakeWithin(COLLECT_MS)),
+      world.onChange(['apps'], () => oldReleases.wakeWithin(COLLECT_MS)),
       // What this node promises of deployments: who works at them, and how far they are.
       world.onChange(['deploys'], () => promises.wake()),
       // Whether they can do what is next of them, or other nodes have to.

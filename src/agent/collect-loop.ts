@@ -1,5 +1,6 @@
 import { parseInstanceId, type Digest } from '../model/ids.ts';
 import type { AppRecord } from '../model/records.ts';
+import { keptReleases } from '../reconcile/kept-releases.ts';
 import type { Artifacts } from '../ports/artifacts.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
@@ -12,8 +13,6 @@ import { Loop } from './loop.ts';
 
 const EVERY_MS = 60 * 60_000;
 const LOOK_AGAIN_MS = 1000;
-/** Releases of each app whose artifacts are kept, so that going back needs no build. */
-const RELEASES_KEPT = 5;
 
 export interface CollectLoopOptions {
   store: Pick<Store, 'list'>;
@@ -65,12 +64,10 @@ async function needed(store: Pick<Store, 'list'>): Promise<{ records: AppRecord[
     value,
     ...(value.rollout ? [{ ...value, ...value.rollout.before }] : []),
   ]);
-  const kept = apps.entries.flatMap(({ name }) =>
-    releases.entries
-      .map(entry => entry.value)
-      .filter(release => release.app === name)
-      .slice(-RELEASES_KEPT),
-  );
+  const kept = apps.entries.flatMap(({ name, value }) => {
+    const ofApp = releases.entries.flatMap(entry => (entry.value.app === name ? [entry.value] : []));
+    return keptReleases(value, ofApp);
+  });
   const digests = [
     ...[...records, ...kept].flatMap(({ artifact }) => (artifact ? [artifact.digest] : [])),
     ...records.flatMap(({ source }) => source ?? []),

@@ -2,7 +2,7 @@ import type { AppSpec } from '../model/app-spec.ts';
 import type { ReleaseRecord } from '../model/records.ts';
 
 /** What a release took the place of, as far as that is still known; null = nothing to go back to. */
-export function releaseBefore(release: number, releases: ReleaseRecord[]): ReleaseRecord | null {
+export function releaseBefore(release: number, releases: readonly ReleaseRecord[]): ReleaseRecord | null {
   const earlier = releases.filter(other => other.release < release);
   const replaced = releases.find(other => other.release === release)?.replaces;
   return earlier.find(other => other.release === replaced) ?? newest(earlier);

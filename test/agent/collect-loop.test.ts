@@ -27,6 +27,10 @@ test('what nothing needs any more goes within the hour; what runs, is wanted or 
     'the newest five',
   );
   t.deepEqual([...artifacts.releases.keys()], ['blog/8'], 'only what runs is unpacked');
+  t.deepEqual(
+    Object.values(cluster.etcd.contents('releases')).map(({ release }) => release),
+    [4, 5, 6, 7, 8],
+  );
   await cluster.advance(1000);
   const promised = Object.keys(cluster.etcd.contents('promises')).filter(name => name.includes('holding:'));
   t.is(promised.length, artifacts.stored.size, 'what is gone is promised no more');

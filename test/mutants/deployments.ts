@@ -3,6 +3,7 @@ import type { Mutant } from './ownership.ts';
 const turns = { file: 'src/agent/deploy/turns.ts', test: 'test/agent/deploy/deployments.test.ts' };
 const plans = 'test/agent/deploy/deploy-plans.test.ts';
 const platforms = { file: 'src/agent/deploy/deploy-agent.ts', test: 'test/agent/deploy/platforms.test.ts' };
+const old = { file: 'src/agent/deploy/old-releases.ts', test: 'test/agent/deploy/old-releases.test.ts' };
 const collecting = { file: 'src/agent/collect-loop.ts', test: 'test/agent/collect-loop.test.ts' };
 const keeping = { file: 'src/artifacts/local-artifacts.ts', test: 'test/artifacts/build.test.ts' };
 
@@ -75,6 +76,30 @@ export const deploymentMutants: Mutant[] = [
     name: 'deployments: a release is for the platform of whoever is asked for it',
     search: 'artifact?.platform ?? platform ?? null',
     replace: 'artifact?.platform ?? null',
+  },
+  {
+    ...old,
+    name: 'old releases: what was changed since it was looked at is removed all the same',
+    search: "{ kind: 'apps', name: app, revision: current.revision }",
+    replace: "{ kind: 'releases', name: old[0]!.name, revision: old[0]!.revision }",
+  },
+  {
+    ...old,
+    name: 'old releases: what is looked at before a deployment began is removed in the middle of it',
+    search: "    { kind: 'deploys', name: app, is: 'absent' },\n",
+    replace: '',
+  },
+  {
+    ...old,
+    name: 'old releases: what still runs somewhere is removed',
+    search: '[...running, ...settling]',
+    replace: 'settling',
+  },
+  {
+    ...old,
+    name: 'old releases: what is still watched until it is settled is removed',
+    search: '[...running, ...settling]',
+    replace: 'running',
   },
   {
     ...collecting,
