@@ -144,6 +144,8 @@ export function takeTurn(input: TurnInput): Turn {
   }
   turn.keys = [...keys];
   turn.records = [...changed.values()];
+  // All who own something of it see that it has ended: of those with nothing else to write, only one is to try.
+  if (turn.records.length === 0 && first > 0) turn.settle = null;
   if (turn.starts.length >= input.slots) turn.hungry = true;
   return turn;
 }

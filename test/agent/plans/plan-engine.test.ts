@@ -31,6 +31,22 @@ test('what a node has done is no part of its share: nodes that need no time leav
   t.true(cluster.clock.now() - beganMs < 100, 'no stagger was waited for');
 });
 
+test('the end of a plan is written by one of those who see it, and no other tries', async t => {
+  const cluster = await PlanCluster.start(1, () => ({ afterMs: 10, result: completed }));
+  const plan = await cluster.submit(1_000);
+  const { store } = cluster.node();
+  const commit = store.commit.bind(store);
+  let ends = 0;
+  store.commit = async (compares, writes) => {
+    if (writes.some(write => 'put' in write && write.put === 'plans')) ends += 1;
+    await cluster.clock.sleep(3);
+    return commit(compares, writes);
+  };
+  await cluster.ended(plan);
+  await cluster.clock.advance(100);
+  t.is(ends, 1);
+});
+
 test('nothing is started before the record that says so is in the store', async t => {
   const cluster = await PlanCluster.start(1, task => {
     const record = cluster.steps(task.plan)[task.index];
