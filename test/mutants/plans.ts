@@ -110,6 +110,13 @@ export const planMutants: Mutant[] = [
       "const done = this.#begun(this.#agentsOf(turn));\n    this.#token ??= '0';\n    if (this.plan.shape) this.#start(turn, this.plan.shape, session);\n    turn.starts = [];",
   },
   {
+    file: 'src/agent/plans/submit.ts',
+    test: engine,
+    name: 'plans: what is begun with its plan takes no room',
+    search: 'attempts.reserve(begun.agents)',
+    replace: 'attempts.reserve([])',
+  },
+  {
     ...work,
     name: 'plans: what arrives while a transaction is under way is lost',
     search: 'const results = [...this.#results];',

@@ -16,6 +16,7 @@ import {
 import { planLimits } from '../../workflow/check-plan.ts';
 import { checkSubmission } from '../../workflow/check-submission.ts';
 import type { Moment } from '../../workflow/history.ts';
+import { stepSpec } from '../../workflow/shape.ts';
 import { newPlan, sameAs, type NewPlan } from '../../workflow/submission.ts';
 import type { Attempts } from './attempts.ts';
 import type { ChunkWrites } from './chunk-writes.ts';
@@ -130,10 +131,11 @@ export class Submit {
   ): Promise<Submitted> {
     const begun = this.#begin(plan, spec, here);
     if (begun === null) return this.#plain(plan, spec, request, along);
-    const { work, book } = this.#options;
+    const { work, book, attempts } = this.#options;
     const { write, turn, session } = begun;
     const name = chunkName(plan.plan.plan, 0);
     const known = work.expect(name);
+    const giveBack = attempts.reserve(begun.agents);
     try {
       const result = await this.#commit(plan, request, write, along);
       // The session was lost, or somebody else started a step with the same concurrency key.
@@ -145,6 +147,7 @@ export class Submit {
       work.adopt(learnt, 0, turn, session);
       return { kind: 'created', plan: learnt };
     } finally {
+      giveBack();
       known();
     }
   }
@@ -302,7 +305,8 @@ export class Submit {
     });
     if (turn.starts.length === 0 || turn.settle !== null || turn.expire) return null;
     const write = writes.claim(known, 0, turn, session);
-    return write === null ? null : { turn, write, session };
+    const agents = turn.starts.map(({ index }) => stepSpec(shape, index).agent);
+    return write === null ? null : { turn, write, session, agents };
   }
 
   /** @throws StoreError, after a lost reply as well: then nothing exists yet, and the rest is collected */

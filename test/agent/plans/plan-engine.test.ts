@@ -31,6 +31,23 @@ test('what a node has done is no part of its share: nodes that need no time leav
   t.true(cluster.clock.now() - beganMs < 100, 'no stagger was waited for');
 });
 
+test('however many plans come at once, a node works at no more than it may', async t => {
+  const cluster = new PlanCluster();
+  cluster.limits = { ...cluster.limits, atOnce: 16 };
+  const { engine, store } = await cluster.add('node-1');
+  let most = 0;
+  cluster.behave = () => {
+    most = Math.max(most, engine.figures().running);
+    return { afterMs: 50, result: completed };
+  };
+  store.setReplyDelay(5);
+  const plans = await cluster.whileTimePasses(
+    Promise.all(Array.from({ length: 30 }, () => engine.plans.submit(submission(4)))),
+  );
+  for (const { plan } of plans) await cluster.ended(plan.plan);
+  t.is(most, 16);
+});
+
 test('the end of a plan is written by one of those who see it, and no other tries', async t => {
   const cluster = await PlanCluster.start(1, () => ({ afterMs: 10, result: completed }));
   const plan = await cluster.submit(1_000);
