@@ -10,6 +10,15 @@ export const cuts = {
   everything: bothWays(['counter drop']),
 };
 
+/** From what peers say to each other, of one of them. */
+export function cutFromPeer(address: string): string {
+  const rules = (to: string): string[] => [
+    `ip ${to} ${address} tcp dport ${PEERS} counter drop`,
+    `ip ${to} ${address} tcp sport ${PEERS} counter drop`,
+  ];
+  return `${oneWay('input', rules('saddr'))}\n${oneWay('output', rules('daddr'))}`;
+}
+
 function bothWays(rules: string[]): string {
   return `${oneWay('input', rules)}\n${oneWay('output', rules)}`;
 }

@@ -1,6 +1,6 @@
 import test from 'ava';
 import type { Span } from '../faults/spans.ts';
-import { judged, type Cycle } from './judge.ts';
+import { judged, takeoverTrouble, type Cycle, type Moves, type Takeover } from './judge.ts';
 
 const FAILED_MS = 1000;
 const run = (node: string, firstMs: number, lastMs: number, token: bigint): Span => ({
@@ -49,6 +49,25 @@ for (const [what, cycle, trouble] of cases) {
     });
     if (trouble === null) t.deepEqual(row.trouble, []);
     else t.regex(row.trouble.join('\n'), trouble);
+  });
+}
+
+const taken6 = { afterMs: 6000, sessionThere: true };
+const takeovers: [what: string, moves: Moves, takeover: Takeover | null, trouble: RegExp | null][] = [
+  ['before the lease would have ended: all is well', 'must', taken6, null],
+  ['when the session was gone', 'must', { ...taken6, sessionThere: false }, /its session was gone/],
+  ['when the lease would have ended', 'must', { ...taken6, afterMs: 10_000 }, /would have ended by 10000/],
+  ['by nobody, where somebody must', 'must', null, /nothing was taken over/],
+  ['by nobody, where nobody may: all is well', 'never', null, null],
+  ['where nobody may', 'never', taken6, /taken over after 6000 ms/],
+  ['late, where somebody may: all is well', 'may', { afterMs: 20_000, sessionThere: false }, null],
+  ['by nobody, where somebody may: all is well', 'may', null, null],
+];
+for (const [what, moves, takeover, trouble] of takeovers) {
+  test(`what a host had that was cut off is taken over ${what}`, t => {
+    const said = takeoverTrouble(moves, takeover, 10_000);
+    if (trouble === null) t.is(said, null);
+    else t.regex(said ?? '', trouble);
   });
 }
 

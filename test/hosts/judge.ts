@@ -2,6 +2,31 @@ import type { GuardRow } from '../faults/guard-cycles.ts';
 import { handovers, tokenTrouble, type Span } from '../faults/spans.ts';
 import type { SessionEnd } from '../faults/watcher.ts';
 
+/** Whether others have to run what a host had that is cut off, may do so, or must leave it where it is. */
+export type Moves = 'must' | 'may' | 'never';
+
+/** The first time that others were seen to run it. */
+export interface Takeover {
+  /** Since the moment of the cut. */
+  afterMs: number;
+  /** Whether the session of the host was there still. */
+  sessionThere: boolean;
+}
+
+/**
+ * What is wrong with what others took, or did not take; null = nothing. What must move is taken on evidence: while the session of
+ * the host is there still, and within its TTL from the cut, by when its lease would have ended by itself.
+ */
+export function takeoverTrouble(moves: Moves, takeover: Takeover | null, ttlMs: number): string | null {
+  if (moves === 'may') return null;
+  if (takeover === null) return moves === 'must' ? 'nothing was taken over' : null;
+  const { afterMs, sessionThere } = takeover;
+  const when = `it was taken over after ${Math.round(afterMs)} ms`;
+  if (moves === 'never') return when;
+  if (!sessionThere) return `${when}, and its session was gone by then`;
+  return afterMs < ttlMs ? null : `${when}, and its lease would have ended by ${ttlMs}`;
+}
+
 export interface Cycle {
   what: string;
   /** The host whose agent failed, and since when. */

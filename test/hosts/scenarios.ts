@@ -1,14 +1,15 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { InstanceView } from '../../src/model/views.ts';
+import type { InstanceView, NodeView } from '../../src/model/views.ts';
 import { until } from '../support/until.ts';
-import { cuts } from './cuts.ts';
+import { cutFromPeer, cuts } from './cuts.ts';
 import {
   agentPid,
   ASKED_MS,
   installEverywhere,
   isReady,
   readyInstances,
+  TTL_MS,
   type Fleet,
   type Form,
   type Node,
@@ -16,6 +17,7 @@ import {
 import { guardCycles } from './guard-cycles.ts';
 import { failedUpgrades, grown, nothingRuns, takenOutAtBoot } from './installed.ts';
 import { lowPort } from './fixed-ports.ts';
+import { takeoverTrouble, type Moves, type Takeover } from './judge.ts';
 import { ownCommand } from './owned.ts';
 import {
   answersEverywhere,
@@ -77,42 +79,53 @@ export const scenarios: Scenario[] = [
         place: 0,
         rules: cuts.etcd,
         ms: quick ? 15_000 : LONG_MS,
-        mayMove: false,
+        moves: 'never',
         unready: true,
+      }),
+  },
+  {
+    name: 'a host cut off from one observer only loses nothing',
+    quick: false,
+    run: fleet =>
+      cutOff(fleet, {
+        place: 2,
+        rules: cutFromPeer(fleet.nodes[0].host.address),
+        ms: LONG_MS,
+        moves: 'never',
+        unheardBy: fleet.nodes[0],
       }),
   },
   {
     name: 'a host cut off from its peers only troubles no other',
     quick: false,
-    run: fleet => cutOff(fleet, { place: 1, rules: cuts.peers, ms: LONG_MS, mayMove: true }),
+    run: fleet => cutOff(fleet, { place: 1, rules: cuts.peers, ms: LONG_MS, moves: 'may' }),
   },
   {
     name: 'a host that hears nothing troubles no other',
     quick: false,
-    run: fleet => cutOff(fleet, { place: 2, rules: cuts.incoming, ms: LONG_MS, mayMove: true }),
+    run: fleet => cutOff(fleet, { place: 2, rules: cuts.incoming, ms: LONG_MS, moves: 'may' }),
   },
   {
     name: 'a host that is not heard troubles no other',
     quick: false,
-    run: fleet => cutOff(fleet, { place: 1, rules: cuts.outgoing, ms: LONG_MS, mayMove: true }),
+    run: fleet => cutOff(fleet, { place: 1, rules: cuts.outgoing, ms: LONG_MS, moves: 'may' }),
   },
   {
-    name: 'of a host cut off from everybody, others take the app over',
+    name: 'of a host cut off from everybody, others take the app over before its lease ends',
     quick: true,
     run: (fleet, { quick }) =>
       cutOff(fleet, {
         place: 0,
         rules: cuts.everything,
         ms: quick ? 20_000 : LONG_MS,
-        mayMove: true,
-        mustMove: true,
+        moves: 'must',
       }),
   },
   { name: 'a frozen agent is replaced by its watchdog, and loses nothing', quick: false, run: freezeAgent },
   { name: 'without etcd for a minute nothing restarts', quick: false, run: stopEtcd },
   { name: 'a host that reboots comes back by itself, and troubles no other', quick: true, run: reboot },
   {
-    name: 'a host whose plug is pulled is replaced, and comes back by itself',
+    name: 'a host whose plug is pulled is replaced before its lease ends, and comes back by itself',
     quick: false,
     run: pullThePlug,
   },
@@ -182,27 +195,30 @@ interface Cut {
   place: 0 | 1 | 2;
   rules: string;
   ms: number;
-  /** Whether what ran there may be started elsewhere meanwhile, and must be. */
-  mayMove: boolean;
-  mustMove?: boolean;
+  moves: Moves;
+  /** Who must say, alone, that it does not hear the agent there. */
+  unheardBy?: Node;
   /** Whether the agent there must say meanwhile that it is not ready. */
   unready?: boolean;
 }
 
 async function cutOff({ nodes }: Fleet, cutting: Cut): Promise<string> {
-  const { place, rules, ms, mayMove, mustMove = false, unready = false } = cutting;
+  const { place, rules, ms, moves, unheardBy, unready = false } = cutting;
   const before = await spread(nodes);
   const cut = nodes[place];
   await leadEtcd(nodes, cut);
   const others = nodes.filter(node => node !== cut);
   const [first] = others;
-  const seen: { movedMs: number | null; unready: boolean } = { movedMs: null, unready: false };
+  const seen: { takeover: Takeover | null; unready: boolean; deaf: string[] } = {
+    ...{ takeover: null, unready: false, deaf: [] },
+  };
   const heard = await withTraffic(others, async () => {
-    await cut.host.filter(rules);
     const cutMs = performance.now();
+    await cut.host.filter(rules);
     try {
       while (performance.now() - cutMs < ms) {
-        seen.movedMs ??= (await runElsewhere(first!, cut, before)) ? performance.now() - cutMs : null;
+        seen.takeover ??= await takeoverOf(cut, first!, before, cutMs);
+        if (unheardBy) seen.deaf = (await rowOf(cut, first!))?.unheardBy.map(({ node }) => node) ?? seen.deaf;
         if (unready && !seen.unready) seen.unready = await saysUnready(cut);
         await sleep(200);
       }
@@ -213,12 +229,13 @@ async function cutOff({ nodes }: Fleet, cutting: Cut): Promise<string> {
     }
     const after = await settled(nodes);
     for (const { host } of others) unchanged(before, after, host.name);
-    if (!mayMove) unchanged(before, after, cut.host.name);
+    if (moves === 'never') unchanged(before, after, cut.host.name);
   });
-  if (mustMove) assert.notEqual(seen.movedMs, null, 'nothing was taken over');
+  assert.equal(takeoverTrouble(moves, seen.takeover, TTL_MS), null);
+  if (unheardBy) assert.deepEqual(seen.deaf, [unheardBy.host.name]);
   if (unready) assert.ok(seen.unready, `the agent of ${cut.host.name} was ready all the time`);
   bearable(heard, SHORT_SILENCE_MS);
-  return `${seen.movedMs === null ? 'nothing moved' : `moved after ${seconds(seen.movedMs)}`}; ${silences(heard)}`;
+  return `${movedText(seen.takeover)}; ${silences(heard)}`;
 }
 
 /** Makes a host's member of etcd the leader: to lose that one is the worst for the others. */
@@ -272,21 +289,21 @@ async function reboot(fleet: Fleet): Promise<string> {
 }
 
 async function pullThePlug(fleet: Fleet): Promise<string> {
-  return awayAndBack(fleet, 2, async ({ host }) => {
-    await host.pullThePlug();
-    const replaced = async (): Promise<boolean> => {
-      const instances = await readyInstances(fleet.nodes[0], APP, COPIES);
-      return instances.every(({ node }) => node !== host.name);
-    };
-    await until('others run what it had', replaced);
-    await host.start();
+  let moved: Takeover | null = null;
+  const said = await awayAndBack(fleet, 2, async (node, before) => {
+    const pulledMs = performance.now();
+    await node.host.pullThePlug();
+    moved = await until('others run what it had', () => takeoverOf(node, fleet.nodes[0], before, pulledMs));
+    await node.host.start();
   });
+  assert.equal(takeoverTrouble('must', moved, TTL_MS), null);
+  return `${movedText(moved)}; ${said}`;
 }
 
 async function awayAndBack(
   { nodes }: Fleet,
   place: 0 | 1 | 2,
-  act: (node: Node) => Promise<void>,
+  act: (node: Node, before: InstanceView[]) => Promise<void>,
 ): Promise<string> {
   const away = nodes[place];
   const others = nodes.filter(node => node !== away);
@@ -294,7 +311,7 @@ async function awayAndBack(
   let backMs = Infinity;
   const heard = await withTraffic(others, async () => {
     const beganMs = performance.now();
-    await act(away);
+    await act(away, before);
     await isReady(away);
     const after = await settled(nodes);
     backMs = performance.now() - beganMs;
@@ -333,6 +350,28 @@ async function takeOut({ nodes, release }: Fleet): Promise<string> {
   });
   bearable(heard, SHORT_SILENCE_MS);
   return silences(heard);
+}
+
+/** By the view of another node; null = not yet. */
+async function takeoverOf(
+  lost: Node,
+  seenBy: Node,
+  before: InstanceView[],
+  sinceMs: number,
+): Promise<Takeover | null> {
+  if (!(await runElsewhere(seenBy, lost, before))) return null;
+  const afterMs = performance.now() - sinceMs;
+  const row = await rowOf(lost, seenBy);
+  return { afterMs, sessionThere: row?.state === 'Active' };
+}
+
+async function rowOf({ host }: Node, seenBy: Node): Promise<NodeView | null> {
+  const listing = await seenBy.api.nodes(AbortSignal.timeout(ASKED_MS)).catch(() => null);
+  return listing?.items.find(({ name }) => name === host.name) ?? null;
+}
+
+function movedText(takeover: Takeover | null): string {
+  return takeover === null ? 'nothing moved' : `moved after ${seconds(takeover.afterMs)}`;
 }
 
 async function runElsewhere(seenBy: Node, { host }: Node, before: InstanceView[]): Promise<boolean> {
