@@ -18,8 +18,8 @@ function rendezvousScore(key: string, member: string): number {
 
 /** Members in the order this key prefers them. */
 export function rendezvousOrder(key: string, members: readonly string[]): string[] {
-  return [...members].sort((a, b) => {
-    const difference = rendezvousScore(key, b) - rendezvousScore(key, a);
-    return difference !== 0 ? difference : a < b ? -1 : 1;
-  });
+  return members
+    .map(member => ({ member, score: rendezvousScore(key, member) }))
+    .sort((a, b) => b.score - a.score || (a.member < b.member ? -1 : 1))
+    .map(({ member }) => member);
 }

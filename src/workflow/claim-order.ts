@@ -51,15 +51,17 @@ export function dueChunks<C extends FreeChunk>(input: ClaimInput<C>): { now: C[]
   const { free, self, nodes, nowMs, staggerMs } = input;
   if (!nodes.includes(self)) return { now: [], wakeInMs: null };
   const share = fairShare(free.length + input.ownedByAll, nodes.length);
+  const lastMs = (2 * nodes.length - 1) * staggerMs;
   const now: C[] = [];
   let { slots } = input;
   let wakeInMs: number | null = null;
   for (const chunk of inClaimOrder(free)) {
     if (slots <= 0 && !chunk.takeOver) continue;
-    const place = rendezvousOrder(`${chunk.plan}/${chunk.chunk}`, nodes).indexOf(self);
+    const freeMs = nowMs - chunk.freeSinceMs;
     const sated = input.ownedHere + now.length >= share;
-    const turn = sated ? nodes.length + place : place;
-    const inMs = chunk.freeSinceMs + turn * staggerMs - nowMs;
+    // The order costs a hash for each node: no matter once it is everybody's turn.
+    const waitMs = freeMs >= lastMs ? 0 : staggerMs * (placeOf(chunk, input) + (sated ? nodes.length : 0));
+    const inMs = waitMs - freeMs;
     if (inMs > 0) wakeInMs = Math.min(wakeInMs ?? inMs, inMs);
     else {
       now.push(chunk);
@@ -67,6 +69,14 @@ export function dueChunks<C extends FreeChunk>(input: ClaimInput<C>): { now: C[]
     }
   }
   return { now, wakeInMs };
+}
+
+/** How many nodes this chunk prefers to this one. */
+function placeOf(
+  { plan, chunk }: FreeChunk,
+  { nodes, self }: Pick<ClaimInput<FreeChunk>, 'nodes' | 'self'>,
+): number {
+  return rendezvousOrder(`${plan}/${chunk}`, nodes).indexOf(self);
 }
 
 function compare(a: bigint, b: bigint): number {
