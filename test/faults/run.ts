@@ -238,7 +238,8 @@ async function plans(): Promise<void> {
     for (const [what, fault] of wanted) {
       const rows: PlanRow[] = [];
       for (let tries = 0; tries < Math.max(cycles, MOST_TRIES); tries++) {
-        if (tries >= cycles && notShown(rows) === null) break;
+        const failed = rows.some(({ trouble }) => trouble.length > 0);
+        if (tries >= cycles && (failed || notShown(rows) === null)) break;
         try {
           world ??= await PlanWorld.start();
           rows.push(await world.cycle(what, fault));
