@@ -8,11 +8,13 @@ import type { Entry, Store } from '../../ports/store.ts';
 import { asAdminErrors } from '../admin-errors.ts';
 import { backTo, hostnameWrites, rolloutFrom } from './change-release.ts';
 import type { Ledger } from '../ledger.ts';
+import type { Platforms } from './platforms.ts';
 import type { Supplies } from '../supplies.ts';
 
 export interface RollbacksOptions {
   store: Store;
   supplies: Pick<Supplies, 'canBeHad'>;
+  platforms: Pick<Platforms, 'lost'>;
   ledger: Ledger;
   clock: Clock;
 }
@@ -37,7 +39,7 @@ export class Rollbacks {
       artifact: value.artifact?.digest ?? null,
       replaces: value.replaces ?? null,
       current: value.release === current.value.release,
-      kept: await this.#isKept(value),
+      kept: (await this.#whyNot(value, current.value)) === null,
     }));
     return { revision: String(revision), items: (await Promise.all(items)).reverse() };
   }
@@ -78,7 +80,8 @@ export class Rollbacks {
     return record;
   }
 
-  async #target({ app, release, rollout }: AppRecord, asked: number | null): Promise<ReleaseRecord> {
+  async #target(current: AppRecord, asked: number | null): Promise<ReleaseRecord> {
+    const { app, release, rollout } = current;
     const releases = (await this.#recorded(app)).entries.map(entry => entry.value);
     const instead = rollout?.final === true ? undefined : rollout?.before.release;
     const known = releases.map(other => other.release).filter(other => other !== release);
@@ -94,14 +97,10 @@ export class Rollbacks {
     if (target.release === release) {
       throw new AdminError('conflict', `release ${release} of "${app}" is what is wanted already`, { known });
     }
-    if (!(await this.#isKept(target))) {
-      throw new AdminError(
-        'conflict',
-        `what release ${target.release} of "${app}" runs is not kept any more: apply its manifest again`,
-        { known },
-      );
-    }
-    return target;
+    const whyNot = await this.#whyNot(target, current);
+    if (whyNot === null) return target;
+    const message = `what release ${target.release} of "${app}" runs ${whyNot}: apply its manifest again`;
+    throw new AdminError('conflict', message, { known });
   }
 
   #goneBack(current: AppRecord, target: ReleaseRecord): AppRecord {
@@ -134,7 +133,12 @@ export class Rollbacks {
     return asAdminErrors(() => this.#options.store.list('releases', { prefix: `${app}/` }));
   }
 
-  async #isKept({ artifact }: ReleaseRecord): Promise<boolean> {
-    return artifact === null || (await this.#options.supplies.canBeHad(artifact.digest));
+  /** Why it can't be run again, in words; null = it can. */
+  async #whyNot({ spec, artifact }: ReleaseRecord, current: AppRecord): Promise<string | null> {
+    const { supplies, platforms } = this.#options;
+    if (artifact === null) return null;
+    if (!(await supplies.canBeHad(artifact.digest))) return 'is not kept any more';
+    const lost = platforms.lost(goneBackTo(spec, current.spec), artifact);
+    return lost === null ? null : `was built for ${lost}, and no node of that is left`;
   }
 }

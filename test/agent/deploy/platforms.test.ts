@@ -94,6 +94,18 @@ test('once no node is left of the platform it was built for, a manifest that has
   t.like(record(cluster), { release: 2, artifact: { platform: ARM } });
   await cluster.run(webApp(2));
   t.is(record(cluster)?.release, 2);
+  const { admin } = cluster.node('node-1').agent;
+  await t.throwsAsync(admin.rollback(APP, 1), {
+    message: `what release 1 of "blog" runs was built for ${X64}, and no node of that is left: apply its manifest again`,
+  });
+  const { items } = await admin.releases(APP);
+  t.deepEqual(
+    items.map(({ release, kept }) => [release, kept]),
+    [
+      [2, true],
+      [1, false],
+    ],
+  );
 });
 
 test('what was built on a node that is lost before another had it is built anew', async t => {
