@@ -10,7 +10,7 @@ import { provideTool } from '../../src/platform/tools.ts';
 import { freePort } from '../support/free-port.ts';
 import { until } from '../support/until.ts';
 import { at, load, startWorkers, type Done } from './bullmq-worker.ts';
-import { fiftyASecond, percentile } from './pace.ts';
+import { fiftyASecond, onceWarm, percentile } from './pace.ts';
 import { WAITING, type PlanBenchOptions, type PlanFigure } from './plans.ts';
 
 const PACKAGES = { bullmq: '6.7.0', ioredis: '6.0.0' };
@@ -75,10 +75,8 @@ async function measure(
   const child = { name: 'child', queueName: 'bench', data: {} };
   const flow = { ...child, name: 'all', children: Array.from({ length: steps / 10 }, () => child) };
   const fan = () => seconds('all', 10, () => producer.addBulk(Array.from({ length: 10 }, () => flow)));
-  const [rates, fans]: [number[], number[]] = [[], []];
-  await bulk(1_000);
-  for (let run = 0; run < runs; run++) rates.push(steps / (await bulk(steps)));
-  for (let run = 0; run < runs; run++) fans.push((steps + 10) / (await fan()));
+  const rates = await onceWarm(runs, async () => steps / (await bulk(steps)));
+  const fans = await onceWarm(runs, async () => (steps + 10) / (await fan()));
   const note = 'adding included';
   const figures: PlanFigure[] = [
     {

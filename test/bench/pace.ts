@@ -15,6 +15,14 @@ export async function fiftyASecond(seconds: number, work: () => Promise<unknown>
   return tookMs;
 }
 
+/** What each run gives, after one that only warms up. */
+export async function onceWarm(runs: number, run: () => Promise<number>): Promise<number[]> {
+  await run();
+  const given: number[] = [];
+  while (given.length < runs) given.push(await run());
+  return given;
+}
+
 export function percentile(samples: readonly number[], share: number): number {
   return samples.toSorted((a, b) => a - b)[Math.floor((samples.length * share) / 100)] ?? NaN;
 }

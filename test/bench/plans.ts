@@ -7,7 +7,7 @@ import type { Plans } from '../../src/ports/plans.ts';
 import type { Store, Write } from '../../src/ports/store.ts';
 import { startEtcd } from '../support/etcd.ts';
 import { submission } from '../support/plan-cluster.ts';
-import { fiftyASecond, percentile } from './pace.ts';
+import { fiftyASecond, onceWarm, percentile } from './pace.ts';
 import { benchStore, startNoopNode } from './plan-node.ts';
 
 export interface PlanFigure {
@@ -27,7 +27,7 @@ export interface PlanBenchOptions {
 }
 
 /** Steps of which a node, or a worker, has so many at once: how long they take is what bounds it. */
-export const WAITING = { jobs: 2_000, waitMs: 50, atOnce: 16 };
+export const WAITING = { jobs: 3_000, waitMs: 50, atOnce: 16 };
 
 type Tell = (figure: PlanFigure) => Promise<void>;
 
@@ -53,15 +53,14 @@ interface Node {
 async function measure(node: Node, nodes: 1 | 3, options: PlanBenchOptions, tell: Tell): Promise<void> {
   const { steps, runs } = options;
   const on = wordsOf(nodes);
-  const rates: number[] = [];
   const transactions: number[] = [];
-  await run(node.plans, [plan(1_000)]);
-  for (let turn = 0; turn < runs; turn++) {
+  const rates = await onceWarm(runs, async () => {
     const before = node.figures();
-    rates.push(steps / (await run(node.plans, [plan(steps)])));
+    const rate = steps / (await run(node.plans, [plan(steps)]));
     const after = node.figures();
     transactions.push(((after.claims - before.claims + after.writes - before.writes) * 1000) / steps);
-  }
+    return rate;
+  });
   const added = 'adding included';
   await tell({
     what: `plans: ${steps} steps in one plan, ${on}`,
@@ -79,14 +78,8 @@ async function measure(node: Node, nodes: 1 | 3, options: PlanBenchOptions, tell
       note,
     });
   }
-  const fans: number[] = [];
-  for (let turn = 0; turn < runs; turn++) {
-    const seconds = await run(
-      node.plans,
-      Array.from({ length: 10 }, () => fan(steps / 10)),
-    );
-    fans.push((steps + 10) / seconds);
-  }
+  const plans = Array.from({ length: 10 }, () => fan(steps / 10));
+  const fans = await onceWarm(runs, async () => (steps + 10) / (await run(node.plans, plans)));
   await tell({
     what: `plans: fan-out 10 x ${steps / 10}, ${on}`,
     unit: 'steps/s',
@@ -148,6 +141,7 @@ async function waiting(plans: Plans, nodes: 1 | 3, alone: number | null, tell: T
   const { jobs, waitMs, atOnce } = WAITING;
   const step: StepSpec = { agent: 'noop', resource: '', arguments: { 'delay-ms': String(waitMs) } };
   const { spec } = submission(Array.from({ length: jobs }, () => step));
+  await run(plans, [plan(1_000)]);
   const rate = jobs / (await run(plans, [spec]));
   const most = (nodes * atOnce * 1000) / waitMs;
   const grown = alone === null ? '' : `, ${(rate / alone).toFixed(2)} × one node`;
