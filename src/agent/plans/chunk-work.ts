@@ -14,9 +14,9 @@ import type { KnownChunk, KnownPlan } from './known-plan.ts';
 import type { PlanBook } from './plan-book.ts';
 import { goesOnHere, outlookOf, takeTurn, workOf, type Arrived, type Turn } from './turn.ts';
 
-/** With many at work, results come in by the dozen: they are written together. */
+/** With more than so many still at work, other results are about to come: they are written together. */
 const GATHER_MS = 5;
-const MANY = 8;
+const SEVERAL = 2;
 const FAILED_AGAIN_MS = 200;
 
 export interface ChunkWorkParts {
@@ -306,7 +306,7 @@ export class ChunkWork {
 
   #wakeSoon(): void {
     const working = this.#attempts.size - this.#results.length;
-    if (working <= MANY) {
+    if (working <= SEVERAL) {
       this.#parts.onWake(this);
       return;
     }
