@@ -32,7 +32,7 @@ export interface TurnInput {
   attempts: ReadonlyMap<number, RunningAttempt>;
   results: readonly Arrived[];
   slots: number;
-  /** How many more attempts of its agent's this node may start. */
+  /** How many more attempts of its agent's this node may start; asked once for each agent. */
   room: (work: StepWork) => number;
   holders: (key: string) => number;
   nowMs: InstantMs;
@@ -236,9 +236,9 @@ function roomLeft({ room }: TurnInput): { take: (work: StepWork) => boolean; rea
   let refused = false;
   return {
     take: work => {
-      const before = Math.min(left.get(work.agent) ?? Infinity, room(work));
+      const before = left.get(work.agent) ?? room(work);
       if (before <= 0) refused = true;
-      else left.set(work.agent, before - 1);
+      left.set(work.agent, before - 1);
       return before > 0;
     },
     get refused() {
