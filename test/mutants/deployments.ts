@@ -58,6 +58,13 @@ export const deploymentMutants: Mutant[] = [
   },
   {
     ...platforms,
+    file: 'src/agent/agent.ts',
+    name: 'deployments: what was left to others is not looked at again',
+    search: 'if (after) planEngine.lookAgain(after.value.plan);',
+    replace: 'void after;',
+  },
+  {
+    ...platforms,
     file: 'src/agent/deploy/preparing.ts',
     name: 'deployments: what no node that is left can run is made wanted',
     search: 'before !== undefined && lost === null &&',

@@ -1,6 +1,7 @@
 import test from 'ava';
 import { deploySteps } from '../../../src/agent/deploy/deployment-plan.ts';
 import { SimCluster, webApp, type SimNode } from '../../support/sim-cluster.ts';
+import { sessionRecord } from '../../support/store-worlds.ts';
 import { APP, begin, dyingAt, latest, record } from './deploying.ts';
 
 const X64 = 'linux-x64-node20';
@@ -128,4 +129,26 @@ test('what was built on a node that is lost before another had it is built anew'
   t.true(said.some(message => message.includes('built 1 KiB anew: nobody has what was built')));
   await cluster.until(() => cluster.settled(APP, 'node-2') && record(cluster)?.rollout === undefined);
   t.is(record(cluster)?.release, 2);
+});
+
+test('a node that left a step to others looks again when what is to be done is for it', async t => {
+  const cluster = await mixed(X64, ARM);
+  const other = sessionRecord({ node: 'node-9', incarnation: 'i', platform: X64, roles: ['apps'] });
+  cluster.etcd.put('sessions', 'node-9/i', other);
+  const node = cluster.node('node-1');
+  const { dead } = dyingAt(node, deploySteps.indexOf('before-run'), 'begun');
+  const { ended } = begin(cluster, webApp(2, { beforeRun: ['echo migrated'] }));
+  await cluster.until(dead);
+  await node.crash();
+  await ended;
+  await cluster.advance(30_000);
+  const { artifacts } = cluster.node('node-2');
+  t.deepEqual(artifacts.built, []);
+  const { draft, ...held } = cluster.etcd.contents('deploys')[APP]!;
+  const { artifact, ...rest } = draft!;
+  t.is(artifact?.platform, X64);
+  cluster.etcd.put('deploys', APP, { ...held, draft: { ...rest, platform: ARM } });
+  await cluster.until(() => record(cluster)?.release === 2);
+  t.like(record(cluster), { artifact: { platform: ARM } });
+  t.deepEqual(artifacts.hooksRun, ['echo migrated']);
 });
