@@ -78,7 +78,11 @@ export const planFaults: Record<string, PlanFault> = {
   },
   'supervisor SIGSTOP 2 TTL': {
     mustShow: 'late',
-    run: async ({ supervisor }, began) => frozen(await supervisor(), began),
+    run: async ({ supervisor }, began) => {
+      const elected = await supervisor();
+      await frozen(elected, began);
+      await followed(elected, supervisor);
+    },
   },
   'etcd leader SIGKILL': {
     quick: true,
@@ -89,6 +93,7 @@ export const planFaults: Record<string, PlanFault> = {
       await sleep(1.5 * TTL_SECONDS * 1000);
       await leader.start();
       await leader.healthy();
+      await followed(leader, () => leaderOf(cluster.etcd));
     },
   },
   'etcd leader SIGSTOP 1.5 TTL': {
@@ -98,6 +103,7 @@ export const planFaults: Record<string, PlanFault> = {
       began();
       await sleep(1.5 * TTL_SECONDS * 1000);
       leader.resume();
+      await followed(leader, () => leaderOf(cluster.etcd));
     },
   },
   'remote worker SIGKILL': {
@@ -121,6 +127,11 @@ export const planFaults: Record<string, PlanFault> = {
     },
   },
 };
+
+/** Or it was not missed: then nothing is proved. */
+async function followed<T>(former: T, now: () => Promise<T>): Promise<void> {
+  await until('another is in its place', async () => (await now().catch(() => former)) !== former);
+}
 
 async function restarted(node: TestNode, signal: NodeJS.Signals, began: () => void): Promise<void> {
   await node.end(signal);
