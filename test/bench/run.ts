@@ -187,7 +187,7 @@ async function loss(cluster: TestCluster, ttl: number): Promise<void> {
 }
 
 async function plans(): Promise<void> {
-  const options = { steps: quick ? 2_000 : 10_000, runs: times(3).length, latencySeconds: quick ? 5 : 20 };
+  const options = { steps: quick ? 2_000 : 10_000, runs: 3, latencySeconds: quick ? 5 : 20 };
   const beside = new Map<PlanFigure['work'], Row>();
   const others = { ...options, cache: CACHE, log: winstonLog({ level: 'warn', format: 'text' }) };
   await benchBullMq(others, async ({ what, unit, samples, note, work }, compared) => {
