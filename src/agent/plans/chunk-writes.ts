@@ -17,6 +17,9 @@ import type { KnownPlan } from './known-plan.ts';
 import type { PlanBook } from './plan-book.ts';
 import type { Turn } from './turn.ts';
 
+/** Of how many transactions the mean is taken. */
+const OF_LATE = 8;
+
 export interface ChunkWritesOptions {
   node: NodeName;
   store: Pick<Store, 'commit' | 'get'>;
@@ -46,10 +49,16 @@ export class ChunkWrites {
   readonly #options: ChunkWritesOptions;
   readonly #process: string;
   #operations = 0;
+  #tookMs = 0;
 
   constructor(options: ChunkWritesOptions) {
     this.#options = options;
     this.#process = options.random.hex(5);
+  }
+
+  /** What a transaction takes of late, about. */
+  get tookMs(): number {
+    return Math.ceil(this.#tookMs);
   }
 
   /** Ownership rule 4: what the owner writes of its chunk. null = a guard can't be compared yet. */
@@ -92,11 +101,13 @@ export class ChunkWrites {
 
   /** After a lost reply, what is there is looked at for the operation's id. @throws StoreError when that can't be had either */
   async commit(write: ChunkWrite, kind: 'claim' | 'steps'): Promise<WriteOutcome> {
-    const { store, book } = this.#options;
+    const { store, book, clock } = this.#options;
     const name = write.plan.name(write.chunk.chunk);
+    const beganMs = clock.now();
     let result: CommitResult;
     try {
       result = await store.commit(write.compares, write.writes);
+      this.#tookMs += (clock.now() - beganMs - this.#tookMs) / OF_LATE;
     } catch (error) {
       if (!(error instanceof StoreError) || error.outcome !== 'unknown') throw error;
       const entry = await store.get('steps', name);

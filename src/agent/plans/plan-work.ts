@@ -10,8 +10,13 @@ import { ChunkWork, type ChunkWorkParts } from './chunk-work.ts';
 import type { KnownChunk, KnownPlan } from './known-plan.ts';
 import { goesOnHere, outlookOf, type Turn } from './turn.ts';
 
-/** A node that is not a chunk's first choice leaves it to those before it for so long each. */
+/**
+ * A node that is not a chunk's first choice leaves it to those before it for so long each, and while the store is slow, for as long
+ * as so many transactions take: what one is writing already, the others would write in vain.
+ */
 const STAGGER_MS = 100;
+const STAGGER_TRANSACTIONS = 5;
+const LONGEST_STAGGER_MS = 1_000;
 /** Not to be tried at once again when a claim could not be written. */
 const HOLD_OFF_MS = 200;
 /** Of what a node works at at once. */
@@ -247,6 +252,11 @@ export class PlanWork {
     return slots >= Math.ceil(atOnce * STARTED_WITH_ROOM_FOR) ? slots : 0;
   }
 
+  #staggerMs(): number {
+    const writingMs = STAGGER_TRANSACTIONS * this.#options.writes.tookMs;
+    return Math.min(LONGEST_STAGGER_MS, Math.max(STAGGER_MS, writingMs));
+  }
+
   #claim({ known: plan, chunk }: Candidate, session: Session): void {
     const name = plan.name(chunk);
     const work = new ChunkWork(this.#parts, plan, chunk, session);
@@ -268,7 +278,7 @@ export class PlanWork {
       ownedByAll: ownedHere + this.#ownedByOthers.size,
       slots: attempts.slots,
       nowMs,
-      staggerMs: STAGGER_MS,
+      staggerMs: this.#staggerMs(),
     });
     this.#cancelWake?.();
     this.#cancelWake = wakeInMs === null ? null : clock.after(wakeInMs, () => this.#roundSoon());
@@ -297,7 +307,7 @@ export class PlanWork {
     known.freeSinceMs ??= nowMs;
     const needed = this.#needed(plan, chunk, known, nowMs);
     if (needed === null) return;
-    const staggered = ours ? nowMs - STAGGER_MS * 2 * this.#nodes().length : known.freeSinceMs;
+    const staggered = ours ? nowMs - this.#staggerMs() * 2 * this.#nodes().length : known.freeSinceMs;
     this.#free.set(name, {
       ...placeOf(plan, chunk),
       plan: plan.id,

@@ -1,5 +1,6 @@
 import test from 'ava';
 import type { StepSpec } from '../../../src/model/plan.ts';
+import type { Write } from '../../../src/ports/store.ts';
 import {
   completed,
   failed,
@@ -30,6 +31,30 @@ test('what a node has done is no part of its share: nodes that need no time leav
   await cluster.ended(await cluster.submit(2_000));
   t.true(cluster.clock.now() - beganMs < 100, 'no stagger was waited for');
 });
+
+test('where the store is slow, what one node is claiming the others do not claim in vain', async t => {
+  const cluster = await PlanCluster.start(3);
+  let inVain = 0;
+  for (const { store } of cluster.nodes) {
+    const commit = store.commit.bind(store);
+    store.commit = async (compares, writes) => {
+      await cluster.clock.sleep(150);
+      const result = await commit(compares, writes);
+      if (result.kind === 'refused' && writes.some(isClaim)) inVain += 1;
+      return result;
+    };
+  }
+  await cluster.ended(await cluster.submit(1_000));
+  inVain = 0;
+  await cluster.ended(await cluster.submit(1_000));
+  t.is(inVain, 0);
+});
+
+function isClaim(write: Write): boolean {
+  if (!('put' in write) || write.put !== 'steps') return false;
+  const { owner, token } = write.value;
+  return owner !== null && token === null;
+}
 
 test('however many plans come at once, a node works at no more than it may', async t => {
   const cluster = new PlanCluster();
