@@ -77,9 +77,11 @@ const lanes = [
 const build = { build: { command: [process.execPath, 'deploy/build.js'] } };
 
 const names = [build, ...lanes].flatMap(lane => Object.keys(lane));
-const only = process.argv.includes('--only') ? process.argv[process.argv.indexOf('--only') + 1] : null;
-if (only !== null && !names.includes(only)) {
-  process.stderr.write(`error: there is no suite "${only}": ${names.join(', ')}\n`);
+const given = process.argv.slice(2);
+const only = given.length === 0 ? null : (given[1] ?? '');
+if (only !== null && (given.length !== 2 || given[0] !== '--only' || !names.includes(only))) {
+  const asked = given.map(each => `"${each}"`).join(' ');
+  process.stderr.write(`error: ${asked}: nothing, or --only and one of ${names.join(', ')}\n`);
   process.exit(2);
 }
 
