@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import type { Writable } from 'node:stream';
+import type { Socket } from 'node:net';
 
 import { DriverError, type Launch } from '../ports/driver.ts';
 import { openOutput, type OutputFiles } from './output-files.ts';
@@ -11,6 +11,8 @@ export interface Gated {
   onExit(listener: (code: number | null, signal: string | null) => void): void;
   /** Called once instead, when it is not known any more what will end it. */
   onOrphaned(listener: () => void): void;
+  /** Resolves when the command runs, or never will: a signal that is sent before may be lost. */
+  begun: Promise<void>;
   /** Lets the command run. */
   open(): void;
   /** Instead: it leaves without having run the command. */
@@ -55,15 +57,19 @@ export function spawnGated(
       return new Promise((_, reject) => child.once('error', error => reject(cannotStart(launch, error))));
     }
     child.unref();
-    const gate = child.stdio[3] as Writable;
+    const gate = child.stdio[3] as Socket;
     // Killed before it read: its exit says so.
     gate.on('error', () => undefined);
+    const begun = new Promise<void>(resolve => gate.once('close', resolve));
+    // What holds the other end may live as long as the unit, and would keep this process from ending.
+    gate.unref();
+    gate.once('data', () => gate.destroy());
     return {
       pid: child.pid,
       onExit: listener => child.once('exit', listener),
       onOrphaned: () => undefined,
-      // What holds the other end may live as long as the unit, and would keep this process from ending.
-      open: () => void gate.end('go\n', () => gate.destroy()),
+      begun,
+      open: () => void gate.end('go\n'),
       shut: () => void gate.destroy(),
     };
   } catch (error) {

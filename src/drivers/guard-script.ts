@@ -4,6 +4,8 @@
  * write for all of them, and an earlier deadline counts as well. When it ends, by itself or by anybody's hand, the kernel
  * kills everything in the namespace.
  *
+ * What becomes the command says so at the gate: bash loses signals that come while it starts or makes a process.
+ *
  * It counts in milliseconds of /proc/uptime, which counts suspension, and ends 20 ms early: that clock has steps of 10.
  */
 export const GUARD_SCRIPT = `
@@ -29,6 +31,7 @@ others() {
   done
   return 1
 }
+say_so='trap "" PIPE; echo >&7 2>/dev/null; trap - PIPE; exec 7>&-; exec /bin/sh -c "$1"'
 asked=
 trap asked=1 TERM
 trap : INT HUP
@@ -39,13 +42,13 @@ if [ $left -le 0 ]; then
   echo "hop3: not started: the guard is not armed" >&2
   exit 125
 fi
-exec 3<> <(:) 5>&1 6>&2 4< <(
+exec 7>&3 3<> <(:) 5>&1 6>&2 4< <(
   trap : TERM INT HUP
   exec 2>/dev/null 3<&- 4<&-
-  /bin/sh -c "$command" >&5 2>&6 5>&- 6>&-
+  /bin/sh -c "$say_so" hop3 "$command" >&5 2>&6 5>&- 6>&-
   echo $?
 )
-exec >/dev/null 5>&- 6>&-
+exec >/dev/null 5>&- 6>&- 7>&-
 while step 1000; do
   read -r -t "$seconds" code <&4
   status=$?

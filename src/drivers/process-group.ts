@@ -22,11 +22,11 @@ export function membersOf(group: ProcessGroup, seenAlive: boolean): number[] {
 
 /**
  * Asks all of a living group to end, each process once: many take a second SIGTERM for impatience. `others` are
- * processes that belong to it but may have left its group.
+ * processes that belong to it but may have left its group; its leader may not have founded it yet.
  */
 export function terminate(group: ProcessGroup, others: readonly number[]): void {
   if (readStat(group.pid)?.startTime !== group.startTime) return;
-  const outside = others.filter(pid => readStat(pid)?.group !== group.pid);
+  const outside = [...new Set([group.pid, ...others])].filter(pid => readStat(pid)?.group !== group.pid);
   sendSignal(-group.pid, 'SIGTERM');
   signalAll(outside, 'SIGTERM');
 }

@@ -57,6 +57,8 @@ interface Tracked extends ProcessUnit {
   forgotten: boolean;
   /** Wakes who waits for its exit. */
   ended: AbortController;
+  /** Signals reach it from then on. */
+  begun: Promise<void>;
   /** The one ending that all who stop it share. */
   ending: Promise<boolean> | null;
   killAtMs: number;
@@ -90,7 +92,7 @@ export function processUnits(options: {
 
     add(record, gated) {
       records.save(record);
-      const unit = track(record, { adopted: false, seenAlive: true });
+      const unit = track(record, { adopted: false, seenAlive: true, begun: gated.begun });
       gated.onExit((code, signal) => noteExit(unit, code, signal));
       gated.onOrphaned(() => {
         unit.adopted = true;
@@ -105,7 +107,7 @@ export function processUnits(options: {
       if (unit.ending === null) {
         record.stopRequested = true;
         records.note(record);
-        terminate(record, everythingOf(unit));
+        void unit.begun.then(() => ask(unit));
       }
       return endingOf(unit);
     },
@@ -128,7 +130,11 @@ export function processUnits(options: {
 
   function adopt(record: ProcessRecord): void {
     const sameBoot = record.bootId === options.bootId;
-    const unit = track(record, { adopted: true, seenAlive: sameBoot && isAlive(record) });
+    const unit = track(record, {
+      adopted: true,
+      seenAlive: sameBoot && isAlive(record),
+      begun: Promise.resolve(),
+    });
     if (!sameBoot) unit.gone = true;
     if (unit.seenAlive && record.exit === null) {
       log.info('adopted a running unit', { unit: record.unit, pid: record.pid });
@@ -140,7 +146,7 @@ export function processUnits(options: {
     if (!unit.gone) void endingOf(unit);
   }
 
-  function track(record: ProcessRecord, facts: { adopted: boolean; seenAlive: boolean }): Tracked {
+  function track(record: ProcessRecord, facts: Pick<Tracked, 'adopted' | 'seenAlive' | 'begun'>): Tracked {
     const unit: Tracked = {
       record,
       ...facts,
@@ -198,6 +204,17 @@ export function processUnits(options: {
   function endingOf(unit: Tracked): Promise<boolean> {
     unit.ending ??= end(unit);
     return unit.ending;
+  }
+
+  function ask(unit: Tracked): void {
+    try {
+      terminate(unit.record, everythingOf(unit));
+    } catch (error) {
+      log.warn('could not ask a unit to end, it is killed when its grace is over', {
+        unit: unit.record.unit,
+        error,
+      });
+    }
   }
 
   async function end(unit: Tracked): Promise<boolean> {

@@ -116,6 +116,7 @@ function gatedBy({ stdin, exits, orphans }: Helper, pid: number): Gated {
     pid,
     onExit: listener => exits.set(pid, listener),
     onOrphaned: listener => orphans.set(pid, listener),
+    begun: Promise.resolve(),
     open: () => void stdin.write(frame('open', String(pid))),
     shut: () => void stdin.write(frame('shut', String(pid))),
   };

@@ -8,6 +8,7 @@ import { planMutants } from './plans.ts';
 import { simulatedMutants } from './simulated.ts';
 import { portMutants } from './ports.ts';
 import { stepMutants } from './steps.ts';
+import { stopMutants } from './stops.ts';
 import { workerMutants } from './workers.ts';
 
 export const allMutants: Mutant[] = [
@@ -21,6 +22,7 @@ export const allMutants: Mutant[] = [
   ...portMutants,
   ...simulatedMutants,
   ...stepMutants,
+  ...stopMutants,
   ...workerMutants,
 ];
 
