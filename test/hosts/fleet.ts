@@ -6,7 +6,7 @@ import type { TlsFiles } from '../../src/model/node-config.ts';
 import type { InstanceView } from '../../src/model/views.ts';
 import { Authority } from '../support/certificates.ts';
 import { until } from '../support/until.ts';
-import { Host, makeNetwork } from './host.ts';
+import { Host, makeNetwork, type HostOptions } from './host.ts';
 
 export const CLUSTER = 'hosts';
 /** What gRPC asks for beyond loopback. */
@@ -44,7 +44,7 @@ export interface Fleet {
   /** A release that differs in nothing but its digest, and what is changed. Gives its directory, the same on every host. */
   otherRelease(name: string | number, change?: (directory: string) => Promise<void>): Promise<string>;
   /** Another host, on which nothing is set up. */
-  newHost(number: string): Promise<Host>;
+  newHost(number: string, more?: HostOptions['binds']): Promise<Host>;
 }
 
 export async function bootFleet(options: {
@@ -57,8 +57,8 @@ export async function bootFleet(options: {
   const authority = await authorityIn(join(directory, 'authority'));
   const releases = join(directory, 'releases');
   await cp(release, join(releases, '0'), { recursive: true });
-  const newHost = async (number: string): Promise<Host> => {
-    const binds = [{ from: releases, to: '/releases' }];
+  const newHost: Fleet['newHost'] = async (number, more = []) => {
+    const binds = [{ from: releases, to: '/releases' }, ...more];
     const host = new Host({ name: `hop3-${number}`, address: addressOf(number), tree, directory, binds });
     await host.make();
     await layOutApp(host);

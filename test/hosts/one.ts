@@ -4,6 +4,7 @@
  * begin with HOP3_ are handed on.
  */
 import { join } from 'node:path';
+import { CHECKOUT, inCheckout } from './checkout.ts';
 import { Host, makeNetwork, PATH } from './host.ts';
 import { hostsDirectory, inAWorldOfItsOwn } from './inside.ts';
 import { debianTree, provideTools, whyNot } from './tree.ts';
@@ -28,7 +29,7 @@ async function insideOneHost(): Promise<number> {
     address: '10.87.0.11',
     tree: await debianTree(join(root, '.cache/hosts')),
     directory: hostsDirectory(),
-    binds: [{ from: root, to: root, writable: true }],
+    binds: CHECKOUT,
   });
   await makeNetwork('10.87.0.1');
   await host.make();
@@ -36,15 +37,7 @@ async function insideOneHost(): Promise<number> {
   const own = Object.entries(process.env).filter(
     ([name]) => name.startsWith('HOP3_') && !name.startsWith('HOP3_HOSTS_'),
   );
-  // As a unit, found on that PATH by env, so that it may make control groups and start units of its own.
-  const unit = ['systemd-run', '--quiet', '--wait', '--pipe', '--collect', '--property=Delegate=yes'];
-  const settings = [
-    `--working-directory=${root}`,
-    '--setenv=HOME=/root',
-    `--setenv=PATH=${join(root, 'node_modules/.bin')}:${PATH}`,
-  ];
-  const handedOn = own.map(([name, value]) => `--setenv=${name}=${value ?? ''}`);
-  const code = await host.attach([...unit, ...settings, ...handedOn, '--', 'env', ...command]);
+  const code = await host.attach(inCheckout(command, Object.fromEntries(own)));
   await host.powerOff();
   return code;
 }

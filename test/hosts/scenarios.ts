@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { InstanceView, NodeView } from '../../src/model/views.ts';
 import { until } from '../support/until.ts';
 import { cutFromPeer, cuts } from './cuts.ts';
+import { driversKeepTheirContracts } from './drivers.ts';
 import {
   agentPid,
   ASKED_MS,
@@ -135,6 +136,11 @@ export const scenarios: Scenario[] = [
     name: 'a host that is taken out while its agent is starting leaves nothing behind',
     quick: false,
     run: takenOutAtBoot,
+  },
+  {
+    name: 'the drivers keep their contracts with a systemd that is real',
+    quick: true,
+    run: driversKeepTheirContracts,
   },
   { name: 'a host with an etcd of its own is joined by another, which is purged', quick: false, run: grown },
 ];
