@@ -22,27 +22,28 @@ export async function forgetPorts(options: {
     present,
     instance => world.owners.get(subjectOfInstance(instance))?.value,
   );
-  const now = abandoned.slice(0, FORGOTTEN_AT_ONCE);
-  for (const { name, revision, value } of now) {
+  const forgotten: string[] = [];
+  for (const { name, revision, value } of abandoned.slice(0, FORGOTTEN_AT_ONCE)) {
     const subject = subjectOfInstance(value.instance);
     const owner = world.owners.get(subject);
     try {
-      await store.commit(
+      const { kind } = await store.commit(
         [
           { kind: 'ports', name, revision },
           { kind: 'owners', name: subject, ...(owner ? { revision: owner.revision } : { is: 'absent' }) },
         ],
         [{ delete: 'ports', name }],
       );
+      if (kind === 'committed') forgotten.push(name);
     } catch (error) {
       if (!(error instanceof StoreError) || error.outcome !== 'refused') throw error;
       // Where each node has a user of its own in etcd, that lets it write nothing of another.
       log.info('ports that lost nodes have given stay: this node may not remove them', {
-        ports: now.map(port => port.name),
+        first: name,
         error,
       });
-      return;
+      break;
     }
   }
-  if (now.length > 0) log.info('forgot ports that lost nodes had given', { ports: now.length });
+  if (forgotten.length > 0) log.info('forgot ports that lost nodes had given', { ports: forgotten });
 }

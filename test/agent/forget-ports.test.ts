@@ -49,10 +49,15 @@ test('a port of an instance that its node has taken again since it was looked at
   const late = { ports: world.ports, owners: { get: () => seen }, nodes: () => new Map() } as never;
   await forgetPorts({ world: late, store, log });
   t.deepEqual(Object.keys(etcd.contents('ports')), [KEY]);
+  t.deepEqual(log.matching('forgot ports'), [], 'nothing was forgotten');
   etcd.put('owners', SUBJECT, ownerRecord());
   await clock.settle();
   await forgetPorts({ world, store, log });
   t.deepEqual(etcd.contents('ports'), {});
+  t.deepEqual(
+    log.matching('forgot ports').map(({ fields }) => fields),
+    [{ ports: [KEY] }],
+  );
 });
 
 test('where etcd lets nobody else write them they stay, and nothing fails', async t => {

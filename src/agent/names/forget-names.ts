@@ -28,19 +28,20 @@ export async function forgetNames(options: {
 }): Promise<void> {
   const { world, store, clock, log } = options;
   const names = forgottenNames(world.owners.all(), world.waiters.all(), unixMs(clock.timestamp()));
-  const now = names.slice(0, FORGOTTEN_AT_ONCE);
-  for (const { name, revision } of now) {
+  let forgotten = 0;
+  for (const { name, revision } of names.slice(0, FORGOTTEN_AT_ONCE)) {
     const agent = agentOfSubject(name);
     if (agent === null) continue;
-    await store.commit(
+    const { kind } = await store.commit(
       [{ kind: 'owners', name, revision }],
       [
         { delete: 'owners', name },
         { delete: 'agents', name: agent },
       ],
     );
+    if (kind === 'committed') forgotten++;
   }
-  if (now.length > 0) log.info('forgot names that nobody asked for in a long time', { names: now.length });
+  if (forgotten > 0) log.info('forgot names that nobody asked for in a long time', { names: forgotten });
 }
 
 /**
