@@ -1,4 +1,4 @@
-import { portsOf, portText } from '../model/app-spec.ts';
+import { portsOf, portText, type AppSpec } from '../model/app-spec.ts';
 import type { FreeInstance, PlaceableNode } from '../model/placement.ts';
 import { runsOn } from '../model/platform.ts';
 import { reservation } from './reservation.ts';
@@ -6,13 +6,9 @@ import { toMillicores, type Usage } from './usage.ts';
 
 /** Why a node cannot take an instance, in words and numbers; null = it can. */
 export function exclusion(free: FreeInstance, node: PlaceableNode, usage: Usage): string | null {
-  if (!node.roles.includes('apps')) {
-    return `runs no apps (its roles: ${node.roles.length > 0 ? node.roles.join(', ') : 'none'})`;
-  }
-  if (node.draining) return 'is draining';
-  if (node.unreachable === true) return 'is unreachable in the eyes of its observers';
   return (
-    labelExclusion(free, node) ??
+    unfitness(free.spec, node) ??
+    (node.unreachable === true ? 'is unreachable in the eyes of its observers' : null) ??
     platformExclusion(free, node) ??
     tieExclusion(free, node) ??
     portExclusion(free, node, usage) ??
@@ -21,8 +17,14 @@ export function exclusion(free: FreeInstance, node: PlaceableNode, usage: Usage)
   );
 }
 
-function labelExclusion({ spec }: FreeInstance, { labels }: PlaceableNode): string | null {
-  for (const [label, wanted] of Object.entries(spec.placement.requires)) {
+/** Why a node is given nothing of an app, whatever it has left and whoever asks; null = it may be. */
+export function unfitness(
+  { placement }: Pick<AppSpec, 'placement'>,
+  { roles, draining, labels }: Pick<PlaceableNode, 'roles' | 'draining' | 'labels'>,
+): string | null {
+  if (!roles.includes('apps')) return `runs no apps (its roles: ${roles.join(', ') || 'none'})`;
+  if (draining) return 'is draining';
+  for (const [label, wanted] of Object.entries(placement.requires)) {
     const has = labels[label];
     if (has === undefined) return `has no label ${label}, required is "${wanted}"`;
     if (has !== wanted) return `has label ${label} "${has}", required is "${wanted}"`;

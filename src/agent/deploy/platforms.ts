@@ -2,6 +2,7 @@ import type { AppSpec } from '../../model/app-spec.ts';
 import type { StepWork } from '../../model/plan.ts';
 import { runsOn } from '../../model/platform.ts';
 import type { ArtifactRef, ReleaseDraft } from '../../model/records.ts';
+import { unfitness } from '../../placement/filter.ts';
 import { holdersOf } from '../wanted.ts';
 import type { World } from '../world.ts';
 
@@ -63,11 +64,8 @@ export class Platforms {
   }
 
   /** Of each node that the app can be given to. */
-  #places({ placement }: AppSpec): string[] {
-    const required = Object.entries(placement.requires);
-    return [...this.#world.nodes().values()].flatMap(({ value: { roles, draining, labels, platform } }) => {
-      const fits = roles.includes('apps') && !draining && required.every(([name, is]) => labels[name] === is);
-      return fits ? [platform] : [];
-    });
+  #places(spec: AppSpec): string[] {
+    const nodes = [...this.#world.nodes().values()].map(({ value }) => value);
+    return nodes.filter(node => unfitness(spec, node) === null).map(({ platform }) => platform);
   }
 }
