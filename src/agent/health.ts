@@ -1,7 +1,7 @@
 import type { HealthcheckSpec } from '../model/app-spec.ts';
 import type { Unit } from '../model/reconciliation.ts';
 import type { Verification } from '../model/node-promise.ts';
-import type { Clock } from '../ports/clock.ts';
+import { isAborted, type Clock } from '../ports/clock.ts';
 import type { Prober } from '../ports/prober.ts';
 
 /** A starting copy is asked often at first, then less: a fast start is seen at once, a slow one is not pestered. */
@@ -79,7 +79,7 @@ export class HealthChecks {
     let pauseMs = FIRST_MS;
     while (!signal.aborted) {
       const result = await this.#prober.probe(verification, { strict, signal });
-      if (aborted(signal)) return;
+      if (isAborted(signal)) return;
       const good = result.verdict === 'good';
       this.#tell(unit, { good, answered: result.verdict !== 'unreachable', evidence: result.evidence });
       if (starting(unit) && !good) {
@@ -102,9 +102,4 @@ function question({ unit, healthcheck }: Watched): Verification | null {
     contains: healthcheck.contains,
     timeoutSeconds: healthcheck.timeoutSeconds,
   };
-}
-
-/** Read afresh: the compiler would take an earlier look for the present. */
-function aborted(signal: AbortSignal): boolean {
-  return signal.aborted;
 }

@@ -1,7 +1,7 @@
 import { instanceOfSubject, type InstanceId, type NodeName } from '../model/ids.ts';
 import type { LogLine } from '../model/views.ts';
 import { AdminError, type LogOptions } from '../ports/admin.ts';
-import type { Clock } from '../ports/clock.ts';
+import { isAborted, type Clock } from '../ports/clock.ts';
 import type { Driver, OutputLine, OutputOptions } from '../ports/driver.ts';
 import type { Peers } from '../ports/peers.ts';
 import { Channel } from './channel.ts';
@@ -216,11 +216,6 @@ function whyNone({ apps }: World, target: string): string {
   if (spec === undefined || index !== undefined || (type !== undefined && process === undefined))
     return `there is no app, process type or instance "${target}"`;
   return `"${target}" has no instance, and has never had one`;
-}
-
-/** Asked anew each time: it changes while one waits. */
-function isAborted(signal: AbortSignal): boolean {
-  return signal.aborted;
 }
 
 function obituary({ node }: Reading): OutputLine {

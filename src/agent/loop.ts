@@ -1,5 +1,5 @@
 import type { InstantMs } from '../model/ids.ts';
-import type { Clock } from '../ports/clock.ts';
+import { isAborted, type Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 
 export interface LoopOptions {
@@ -77,7 +77,7 @@ export class Loop {
         if (wanted !== null) waitMs = Math.min(everyMs, Math.max(0, wanted));
         failures = 0;
       } catch (error) {
-        if (aborted(signal)) break;
+        if (isAborted(signal)) break;
         failures++;
         waitMs = Math.min(5000, 100 * 2 ** Math.min(failures, 6));
         log.warn('a round failed and will be tried again', { loop: name, failures, waitMs, error });
@@ -106,9 +106,4 @@ export class Loop {
       if (this.#woken || this.#stop.signal.aborted) done();
     });
   }
-}
-
-/** Read afresh: the compiler would take an earlier look for the present. */
-function aborted(signal: AbortSignal): boolean {
-  return signal.aborted;
 }

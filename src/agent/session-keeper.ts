@@ -1,6 +1,6 @@
 import { moved, next, type NodeState } from '../ownership/machines.ts';
 import { EPOCH, type SessionRecord } from '../model/records.ts';
-import type { Clock } from '../ports/clock.ts';
+import { isAborted, type Clock } from '../ports/clock.ts';
 import type { LocalState } from '../ports/local-state.ts';
 import type { Log } from '../ports/log.ts';
 import type { Random } from '../ports/random.ts';
@@ -143,7 +143,7 @@ export class SessionKeeper {
         waitMs = 100;
         await this.#untilLost(session, signal);
       } catch (error) {
-        if (aborted(signal)) return;
+        if (isAborted(signal)) return;
         if (error instanceof StoreError && error.outcome === 'refused') this.#lostReason = error.message;
         log.warn('no session yet', { waitMs, error });
         await clock.sleep(waitMs, signal);
@@ -309,8 +309,4 @@ function parseTimeline(document: unknown): SavedTimeline {
   if (typeof epoch !== 'number' || typeof tokenBase !== 'string') return BEFORE_ANY_EPOCH;
   const whole = typeof seen?.clusterId === 'string' && typeof seen.revision === 'string';
   return { epoch, tokenBase, seen: whole ? seen : null, settling: settling === true };
-}
-
-function aborted(signal: AbortSignal): boolean {
-  return signal.aborted;
 }

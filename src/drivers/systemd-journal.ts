@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 
+import { isAborted } from '../ports/clock.ts';
 import type { OutputLine } from '../ports/driver.ts';
 import { runTool } from './systemd-tools.ts';
 
@@ -104,7 +105,6 @@ async function* journalEntries(
   const ended = once(child, 'close');
   // Told by whoever awaits it; without a reader of the output nobody would.
   ended.catch(() => undefined);
-  const over = (): boolean => signal.aborted;
   const end = (): void => void child.kill('SIGKILL');
   signal.addEventListener('abort', end, { once: true });
   try {
@@ -114,7 +114,7 @@ async function* journalEntries(
       const lines = (rest + chunk).split('\n');
       rest = lines.pop() ?? '';
       for (const line of lines) {
-        if (over()) return;
+        if (isAborted(signal)) return;
         yield entryIn(line);
       }
     }

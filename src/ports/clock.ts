@@ -10,3 +10,8 @@ export interface Clock {
   /** Calls back once, unless the returned function is called before. */
   after(durationMs: number, callback: () => void): () => void;
 }
+
+/** After a wait: the compiler takes what was seen of the signal before it for the present. */
+export function isAborted(signal: AbortSignal): boolean {
+  return signal.aborted;
+}

@@ -1,6 +1,6 @@
 import type { InstantMs } from '../model/ids.ts';
 import type { Kind } from '../model/records.ts';
-import type { Clock } from '../ports/clock.ts';
+import { isAborted, type Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Random } from '../ports/random.ts';
 import { StoreError, type Change, type Entry, type Mirror } from '../ports/store.ts';
@@ -250,11 +250,6 @@ export class WireMirror<K extends Kind> implements Mirror<K> {
     const pauseMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(failures, 10));
     return clock.sleep(pauseMs * (0.5 + random.float()), this.closing.signal);
   }
-}
-
-/** Read afresh: the compiler would take an earlier look for the present. */
-function isAborted(signal: AbortSignal): boolean {
-  return signal.aborted;
 }
 
 function revisionOf(event: WatchEvent): bigint {
