@@ -52,6 +52,13 @@ test('what it asks for is done', async t => {
   t.true(admin.left);
 });
 
+test('scaling is told of no warnings by an agent that knows none', async t => {
+  const { client, admin } = await served(t);
+  admin.warnings = undefined as never;
+  const { app, warnings } = await client.scale('blog', { web: 4 });
+  t.deepEqual({ app, warnings }, { app: 'blog', warnings: [] });
+});
+
 test('logs come from the right instances, then as they are written', async t => {
   // So short that heartbeats come in between.
   const { client, admin } = await served(t, { limits: { heartbeatMs: 1 } });
