@@ -11,6 +11,7 @@ import {
 import { dirname, join } from 'node:path';
 
 import type { Limits } from '../model/app-spec.ts';
+import { readStat } from './proc.ts';
 
 type Controller = 'memory' | 'cpu' | 'pids';
 
@@ -40,6 +41,7 @@ const LIMIT_FILES: Record<1 | 2, Record<Controller, string>> = {
   2: { memory: 'memory.max', cpu: 'cpu.max', pids: 'pids.max' },
 };
 const CPU_PERIOD_MICROSECONDS = 100_000;
+const PROBE = 'hop3-probe-';
 
 /** What the kernel tells this process, or what a test says it does. */
 export interface CgroupSources {
@@ -183,8 +185,9 @@ function passesOn(directory: string, controller: Controller): boolean {
 
 /** Found out by making a group, because file modes alone do not tell. */
 function canLimit(base: string, version: 1 | 2, controller: Controller): boolean {
-  const probe = join(base, `hop3-probe-${process.pid}`);
+  const probe = join(base, `${PROBE}${process.pid}`);
   try {
+    removeGroups(leftProbes(base));
     mkdirSync(probe, { recursive: true });
   } catch {
     return false;
@@ -197,6 +200,14 @@ function canLimit(base: string, version: 1 | 2, controller: Controller): boolean
   } finally {
     removeGroups([probe]);
   }
+}
+
+/** Of agents that were killed while they found out. */
+function leftProbes(base: string): string[] {
+  const probes = readdirSync(base).filter(name => name.startsWith(PROBE));
+  return probes
+    .filter(name => readStat(Number(name.slice(PROBE.length))) === null)
+    .map(name => join(base, name));
 }
 
 function setLimit(group: string, version: 1 | 2, controller: Controller, limit: number): void {

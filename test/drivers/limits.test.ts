@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
@@ -155,6 +156,17 @@ for (const { name, sources, made } of layouts) {
     );
   });
 }
+
+test('what agents left that were killed while they found out is removed, and what others are at is not', t => {
+  const ended = spawnSync('true').pid;
+  const root = hierarchy(t, { 'cgroup.procs': '' });
+  for (const pid of [ended, process.ppid]) mkdirSync(join(root, `hop3-probe-${pid}`));
+  cgroups({ mounts: `cgroup ${root} cgroup rw,memory 0 0\n`, own: '4:memory:/\n' });
+  t.deepEqual(
+    readdirSync(root).filter(entry => entry.startsWith('hop3-probe')),
+    [`hop3-probe-${process.ppid}`],
+  );
+});
 
 test('a version 2 hierarchy without delegated controllers limits nothing', t => {
   const root = hierarchy(t, { 'cgroup.controllers': 'hugetlb', 'cgroup.subtree_control': '' });
