@@ -13,6 +13,8 @@ const io = processIo(VERSION, {
     // What is so small is collected in half a millisecond by one thread. Several wait for each other, and on a machine that has
     // other things to do, as when ten apps start at once, for 10 ms and more.
     setFlagsFromString('--no-parallel-scavenge');
+    // Each start would say that etcd's IP address is given as its name in TLS, which is grpc-js's doing, and harmless.
+    process.noDeprecation = true;
     return (await import('./main/run-node.ts')).runNode(options, signal);
   },
   dev: async (options, signal) => (await import('./main/dev-cluster.ts')).devCluster(options, signal),
