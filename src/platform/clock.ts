@@ -6,9 +6,9 @@ import type { Clock } from '../ports/clock.ts';
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /**
- * Linux only. `now()` is CLOCK_BOOTTIME with the fine steps of CLOCK_MONOTONIC, for about 2 µs a call; in the first
- * moments of a process it may still move up to 10 ms towards the true value. Timers do not count suspension:
- * compare `now()` after waking. @throws Error when /proc/uptime can't be read
+ * Linux only. `now()` is CLOCK_BOOTTIME with the fine steps of CLOCK_MONOTONIC; a call takes about 2 µs on an idle machine and
+ * 5 to 7 on a busy one. In the first moments of a process it may still move up to 10 ms towards the true value. Timers do not
+ * count suspension: compare `now()` after waking. @throws Error when /proc/uptime can't be read
  */
 export function systemClock(): Clock {
   const now = bootClock(readUptimeMs(openSync('/proc/uptime', 'r')), monotonicMs);
