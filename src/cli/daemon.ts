@@ -1,5 +1,8 @@
 import type { NodeFlags } from '../manifest/node-overrides.ts';
 
+/** Where `dev` keeps everything unless told otherwise: in the directory it is said in. */
+export const DEV_STATE_DIR = '.hop3';
+
 /**
  * The two long-running commands, and what else only an agent knows. The command line reads their options: what they do
  * is handed in by `main.ts`, so that asking for `--help` or `status` never loads an agent.

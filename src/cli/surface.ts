@@ -1,3 +1,4 @@
+import { DEV_STATE_DIR } from './daemon.ts';
 import type { CommandContext } from './context.ts';
 import type { Invocation } from './invocation.ts';
 
@@ -213,7 +214,7 @@ export const commandDefinitions: CommandDefinition[] = [
         flags: '--state-dir <dir>',
         about: 'where the cluster keeps everything',
         value: text,
-        fallback: '.hop3',
+        fallback: DEV_STATE_DIR,
         completes: 'directories',
       },
       { flags: '--proxy-port <port>', about: 'where the proxy listens', value: port, fallback: 8080 },

@@ -1,6 +1,7 @@
 import { mkdir, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
-import type { DevOptions, DevOrder } from '../cli/daemon.ts';
+import { join, resolve } from 'node:path';
+import { apiClient } from '../api/client.ts';
+import { DEV_STATE_DIR, type DevOptions, type DevOrder } from '../cli/daemon.ts';
 import { CliFailure, EXIT } from '../cli/failure.ts';
 import { processIo } from '../cli/process-io.ts';
 import { runCli } from '../cli/program.ts';
@@ -20,6 +21,7 @@ import { openStore } from '../store/open-store.ts';
 import { endLeftovers, requireApiPorts, runnableHere } from './dev-machine.ts';
 import { giveOrder, listenForOrders } from './dev-orders.ts';
 import { DevNode } from './dev-node.ts';
+import { tryNext } from './try-next.ts';
 import { VERSION } from './version.ts';
 
 type Start = Extract<DevOrder, { kind: 'start' }>;
@@ -145,7 +147,7 @@ async function start(
     if (code !== 0 && !signal.aborted)
       say(`the apps are not all up (exit code ${code}); the cluster goes on`);
   }
-  if (!signal.aborted) await tell(order, api);
+  if (!signal.aborted) await tell(order, stateDir, api);
   await aborted(AbortSignal.any([signal, stopped.signal]));
   return stopped.signal.aborted ? 0 : 130;
 }
@@ -194,23 +196,14 @@ async function allTogether(nodes: DevNode[], clock: Clock, signal: AbortSignal):
   }
 }
 
-async function tell(order: Start, api: string): Promise<void> {
+async function tell(order: Start, stateDir: string, api: string): Promise<void> {
   process.stdout.write('\n');
   await command(['nodes'], api);
   process.stdout.write('\n');
   await command(['status'], api);
-  process.stdout.write(`
-try next (in another terminal; hop3-agent is here "node dist/main.js"):
-  export HOP3_AGENT_API=${api}
-  curl -H 'Host: guestbook.localhost' http://127.0.0.1:${order.proxyPort}/
-  hop3-agent status guestbook          which instance runs where
-  hop3-agent dev --kill node-2         kill a node with all its apps, and ask again
-  hop3-agent dev --start node-2        bring it back
-  hop3-agent promises                  who promised what, and who says it is kept
-  hop3-agent explain guestbook/web/0   why it runs where it runs
-  hop3-agent events --follow           what happens
-Ctrl-C stops everything.
-`);
+  const { items: apps } = await apiClient({ url: api }).apps();
+  const elsewhere = stateDir === resolve(DEV_STATE_DIR) ? null : stateDir;
+  process.stdout.write(`\n${tryNext({ ...order, api, apps, stateDir: elsewhere })}`);
 }
 
 /** One command of the command line, printed here. */

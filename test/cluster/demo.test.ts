@@ -20,6 +20,7 @@ test.serial('it shows what runs where, and what to try next', t => {
   t.regex(demo.output, /^guestbook +Ready +web 3\/3, mailer 1\/1/m);
   t.regex(demo.output, /^hello +Ready +web 2\/2/m);
   t.true(demo.output.includes(`curl -H 'Host: guestbook.localhost' http://127.0.0.1:${demo.proxyPort}/`));
+  t.true(demo.output.includes(`hop3-agent dev --state-dir '${demo.stateDir}' --kill node-2 `));
 });
 
 test.serial('each sample answers to its name through the proxy', async t => {

@@ -1,11 +1,11 @@
 import type { CommandContext } from '../context.ts';
-import type { DevOrder } from '../daemon.ts';
+import { DEV_STATE_DIR, type DevOrder } from '../daemon.ts';
 import { usageFailure } from '../failure.ts';
 import type { Invocation } from '../invocation.ts';
 
 export async function dev(context: CommandContext, call: Invocation): Promise<number> {
   return context.io.daemon.dev(
-    { order: orderOf(context, call), stateDir: context.path(call.text('stateDir') ?? '.hop3') },
+    { order: orderOf(context, call), stateDir: context.path(call.text('stateDir') ?? DEV_STATE_DIR) },
     context.io.signal,
   );
 }
