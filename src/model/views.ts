@@ -71,11 +71,11 @@ export interface AppView {
   processes: Record<ProcessType, { scale: number; ready: number; exclusive: boolean }>;
   hostnames: string[];
   artifact: string | null;
-  /** `Ready`, `Progressing`, `Degraded`, `Removing` … with words. */
   /** The change of release that is under way. */
   rollout: { from: number; stage: Rollout['stage'] } | null;
   /** The release that was given up by itself, as long as nothing else was deployed since. */
   givenUp: { release: number; to: number; reason: string; at: Timestamp } | null;
+  /** `Ready`, `Progressing`, `Degraded`, `Removing` … with words. */
   conditions: { type: string; status: boolean; reason: string; message: string }[];
   appliedAt: Timestamp;
 }
