@@ -63,7 +63,10 @@ export function declare<E extends Entry>(
     if (command.trim() === '') {
       refuse('has no command', null);
     } else if (webKinds.includes(kind)) {
-      if (web !== null) refuse(`"${kind}" and "${web.kind}" both answer web requests`, 'keep one of the two');
+      if (web?.kind === kind)
+        refuse(`there is a "${kind}" already`, 'keep one of the two; run.start is the process "web"');
+      else if (web !== null)
+        refuse(`"${kind}" and "${web.kind}" both answer web requests`, 'keep one of the two');
       if (kind === 'static' && !isInside(command))
         refuse(`${shown(command)} is not a directory inside the app`, null);
       web = entry;

@@ -36,7 +36,8 @@ export function readYaml(
   const lines = new LineCounter();
   const tokens = [...new Parser(lines.addNewLine).parse(text)];
   // Composing recurses, parsing into tokens does not: depth is checked between the two.
-  if (tokens.some(isDeep)) return { trees: [], problems: [tooDeep(file)] };
+  const deep = firstDeep(tokens);
+  if (deep !== null) return { trees: [], problems: [{ ...tooDeep(file), ...placeIn(lines, deep.offset) }] };
   const composer = new Composer({
     uniqueKeys: false,
     prettyErrors: false,
@@ -57,10 +58,7 @@ function documentTree(
   document: Document.Parsed,
   lines: LineCounter,
 ): { tree: Tree | null; problems: Problem[] } {
-  const place = (offset: number): Place => {
-    const { line, col } = lines.linePos(offset);
-    return { line: Math.max(1, line), column: Math.max(1, col) };
-  };
+  const place = (offset: number): Place => placeIn(lines, offset);
   const problem = (offset: number, field: string, message: string, hint: string | null): Problem => ({
     file,
     ...place(offset),
@@ -71,7 +69,7 @@ function documentTree(
   const problems = [...document.errors, ...document.warnings].map(error =>
     problem(error.pos[0], '', syntaxMessage(error.message), syntaxHint(error.code)),
   );
-  if (problems.length > 0 || document.contents === null) return { tree: null, problems };
+  if (problems.length > 0 || isEmpty(document.contents)) return { tree: null, problems };
   checkKeys(document.contents, [], (key, path, message, hint) =>
     problems.push(problem(startOf(key) ?? 0, fieldOf(path), message, hint)),
   );
@@ -80,6 +78,16 @@ function documentTree(
     problems.push(problem(startOf(document.contents) ?? 0, '', data.message, data.hint));
   if (data.kind === 'refused' || problems.length > 0) return { tree: null, problems };
   return { tree: treeOf(document, data.value, place), problems };
+}
+
+function placeIn(lines: LineCounter, offset: number): Place {
+  const { line, col } = lines.linePos(offset);
+  return { line: Math.max(1, line), column: Math.max(1, col) };
+}
+
+/** Nothing between two marks, or after the last; a null that somebody wrote is a value. */
+function isEmpty(contents: unknown): boolean {
+  return contents === null || (isScalar(contents) && contents.source === '');
 }
 
 function treeOf(document: Document.Parsed, data: unknown, place: (offset: number) => Place): Tree {
@@ -213,15 +221,15 @@ function syntaxHint(code: string): string | null {
   return null;
 }
 
-/** Depth without recursion: what is checked here is what recursion would not survive. */
-function isDeep(token: CST.Token): boolean {
-  const stack: { token: CST.Token; depth: number }[] = [{ token, depth: 0 }];
+/** Without recursion: what is looked for here is what recursion would not survive. */
+function firstDeep(tokens: readonly CST.Token[]): CST.Token | null {
+  const stack = tokens.map(token => ({ token, depth: 0 })).reverse();
   for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
-    const { depth } = next;
-    if (depth > deepest) return true;
-    for (const child of childrenOf(next.token)) stack.push({ token: child, depth: depth + 1 });
+    const { token, depth } = next;
+    if (depth > deepest) return token;
+    for (const child of childrenOf(token).reverse()) stack.push({ token: child, depth: depth + 1 });
   }
-  return false;
+  return null;
 }
 
 function childrenOf(token: CST.Token): CST.Token[] {

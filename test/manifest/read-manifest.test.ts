@@ -7,6 +7,24 @@ const minimal = 'metadata: {id: blog}\nrun: {start: ./blog}\n';
 
 const wrong: [string, string, string[]][] = [
   ['nothing at all', '', ['app.yaml: is empty (an app needs at least metadata: {id: NAME})']],
+  [
+    'nothing between marks',
+    '---\n# later\n---\n',
+    ['app.yaml: is empty (an app needs at least metadata: {id: NAME})'],
+  ],
+  ['a written nothing', 'null\n', ['app.yaml:1:1: has no value (give it one, or remove the key)']],
+  [
+    'two processes of one name',
+    'metadata: {id: blog}\nrun:\n  start: x\n  workers:\n    web: y\n',
+    [
+      'app.yaml:5:10: run.workers.web: there is a "web" already (keep one of the two; run.start is the process "web")',
+    ],
+  ],
+  [
+    'lists in lists without end',
+    `${minimal}env: {A: b}\nscale:\n  - ${'['.repeat(200)}`,
+    ['app.yaml:5:103: is nested deeper than 100 levels (a manifest needs no more than six)'],
+  ],
   ['only a comment', '# later\n', ['app.yaml: is empty (an app needs at least metadata: {id: NAME})']],
   ['a list', '- a\n', ['app.yaml:1:1: must be a table of keys and values, not a list']],
   [
@@ -266,6 +284,15 @@ test('defaults are those of the design', t => {
     maxUnavailable: 0,
     healthyDeadlineSeconds: 120,
   });
+});
+
+test('marks with nothing between them are no documents', t => {
+  const { apps, problems } = readManifest('app.yaml', `---\n# blog\n---\n${minimal}---\n`);
+  t.deepEqual(
+    apps.map(({ spec }) => spec.app),
+    ['blog'],
+  );
+  t.deepEqual(problems, []);
 });
 
 test('values of env are kept as they are written', t => {
