@@ -7,6 +7,7 @@ import type {
   Unit,
   UnwantedInstance,
 } from '../model/reconciliation.ts';
+import { versionOfRelease } from '../model/records.ts';
 import { surplusCopies, type SurplusCopy } from '../ownership/overlap.ts';
 import { standing } from '../ownership/standing.ts';
 import { mayReplace, oldBeforeNew } from '../reconcile/rollout.ts';
@@ -208,6 +209,7 @@ export class Targets {
       version,
       artifact: wanted.artifact,
       serves: wanted.serves,
+      ...(record.rollout ? { before: versionOfRelease(record.rollout.before, process.type) } : {}),
       stopFirst: turn.stopFirst,
       token: holding.token,
       mayStart: waitingFor === null,

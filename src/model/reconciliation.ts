@@ -26,6 +26,8 @@ export interface DesiredInstance {
   stopFirst?: boolean;
   /** When a copy of the wanted version gets requests (`Serves`); absent = as soon as it is ready. */
   serves?: 'now' | 'after-old' | 'not-yet';
+  /** What ran before the release that is being rolled out: of older copies that one gets requests, if it is there. */
+  before?: string;
 }
 
 /** Owned by this node but not to run here any more: stop, then release. */

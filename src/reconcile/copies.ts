@@ -4,7 +4,7 @@ import type { DesiredInstance, Unit } from '../model/reconciliation.ts';
 
 /** The copies of one desired instance, by what can be done with them. */
 export interface Copies {
-  /** Gets the requests: ready, of the wanted version if there is one, the newest of them. */
+  /** Gets the requests: ready, of the wanted version if there is one, else of the one before, the newest of them. */
   serving: Unit | null;
   /** Alive, of the wanted version, newest first. */
   current: Unit[];
@@ -37,8 +37,10 @@ export function sortCopies(desired: DesiredInstance, units: Unit[], nowMs: Insta
   }
   const answers = (unit: Unit) => isAnswering(unit, desired);
   const current = copies.current.find(answers) ?? null;
-  const outdated = copies.outdated.find(answers) ?? null;
-  copies.serving = first(desired.serves ?? 'now', current, outdated);
+  const outdated = copies.outdated.filter(answers);
+  // A newer one may have stood ready beside it, and never been let take over.
+  const old = outdated.find(({ version }) => version === desired.before) ?? outdated[0] ?? null;
+  copies.serving = first(desired.serves ?? 'now', current, old);
   return copies;
 }
 

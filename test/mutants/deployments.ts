@@ -51,6 +51,13 @@ export const deploymentMutants: Mutant[] = [
     replace: 'await this.#roll(held ?? (await this.#options.turns.mine(task)), task)',
   },
   {
+    file: 'src/reconcile/copies.ts',
+    test: 'test/agent/deploy/rollout-loop.test.ts',
+    name: 'deployments: what only stood ready beside gets requests when something newer is wanted',
+    search: 'outdated.find(({ version }) => version === desired.before) ?? ',
+    replace: '',
+  },
+  {
     ...platforms,
     name: 'deployments: a node does what only others can run',
     search: '    isForOthers: work => platforms.isForOthers(work),\n',

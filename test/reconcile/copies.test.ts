@@ -25,6 +25,30 @@ test('each copy is in the one place that fits it', t => {
   t.deepEqual(names(copies.exited), ['gone']);
 });
 
+const beside = [
+  unit({ unit: 'settled', version: '2' }),
+  unit({ unit: 'beside', version: '3', startedMs: 5 }),
+];
+const starting = unit({ unit: 'new', version: '4', startedMs: 7, phase: { kind: 'starting' } });
+const gone = unit({ unit: 'settled', version: '2', phase: { kind: 'stopping', sinceMs: 0 } });
+const older: [string, string | null, Parameters<typeof sortCopies>[1]][] = [
+  ['that of the release before, whatever stood ready beside it', 'settled', [...beside, starting]],
+  ['any other, when that one is gone', 'beside', [gone, ...beside.slice(1), starting]],
+  [
+    'none, once the wanted one is ready',
+    'new',
+    [...beside, { ...starting, phase: { kind: 'ready', sinceMs: 8 } }],
+  ],
+];
+for (const [title, serving, units] of older) {
+  test(`of older copies gets the requests: ${title}`, t => {
+    t.is(
+      sortCopies(desiredInstance({ version: '4', before: '2' }), units, 10).serving?.unit ?? null,
+      serving,
+    );
+  });
+}
+
 test('a hung copy is left as it is while it could not be started again', t => {
   const hung = unit({ phase: { kind: 'unhealthy', sinceMs: 0, failures: 3, evidence: 'silent' } });
   t.is(sortCopies(desiredInstance(), [hung], 10).sick.length, 1);

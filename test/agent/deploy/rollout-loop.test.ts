@@ -179,6 +179,26 @@ test('green that does not get ready is given up, and blue has all the traffic al
   t.regex(record().givenUp!.reason, /blog\/web\/2/);
 });
 
+test('what stood ready beside and was not promoted gets no request when something newer takes its place', async t => {
+  const { cluster, spec, record, serving, releases } = await running({
+    strategy: 'blue-green',
+    promote: 'manual',
+  });
+  await cluster.apply(spec('2'));
+  await cluster.until(() => INSTANCES.every(id => cluster.copies(id).length === 2));
+  await cluster.advance(10_000);
+  t.is(serving(), '1 1 1 1');
+  const next = spec('3');
+  await cluster.apply({ ...next, deploy: { ...next.deploy, strategy: 'rolling' } });
+  const seen = new Set<string>();
+  const { fewest } = await mixes(cluster, () => {
+    for (const version of serving().split(' ')) seen.add(version);
+    return record().rollout === undefined && releases().every(release => release === 3);
+  });
+  t.deepEqual([...seen].sort(), ['1', '3']);
+  t.true(fewest >= 4, String(fewest));
+});
+
 test('with blue and green a worker, which works as soon as it runs, waits for the switch', async t => {
   const worker = processSpec({ type: 'worker', routed: false });
   const processes = [processSpec({ scale: 4 }), worker];
