@@ -11,15 +11,18 @@ import { goRunTargets } from './toolchains/go.ts';
 // Raised when the same input would give another result.
 const RECIPE_VERSION = 1;
 
-/** Of everything that a build's result depends on, and of nothing else. */
-export function cacheKey(source: Digest, spec: AppSpec, platform: string): string {
-  const { app, build, processes } = spec;
+/**
+ * Of everything that a build's result depends on, and of nothing else. Where nothing has to be built (`made` false) the name of
+ * the app makes no difference.
+ */
+export function cacheKey(source: Digest, spec: AppSpec, platform: string, made: boolean): string {
+  const { build, processes } = spec;
   const env = Object.entries(literalEnv(spec)).toSorted(([a], [b]) => (a < b ? -1 : 1));
   const kinds = processes.map(process => process.kind).toSorted();
   const input = {
     version: RECIPE_VERSION,
     source,
-    app,
+    ...(made ? { app: spec.app } : {}),
     build,
     env,
     kinds,
@@ -29,14 +32,17 @@ export function cacheKey(source: Digest, spec: AppSpec, platform: string): strin
   return createHash('sha256').update(JSON.stringify(input)).digest('hex');
 }
 
-/** null when it was not built before, or the result is not here any more. */
+/** The first that there is; null when it was not built before, or the result is not here any more. */
 export async function recall(
   directory: string,
-  key: string,
+  keys: string[],
   store: ContentStore,
 ): Promise<ArtifactRef | null> {
-  const ref = await readRef(join(directory, `${key}.json`));
-  return ref !== null && (await store.has(ref.digest)) ? ref : null;
+  for (const key of keys) {
+    const ref = await readRef(join(directory, `${key}.json`));
+    if (ref !== null && (await store.has(ref.digest))) return ref;
+  }
+  return null;
 }
 
 export async function remember(directory: string, key: string, ref: ArtifactRef): Promise<void> {

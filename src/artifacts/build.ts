@@ -54,6 +54,12 @@ export async function buildArtifact(
   });
 }
 
+/** What was made before, here, of that source in the same way; null = it is not known, or not here any more. */
+export function builtBefore(source: Digest, spec: AppSpec, room: BuildRoom): Promise<ArtifactRef | null> {
+  const keys = [true, false].map(made => cacheKey(source, spec, room.platform, made));
+  return recall(room.cacheDirectory, keys, room.store);
+}
+
 /** Brings the spec's source into the store. @throws ArtifactError */
 export function obtainArtifactSource(
   spec: AppSpec,
@@ -102,8 +108,7 @@ async function buildSource(source: Digest, directory: string, task: Task): Promi
     platform: null,
   });
   if (spec.build.builder === 'none') return asItIs();
-  const key = cacheKey(source, spec, room.platform);
-  const before = await recall(room.cacheDirectory, key, room.store);
+  const before = await builtBefore(source, spec, room);
   if (before) {
     note({ step: 'build', text: `built before: ${before.digest}` });
     return before;
@@ -114,6 +119,7 @@ async function buildSource(source: Digest, directory: string, task: Task): Promi
     signal,
   });
   const built = await runBuild(directory, task);
+  const key = cacheKey(source, spec, room.platform, built !== null);
   const result = built === null ? await asItIs() : await keepBuilt(directory, built, { source, key }, task);
   await remember(room.cacheDirectory, key, result);
   return result;

@@ -11,7 +11,13 @@ import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { PeerCredentials } from '../ports/peers.ts';
 import { readArchive } from './archive.ts';
-import { buildArtifact, obtainArtifactSource, removeOldBuilds, type BuildRoom } from './build.ts';
+import {
+  buildArtifact,
+  builtBefore,
+  obtainArtifactSource,
+  removeOldBuilds,
+  type BuildRoom,
+} from './build.ts';
 import { forgetLost } from './build-cache.ts';
 import { buildEnvironment } from './build-environment.ts';
 import { ContentStore } from './cas.ts';
@@ -185,6 +191,12 @@ class DirectoryArtifacts implements Artifacts {
       signal.throwIfAborted();
       throw asArtifactError(error, `cannot build ${spec.app}`);
     }
+  }
+
+  async builtBefore(spec: AppSpec, source: Digest): Promise<ArtifactRef | null> {
+    const ref = await builtBefore(source, spec, this.buildRoom);
+    if (ref !== null) this.touch(ref.digest);
+    return ref;
   }
 
   async unpack(digest: Digest, app: string, release: number): Promise<UnpackedArtifact> {

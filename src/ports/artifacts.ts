@@ -51,6 +51,8 @@ export interface Artifacts {
    * from the cache. @throws ArtifactError whose `output` has the last lines of what failed
    */
   build(spec: AppSpec, note: (note: BuildNote) => void, signal: AbortSignal): Promise<ArtifactRef>;
+  /** What `build` would give at once, of that source; null = it would have to be built. */
+  builtBefore(spec: AppSpec, source: Digest): Promise<ArtifactRef | null>;
   /** Unpacks into a directory of its own for one release of an app, once. */
   unpack(digest: Digest, app: string, release: number): Promise<UnpackedArtifact>;
   /** Runs the commands in order in the unpacked directory, 300 s each. @throws ArtifactError */

@@ -81,6 +81,22 @@ test('the second build of the same is answered from the cache; another source, c
   }
 });
 
+test('that nothing has to be built is known for every app of the same source; what was built is its own app’s', async t => {
+  const { artifacts } = await artifactsIn(t);
+  const digest = await upload(artifacts, await tree(t, { a: '1' }));
+  const plain = spec({ source: { kind: 'uploaded', digest } });
+  const made = { ...plain, build: { ...plain.build, build: ['date +%N > made'] } };
+  t.is(await artifacts.builtBefore(plain, digest), null);
+  const { ref } = await run(artifacts, plain);
+  t.is(ref.digest, digest);
+  t.deepEqual(await artifacts.builtBefore({ ...plain, app: 'other' }, digest), ref);
+  t.deepEqual((await run(artifacts, { ...plain, app: 'other' })).texts, [`built before: ${digest}`]);
+  t.is(await artifacts.builtBefore(made, digest), null);
+  const built = await run(artifacts, made);
+  t.deepEqual(await artifacts.builtBefore(made, digest), built.ref);
+  t.is(await artifacts.builtBefore({ ...made, app: 'other' }, digest), null);
+});
+
 test('a cached build whose artifact is gone is built again', async t => {
   const { artifacts, stateDir } = await artifactsIn(t);
   const digest = await upload(artifacts, await tree(t, { a: '1' }));

@@ -81,6 +81,17 @@ for (const [name, world] of Object.entries(worlds)) {
     t.is(heard, 3);
   });
 
+  test(`${name}: what was built before is known until it is gone`, async t => {
+    const { artifacts } = await world(t);
+    const { digest: source } = await artifacts.receive(streamOf(archive), null);
+    const app = spec({ source: { kind: 'uploaded', digest: source } });
+    t.is(await artifacts.builtBefore(app, source), null);
+    const built = await artifacts.build(app, () => undefined, never);
+    t.deepEqual(await artifacts.builtBefore(app, source), built);
+    await artifacts.collect({ digests: [], releases: [] });
+    t.is(await artifacts.builtBefore(app, source), null);
+  });
+
   test(`${name}: receiving the same twice, even at once, is no error`, async t => {
     const { artifacts } = await world(t);
     await Promise.all([1, 2, 3].map(() => artifacts.receive(streamOf(archive), null)));

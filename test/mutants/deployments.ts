@@ -157,4 +157,11 @@ export const deploymentMutants: Mutant[] = [
     search: '        await this.removals.get(place);\n',
     replace: '',
   },
+  {
+    name: 'deployments: a turn that may have ended is taken for what this node wrote of it',
+    file: 'src/agent/deploy/rolling.ts',
+    search: 'turns.mayEnd(app);',
+    replace: 'void app;',
+    test: 'test/agent/deploy/deploy-plans.test.ts',
+  },
 ];

@@ -24,6 +24,8 @@ export class FakeArtifacts implements Artifacts {
   readonly fetched: Digest[] = [];
   /** Specs that were really built, oldest first. */
   readonly built: string[] = [];
+  /** What came of it, by what went into it. */
+  readonly #results = new Map<string, ArtifactRef>();
   /** Builds of this app fail with this error. */
   readonly failingBuilds = new Map<string, ArtifactError>();
   /** What unpacking gives besides the directory, by digest. */
@@ -135,13 +137,21 @@ export class FakeArtifacts implements Artifacts {
     const failure = this.failingBuilds.get(spec.app);
     if (failure !== undefined) throw failure;
     const source = await this.obtain(spec, note, signal);
-    if (spec.source?.kind === 'uploaded' && this.platform === null) {
-      const { bytes } = await this.read(source);
-      return { digest: source, bytes, platform: null };
-    }
-    this.built.push(spec.app);
-    const digest = this.hold(JSON.stringify([source, spec.build, this.platform]));
-    return { digest, bytes: this.stored.get(digest)?.length ?? 0, platform: this.platform };
+    const made = spec.source?.kind !== 'uploaded' || this.platform !== null;
+    if (made) this.built.push(spec.app);
+    const digest = made ? this.hold(JSON.stringify([source, spec.build, this.platform])) : source;
+    const result = { digest, bytes: this.stored.get(digest)?.length ?? 0, platform: this.platform };
+    this.#results.set(this.#inputs(spec, source, made), result);
+    return result;
+  }
+
+  async builtBefore(spec: AppSpec, source: Digest): Promise<ArtifactRef | null> {
+    const results = [true, false].map(made => this.#results.get(this.#inputs(spec, source, made)));
+    return results.find(result => result && this.stored.has(result.digest)) ?? null;
+  }
+
+  #inputs({ app, build }: AppSpec, source: Digest, made: boolean): string {
+    return JSON.stringify([source, build, this.platform, made ? app : null]);
   }
 
   async unpack(digest: Digest, app: string, release: number): Promise<UnpackedArtifact> {

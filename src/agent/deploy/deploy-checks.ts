@@ -33,9 +33,11 @@ export class DeployChecks {
   async plan(request: ApplyRequest): Promise<{ plans: AppPlan[]; problems: Problem[] }> {
     const problems: Problem[] = [];
     const plans: AppPlan[] = [];
-    const holders = await this.#holders();
-    const nodes = await this.#nodes();
-    const others = await this.#others(request.specs);
+    const [holders, nodes, others] = await Promise.all([
+      this.#holders(),
+      this.#nodes(),
+      this.#others(request.specs),
+    ]);
     problems.push(...clashes(request.specs, others));
     for (const spec of request.specs) {
       const current = await this.#options.store.get('apps', spec.app);

@@ -188,7 +188,7 @@ export class Deployments {
     for (;;) {
       signal.throwIfAborted();
       if (keeper.current() === null) throw noSession(node);
-      const turn = await turns.look(app);
+      const [turn, current] = await Promise.all([turns.look(app), store.get('apps', app)]);
       if (turn.kind === 'taken') {
         const { plan, node: by, since } = turn.by;
         if (plan !== told) tell('lock', `waits for ${by}, which deploys it since ${since}, as plan ${plan}`);
@@ -196,7 +196,6 @@ export class Deployments {
         await clock.sleep(LOOK_AGAIN_MS, signal);
         continue;
       }
-      const current = await store.get('apps', app);
       if (current && isAsAsked(asked, current, platforms)) {
         const { release, generation } = current.value;
         tell('settle', `"${app}" is as the manifest wants it already (release ${release})`);

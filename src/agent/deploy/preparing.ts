@@ -55,9 +55,8 @@ export class Preparing {
   async fetch(doing: Doing): Promise<Done> {
     const { store, supplies, turns, platforms } = this.#options;
     const { task, signal, say } = doing;
-    const held = await turns.mine(task);
+    const [held, current] = await Promise.all([turns.mine(task), store.get('apps', task.work.resource)]);
     const { asked } = held.value;
-    const current = await store.get('apps', asked.app);
     const before = wantedSpec(current);
     let spec = asFoundBefore(asked, before);
     let source = sameSource(spec, before) ? current?.value.source : undefined;
@@ -79,18 +78,20 @@ export class Preparing {
       source = await this.#source(spec, source, doing);
       await this.#promised(source, signal);
     }
-    await turns.write(held, task, {
+    const draft: ReleaseDraft = {
       spec,
       release,
       before: current ? { release: current.value.release, generation: current.value.generation } : null,
       impact: current ? impact : 'rebuild',
       ...(source === undefined ? {} : { source }),
       ...(current?.value.artifact ? { platform: current.value.artifact.platform } : {}),
-      ...(builds ? {} : { artifact: kept }),
       secrets: this.#secrets(spec, current?.value),
-    });
+    };
+    const artifact = builds ? await this.#builtBefore(draft, signal) : kept;
+    await turns.write(held, task, { ...draft, ...(artifact && { artifact }) });
     if (!builds) return null;
-    return { message: await this.#copied(source ?? '', 'the source', signal), source };
+    const copied = await this.#copied(source ?? '', 'the source', signal);
+    return { message: artifact ? `${copied}; it was built before` : copied, source };
   }
 
   async build(doing: Doing): Promise<Done> {
@@ -135,8 +136,7 @@ export class Preparing {
 
   /** What is done next makes it wanted: whoever has it, or could run it, may have gone since. In words, if so; null = no. */
   async beforeRoll(doing: Doing): Promise<string | null> {
-    const { plan, work } = doing.task;
-    const held = await this.#options.turns.held(plan, work.resource);
+    const held = await this.#options.turns.heldFor(doing.task);
     const impact = held?.value.draft?.impact ?? 'none';
     return impact === 'none' || impact === 'in-place' ? null : (await this.#artifact(doing)).built;
   }
@@ -158,12 +158,20 @@ export class Preparing {
     const anew = before === undefined ? '' : ` anew: ${why}`;
     say(`building${anew}`);
     const source = await this.#source(spec, draft.source, doing);
-    const uploaded: AppSpec = { ...spec, source: { kind: 'uploaded', digest: source } };
-    const artifact = await artifacts.build(uploaded, note, signal);
+    const artifact = await artifacts.build(uploaded(spec, source), note, signal);
     // Whoever is to run it asks around at once, and has to hear of this node.
     await this.#promised(artifact.digest, signal);
     await turns.write(held, task, { ...draft, source, artifact });
     return { artifact, built: `built ${sizeOf(artifact)}${anew}` };
+  }
+
+  async #builtBefore(draft: ReleaseDraft, signal: AbortSignal): Promise<ArtifactRef | undefined> {
+    const { artifacts, platforms } = this.#options;
+    const { spec, source } = draft;
+    if (source === undefined || platforms.areOthers(draft)) return undefined;
+    const artifact = await artifacts.builtBefore(uploaded(spec, source), source);
+    if (artifact !== null) await this.#promised(artifact.digest, signal);
+    return artifact ?? undefined;
   }
 
   /** What another node can't send may come later; what can't be had from where the manifest says is for a person to see to. */
@@ -208,6 +216,10 @@ export function draftOf({ value: { draft, app } }: HeldTurn): ReleaseDraft {
 /** Builders look at variables and commands, too; what they make of the same again is remembered. */
 function isBuiltFrom(field: string): boolean {
   return /^(env\.|processes\.[^.]+(\.(kind|command))?$)/.test(field);
+}
+
+function uploaded(spec: AppSpec, digest: Digest): AppSpec {
+  return { ...spec, source: { kind: 'uploaded', digest } };
 }
 
 /** With what had to be done before. */

@@ -43,8 +43,10 @@ export class Rolling {
 
   /** One transaction, with which the turn is over. Done before, by whoever, it is not done again. */
   async roll({ task }: Doing): Promise<Done> {
+    const { turns } = this.#options;
     const app = task.work.resource;
-    const held = await this.#options.turns.held(task.plan, app);
+    const held = await turns.heldFor(task);
+    turns.mayEnd(app);
     const rolled = held === null ? await this.#rolledBefore(task) : await this.#roll(held, task);
     const { release } = rolled;
     const message =
@@ -103,7 +105,7 @@ export class Rolling {
   async #roll(held: HeldTurn, task: StepTask): Promise<Rolled> {
     const { store, turns, ledger } = this.#options;
     const { app } = held.value;
-    const draft = draftOf(await turns.mine(task));
+    const draft = draftOf(held);
     const { spec, release, impact, source, secrets, artifact } = draft;
     for (let attempt = 0; attempt < TRIES; attempt++) {
       const current = await store.get('apps', app);

@@ -51,20 +51,29 @@ export class Turns {
     return entry?.value.plan === plan ? entry : null;
   }
 
-  /** The same for a step that can't do without. @throws HopelessDeployment, StoreError */
-  async mine({ plan, work, token }: StepTask): Promise<HeldTurn> {
+  /** The same for a step, which works from what its node wrote under its token. @throws Error when its token is old; StoreError */
+  async heldFor({ plan, work, token }: StepTask): Promise<HeldTurn | null> {
     const { node } = this.#options;
     const own = this.#written.get(work.resource);
     // Under one token nobody else can have written it since.
     if (own?.value.plan === plan && own.value.token === token) return own;
     const entry = await this.held(plan, work.resource);
-    if (entry === null) {
-      throw new HopelessDeployment(`this deployment of "${work.resource}" is over: deploy it again`);
-    }
-    if (BigInt(entry.value.token) > BigInt(token)) {
+    if (entry !== null && BigInt(entry.value.token) > BigInt(token)) {
       throw new Error(`another node goes on with this deployment: ${node} has an old token, ${token}`);
     }
     return entry;
+  }
+
+  /** For a step that can't do without. @throws HopelessDeployment, and as `heldFor` */
+  async mine(task: StepTask): Promise<HeldTurn> {
+    const held = await this.heldFor(task);
+    if (held !== null) return held;
+    throw new HopelessDeployment(`this deployment of "${task.work.resource}" is over: deploy it again`);
+  }
+
+  /** What is written next may end the turn, whether it is heard of or not: from then on it is read afresh. */
+  mayEnd(app: AppName): void {
+    this.#written.delete(app);
   }
 
   /** What has to hold for a write of the step. @throws StoreError when the node has no session */

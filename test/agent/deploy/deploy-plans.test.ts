@@ -1,6 +1,7 @@
 import test from 'ava';
 import { deploySteps } from '../../../src/agent/deploy/deployment-plan.ts';
 import type { AppSpec } from '../../../src/model/app-spec.ts';
+import { StoreError } from '../../../src/ports/store.ts';
 import { SimCluster, webApp } from '../../support/sim-cluster.ts';
 import { APP, begin, dyingAt, latest, record, type Commit } from './deploying.ts';
 
@@ -66,6 +67,49 @@ test('a node that was overtaken makes nothing wanted any more', async t => {
   t.is(said.at(-1)?.kind, 'failed');
   t.is(record(cluster)?.release, 1);
   t.deepEqual(cluster.etcd.contents('deploys'), {});
+});
+
+test('a release that is wanted though nobody heard of it is found to be, and not made again', async t => {
+  const cluster = await threeNodes();
+  const { store } = cluster.node('node-1');
+  const commit: Commit = store.commit.bind(store);
+  let lost = 0;
+  store.commit = async (compares, writes) => {
+    const result = await commit(compares, writes);
+    if (lost === 0 && writes.some(write => 'put' in write && write.put === 'apps')) {
+      lost++;
+      throw new StoreError('the reply was lost', { outcome: 'unknown', retryable: true });
+    }
+    return result;
+  };
+  const { said, ended } = begin(cluster, webApp(2));
+  await cluster.whileTimePasses(ended);
+  t.is(lost, 1);
+  t.is(said.at(-1)?.kind, 'done', JSON.stringify(said));
+  t.like(record(cluster), { release: 2, generation: 2 });
+});
+
+test('what was built before is known as soon as its source is there, and not built again', async t => {
+  const cluster = await threeNodes();
+  for (const node of cluster.nodes.values()) node.artifacts.platform = 'linux-x64-node20';
+  const first = begin(cluster, webApp(2));
+  await cluster.whileTimePasses(first.ended);
+  await cluster.until(() => latest(cluster).settled !== null);
+  await cluster.whileTimePasses(cluster.node('node-1').agent.admin.remove(APP));
+  await cluster.until(() => record(cluster) === undefined);
+  const second = begin(cluster, webApp(2));
+  await cluster.whileTimePasses(second.ended);
+  t.is(second.said.at(-1)?.kind, 'done', JSON.stringify(second.said));
+  t.deepEqual(cluster.node('node-1').artifacts.built, [APP]);
+  const told = second.said.flatMap(each => (each.kind === 'step' ? [`${each.step}: ${each.message}`] : []));
+  t.true(
+    told.some(words => /^fetch: the source is on node-1 .*; it was built before$/.test(words)),
+    told.join('\n'),
+  );
+  t.false(
+    told.some(words => words.startsWith('build: ')),
+    told.join('\n'),
+  );
 });
 
 /** Release 2 on its way, as far as one step, which takes until it is told to stop. */
