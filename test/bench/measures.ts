@@ -76,13 +76,16 @@ export async function applyMs(cluster: TestCluster, app: string, count: number):
   for await (const progress of cluster.api.apply({ specs: [spec], ifGeneration: null })) {
     if (progress.kind === 'failed') throw new Error(progress.message);
   }
-  // As soon as they are known, the ports are asked as those of the floor are. The agent is not asked more often than needed.
-  const endpoints = await until(`${count} endpoints are known`, async () => {
+  // As soon as one is known, its port is asked as those of the floor are. The agent is not asked more often than needed.
+  const asked = new Map<number, Promise<void>>();
+  await until(`${count} endpoints are known`, async () => {
     await sleep(ENDPOINTS_EVERY_MS);
-    const found = (await cluster.instances(app)).flatMap(({ endpoint }) => endpoint ?? []);
-    return found.length === count ? found : null;
+    for (const { endpoint } of await cluster.instances(app)) {
+      if (endpoint && !asked.has(endpoint.port)) asked.set(endpoint.port, answers(endpoint.port));
+    }
+    return asked.size === count;
   });
-  await Promise.all(endpoints.map(({ port }) => answers(port)));
+  await Promise.all(asked.values());
   return performance.now() - beganMs;
 }
 
