@@ -25,9 +25,9 @@ const RULES: ArgumentRules = {
 };
 
 /** Everything wrong with what is to be asked. */
-export function checkHttp(work: StepWork): PlanProblem[] {
-  const given = Object.entries(work.arguments ?? {});
-  const others = Object.fromEntries(given.filter(([name]) => !HEADER.test(name)));
+export function checkHttp(work: StepWork, given?: ReadonlySet<number>): PlanProblem[] {
+  const entries = Object.entries(work.arguments ?? {});
+  const others = Object.fromEntries(entries.filter(([name]) => !HEADER.test(name)));
   const problems = checkArguments({ ...work, arguments: others }, RULES).map(problem => ({
     ...problem,
     hint: problem.hint?.startsWith('it has ') ? `${problem.hint}, header.NAME` : problem.hint,
@@ -39,17 +39,17 @@ export function checkHttp(work: StepWork): PlanProblem[] {
       hint: 'one of them is enough',
     });
   }
-  for (const [name, value] of given) {
+  for (const [name, value] of entries) {
     const header = HEADER.exec(name)?.[1];
     if (header === undefined) continue;
     const wrong = wrongWithHeader(header, value);
     if (wrong !== null) problems.push({ field: `arguments.${name}`, message: wrong, hint: null });
-    problems.push(...checkPlaceholders(`arguments.${name}`, value));
+    problems.push(...checkPlaceholders(`arguments.${name}`, value, given));
   }
-  return [...problems, ...checkAddress(work.resource)];
+  return [...problems, ...checkAddress(work.resource, given)];
 }
 
-function checkAddress(text: string): PlanProblem[] {
+function checkAddress(text: string, given?: ReadonlySet<number>): PlanProblem[] {
   const url = URL.parse(text);
   if (url === null || !['http:', 'https:'].includes(url.protocol)) {
     const message = `"${text}" is not an address`;
@@ -59,7 +59,7 @@ function checkAddress(text: string): PlanProblem[] {
     const message = 'whom to ask is up to the plan alone, not to what a step gave';
     return [{ field: 'resource', message, hint: 'placeholders are for what comes after the host' }];
   }
-  return checkPlaceholders('resource', text);
+  return checkPlaceholders('resource', text, given);
 }
 
 function wrongWithHeader(name: string, value: string): string | null {

@@ -30,7 +30,10 @@ export function stepAgents(
       if (first === undefined) return null;
       return {
         name,
-        check: work => [...checkPayloadFrom(work), ...first.agent.check(withoutPayloadFrom(work))],
+        check: (work, given) => [
+          ...checkPayloadFrom(work, given),
+          ...first.agent.check(withoutPayloadFrom(work), given),
+        ],
         run: (task, signal) => run(name, task, signal),
       };
     },

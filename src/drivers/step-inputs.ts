@@ -10,8 +10,11 @@ const REFERENCE = /^(\d{1,5})((?:\.[^.{}]+)*)$/;
 const PLACEHOLDER = /\{\{\s*([^{}]*?)\s*\}\}/g;
 
 /** Everything wrong with the argument that any agent takes: whose output is to be the payload. */
-export function checkPayloadFrom({ arguments: given, payload }: StepWork): PlanProblem[] {
-  const text = given?.[PAYLOAD_FROM];
+export function checkPayloadFrom(
+  { arguments: texts, payload }: StepWork,
+  given?: ReadonlySet<number>,
+): PlanProblem[] {
+  const text = texts?.[PAYLOAD_FROM];
   if (text === undefined) return [];
   const field = `arguments.${PAYLOAD_FROM}`;
   if (!REFERENCE.test(text)) {
@@ -19,8 +22,19 @@ export function checkPayloadFrom({ arguments: given, payload }: StepWork): PlanP
       { field, message: `"${text}" names no output`, hint: 'the index of a step, as in 3 or 3.items.0.id' },
     ];
   }
-  if (payload === undefined) return [];
-  return [{ field, message: 'the step has a payload of its own', hint: 'leave out one of the two' }];
+  const missing = notGiven(field, text, given);
+  if (payload === undefined) return missing;
+  return [
+    ...missing,
+    { field, message: 'the step has a payload of its own', hint: 'leave out one of the two' },
+  ];
+}
+
+function notGiven(field: string, reference: string, given?: ReadonlySet<number>): PlanProblem[] {
+  const index = Number(REFERENCE.exec(reference)?.[1]);
+  if (given === undefined || given.has(index)) return [];
+  const message = `"${reference}" is an output of step ${index}, on which the step does not depend`;
+  return [{ field, message, hint: 'let it depend on that step' }];
 }
 
 /** Whether its payload is to be another step's output. */
@@ -43,10 +57,10 @@ export async function withPayload(task: StepTask, blobs: Blobs, signal: AbortSig
 }
 
 /** Everything wrong with the placeholders in a text, as in `/orders/{{3.id}}`. */
-export function checkPlaceholders(field: string, text: string): PlanProblem[] {
+export function checkPlaceholders(field: string, text: string, given?: ReadonlySet<number>): PlanProblem[] {
   return [...text.matchAll(PLACEHOLDER)].flatMap(([whole, reference = '']) =>
     REFERENCE.test(reference)
-      ? []
+      ? notGiven(field, reference, given)
       : [{ field, message: `"${whole}" names no output`, hint: 'as in {{3}} or {{3.items.0.id}}' }],
   );
 }

@@ -187,7 +187,7 @@ export function meteredStepAgents(roster: StepAgentRoster, metrics: Metrics, clo
   );
   const metered = (agent: StepAgent): StepAgent => ({
     name: agent.name,
-    check: work => agent.check(work),
+    check: (work, given) => agent.check(work, given),
     async run(task, signal) {
       const startedMs = clock.now();
       const result = await agent.run(task, signal);

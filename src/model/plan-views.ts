@@ -31,7 +31,7 @@ export interface PlanView extends PlanSummary {
   cancel: PlanCancel | null;
   /** Of its steps, those states that any is in. */
   counts: Partial<Record<StepState, number>>;
-  /** What a person should know of it: steps that could not be stopped, undoings that were given up. */
+  /** What a person should know of it: steps for which there is no agent, or that could not be stopped, undoings that were given up. */
   troubles: string[];
   /** The store's, as of which this is so. */
   revision: string;

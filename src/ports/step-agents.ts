@@ -9,8 +9,11 @@ import type { PlanProblem, StepOutput, StepResult, StepWork } from '../model/pla
 export interface StepAgent {
   /** What steps name it by: 1–63 lower-case letters, digits, dots and hyphens. */
   readonly name: string;
-  /** Everything wrong with work for it, before the plan is accepted; fields as in `resource`, `arguments.method`. */
-  check(work: StepWork): PlanProblem[];
+  /**
+   * Everything wrong with work for it, before the plan is accepted; fields as in `resource`, `arguments.method`. `given` = the steps
+   * whose outputs it will be given if they complete; absent = that is not known.
+   */
+  check(work: StepWork, given?: ReadonlySet<number>): PlanProblem[];
   /** Whether it can be stopped at any moment, and somebody else begin anew, at no loss; absent = not. */
   onlyWatches?(work: StepWork): boolean;
   /** Whether other nodes are to do it, which can, because this one can't; asked again and again, absent = never. */

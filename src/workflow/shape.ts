@@ -15,6 +15,8 @@ export const defaultUndoRetry: RetrySpec = { ...defaultRetry, attempts: 10 };
 /** What follows from a plan's spec once and for all: made once per plan and kept. */
 export interface PlanShape {
   steps: readonly StepSpec[];
+  /** Who does its steps, each once. */
+  agents: readonly string[];
   onFailure: OnFailure;
   /** null = none. */
   completeByMs: number | null;
@@ -41,6 +43,7 @@ export function shapeOf(spec: PlanSpec): PlanShape {
   for (const [place, index] of order.entries()) places[index] = place;
   return {
     steps: spec.steps,
+    agents: [...new Set(spec.steps.map(({ agent }) => agent))],
     onFailure: spec.onFailure,
     completeByMs: spec.completeBySeconds === null ? null : spec.completeBySeconds * 1000,
     parents,

@@ -414,10 +414,13 @@ for (const { name, path = '/', given = {}, error } of unusable) {
 
 test('what makes no sense is told before, all of it', async t => {
   const { roster } = await world(t);
-  const check = (resource: string, given: Record<string, string>) =>
+  const check = (resource: string, given: Record<string, string>, outputs?: number[]) =>
     roster
       .find('http')!
-      .check({ agent: 'http', resource, arguments: given, payload: { mimeType: 'a/b', text: '' } })
+      .check(
+        { agent: 'http', resource, arguments: given, payload: { mimeType: 'a/b', text: '' } },
+        outputs && new Set(outputs),
+      )
       .map(({ field, message }) => `${field}: ${message}`);
   t.deepEqual(check('https://example.org/{{1.id}}', { 'header.X': '{{ 0 }}', redirects: '3' }), []);
   t.deepEqual(
@@ -443,6 +446,10 @@ test('what makes no sense is told before, all of it', async t => {
       'resource: "ftp://example.org" is not an address',
     ],
   );
+  t.deepEqual(check('http://a/{{1.id}}/{{2}}', { 'header.X': '{{3}}' }, [1]), [
+    'arguments.header.X: "3" is an output of step 3, on which the step does not depend',
+    'resource: "2" is an output of step 2, on which the step does not depend',
+  ]);
   t.deepEqual(check('http://{{0.host}}/', { 'payload-from': '0' }), [
     'arguments.payload-from: the step has a payload of its own',
     'resource: whom to ask is up to the plan alone, not to what a step gave',

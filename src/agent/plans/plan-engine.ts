@@ -115,6 +115,7 @@ export class PlanEngine {
       submit,
       schedules,
       blobs,
+      here: { node, has: agent => agents.find(agent) !== null },
       revision: () => world.revision(),
       caughtUp: () => world.steps.revision,
     });

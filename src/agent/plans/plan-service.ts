@@ -11,6 +11,7 @@ import type { KnownPlan } from './known-plan.ts';
 import type { PlanBook } from './plan-book.ts';
 import { planSummary, planView, stepView } from './plan-views.ts';
 import { PlanWatch } from './plan-watch.ts';
+import type { Here } from './unmanned.ts';
 import { retryPlan } from './retry-plan.ts';
 import { removePlan } from './remove-plan.ts';
 import type { Schedules } from './schedules.ts';
@@ -25,6 +26,7 @@ export interface PlanServiceOptions {
   submit: Submit;
   schedules: Schedules;
   blobs: Blobs | null;
+  here: Here;
   clock: Clock;
   moment: Moment;
   revision: () => bigint;
@@ -129,7 +131,8 @@ export class PlanService implements Plans {
 
   async *#watch(id: string, after: bigint | null, signal: AbortSignal): AsyncGenerator<PlanEvent> {
     const plan = await this.#known(id);
-    const watch = new PlanWatch(this.#options.book, plan, after, this.#options.caughtUp);
+    const { book, caughtUp, here } = this.#options;
+    const watch = new PlanWatch(book, plan, after, { caughtUp, here });
     const close = (): void => watch.close();
     signal.addEventListener('abort', close, { once: true });
     if (signal.aborted) close();
@@ -165,7 +168,7 @@ export class PlanService implements Plans {
   }
 
   #view(plan: KnownPlan): PlanView {
-    return planView(plan, BigInt(this.#revision(plan)));
+    return planView(plan, BigInt(this.#revision(plan)), this.#options.here);
   }
 
   #revision(plan: KnownPlan): string {

@@ -2,6 +2,7 @@ import { chunkToken, type StepRecord, type StepRun, type StepSpec, type StepWait
 import type { PlanSummary, PlanView, StepView } from '../../model/plan-views.ts';
 import { effectKey } from '../../workflow/shape.ts';
 import type { KnownPlan } from './known-plan.ts';
+import { unmanned, type Here } from './unmanned.ts';
 
 /** Named one by one in a plan's view; of more only the number. */
 const TROUBLES_TOLD = 20;
@@ -20,7 +21,7 @@ export function planSummary(plan: KnownPlan): PlanSummary {
   };
 }
 
-export function planView(plan: KnownPlan, revision: bigint): PlanView {
+export function planView(plan: KnownPlan, revision: bigint, here: Here): PlanView {
   const { value } = plan.entry;
   const { sequential, onFailure, completeBySeconds } = value.spec;
   return {
@@ -31,7 +32,7 @@ export function planView(plan: KnownPlan, revision: bigint): PlanView {
     idempotencyKey: value.idempotencyKey,
     cancel: value.cancel,
     counts: plan.counts(),
-    troubles: troubles(plan),
+    troubles: [...unmanned(plan, here), ...troubles(plan)],
     revision: String(revision),
   };
 }

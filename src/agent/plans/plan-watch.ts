@@ -2,6 +2,13 @@ import type { PlanEvent } from '../../model/plan-views.ts';
 import type { KnownPlan } from './known-plan.ts';
 import type { PlanBook } from './plan-book.ts';
 import { planView, stepView } from './plan-views.ts';
+import type { Here } from './unmanned.ts';
+
+export interface WatchedAt {
+  /** Up to which revision this node's copy of the steps holds everything: of its own writes it knows sooner. */
+  caughtUp: () => bigint;
+  here: Here;
+}
 
 /**
  * What changes in one plan. Only what changed is remembered until it is asked for, never how often: however slowly somebody reads,
@@ -13,7 +20,7 @@ export class PlanWatch {
   readonly #steps = new Set<number>();
   readonly #seen: KnownPlan['records'];
   readonly #stop: () => void;
-  readonly #caughtUp: () => bigint;
+  readonly #node: WatchedAt;
   /** Of the steps all that was written up to this revision has been told. */
   #told: bigint;
   #plans = true;
@@ -22,13 +29,12 @@ export class PlanWatch {
 
   /**
    * `after` = only those steps that were written later than that revision, as far as it can be told; null = all of them first; the
-   * plan in any case. `caughtUp` = up to which revision this node's copy of the steps holds everything: of its own writes it
-   * knows sooner.
+   * plan in any case.
    */
-  constructor(book: PlanBook, plan: KnownPlan, after: bigint | null, caughtUp: () => bigint) {
+  constructor(book: PlanBook, plan: KnownPlan, after: bigint | null, node: WatchedAt) {
     this.#book = book;
     this.#plan = plan;
-    this.#caughtUp = caughtUp;
+    this.#node = node;
     this.#told = after ?? 0n;
     this.#seen = plan.records.slice();
     for (const chunk of plan.chunks) {
@@ -54,7 +60,7 @@ export class PlanWatch {
         const plan = this.#plan;
         // Of an ended plan the steps come before its end: whoever hears of that listens no longer.
         const ended = plan.over;
-        const upTo = this.#caughtUp();
+        const upTo = this.#node.caughtUp();
         for (const index of [...this.#steps]) {
           this.#steps.delete(index);
           await this.#book.read(plan);
@@ -65,7 +71,7 @@ export class PlanWatch {
         if (upTo > this.#told) this.#told = upTo;
         if (this.#mayTellPlan()) {
           this.#plans = false;
-          const view = planView(plan, plan.entry.revision);
+          const view = planView(plan, plan.entry.revision, this.#node.here);
           yield { kind: 'plan', revision: String(this.#told), changed: String(plan.newest), plan: view };
         }
         if (this.#over() || (ended && this.#steps.size === 0)) return;

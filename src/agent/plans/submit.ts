@@ -16,7 +16,7 @@ import {
 import { planLimits } from '../../workflow/check-plan.ts';
 import { checkSubmission } from '../../workflow/check-submission.ts';
 import type { Moment } from '../../workflow/history.ts';
-import { stepSpec } from '../../workflow/shape.ts';
+import { parentsOf, stepSpec } from '../../workflow/shape.ts';
 import { newPlan, sameAs, type NewPlan } from '../../workflow/submission.ts';
 import type { Attempts } from './attempts.ts';
 import type { ChunkWrites } from './chunk-writes.ts';
@@ -81,9 +81,14 @@ export class Submit {
   /** Everything wrong with it, in the eyes of the agents of steps that are here, too. */
   check(spec: PlanSpec): PlanProblem[] {
     const problems = checkSubmission(spec);
+    const parents = parentsOf(spec);
     for (const [index, step] of spec.steps.entries()) {
-      problems.push(...this.#checkAgent(step, `steps[${index}]`));
-      if (step.compensate) problems.push(...this.#checkAgent(step.compensate, `steps[${index}].compensate`));
+      const at = `steps[${index}]`;
+      const given = parents[index] ?? [];
+      problems.push(...this.#checkAgent(step, at, new Set(given)));
+      const { compensate } = step;
+      if (compensate)
+        problems.push(...this.#checkAgent(compensate, `${at}.compensate`, new Set([...given, index])));
     }
     return problems;
   }
@@ -319,7 +324,7 @@ export class Submit {
     });
   }
 
-  #checkAgent(work: StepWork, at: string): PlanProblem[] {
+  #checkAgent(work: StepWork, at: string, given: ReadonlySet<number>): PlanProblem[] {
     if (work.agent === '') return [];
     if (!agentName.test(work.agent)) {
       const hint = '1 to 63 lower-case letters, digits, dots and hyphens';
@@ -329,7 +334,7 @@ export class Submit {
       const message = `"${work.agent}" does steps that only the agents themselves make plans of`;
       return [{ field: `${at}.agent`, message, hint: 'hop3-agent apply and deploy make such plans' }];
     }
-    const found = this.#options.agents.find(work.agent)?.check(work) ?? [];
+    const found = this.#options.agents.find(work.agent)?.check(work, given) ?? [];
     return found.map(problem => ({ ...problem, field: `${at}.${problem.field}` }));
   }
 

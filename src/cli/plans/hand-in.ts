@@ -31,6 +31,7 @@ export async function handIn(
       } else {
         const submitted = await client.submitPlan(plan.spec, plan.idempotencyKey, io.signal);
         if (!submitted.created) out.note(`${submitted.plan} was submitted before under that key`);
+        for (const trouble of submitted.troubles) out.note(trouble);
         handed.plans.push(submitted);
       }
     } catch (error) {

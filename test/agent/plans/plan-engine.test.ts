@@ -444,6 +444,8 @@ test('a plan with anything wrong is refused whole, with all that is wrong', asyn
     noop({ dependsOn: [0] }),
     noop({ agent: 'No Name' }),
     noop({ timeoutSeconds: -1 }),
+    noop({ arguments: { 'payload-from': '3.id' } }),
+    noop({ dependsOn: [3], arguments: { 'payload-from': '3.id' } }),
   ];
   const error = await t.throwsAsync(cluster.node().engine.plans.submit(submission(steps)));
   const { problems } = (error as unknown as { details: { problems: { field: string }[] } }).details;
@@ -451,6 +453,7 @@ test('a plan with anything wrong is refused whole, with all that is wrong', asyn
     'steps[0].dependsOn',
     'steps[2].agent',
     'steps[3].timeoutSeconds',
+    'steps[4].arguments.payload-from',
   ]);
   t.deepEqual(cluster.etcd.contents('plans'), {});
   t.deepEqual(cluster.etcd.contents('steps'), {});
@@ -477,9 +480,14 @@ test('a step is left to a node that has its agent, also when that one comes late
   const plan = await cluster.submit([noop(), noop({ agent: 'special' })]);
   await cluster.clock.advance(1_000);
   t.deepEqual(cluster.states(plan), ['COMPLETED', 'PENDING']);
+  const { plans } = cluster.node(0).engine;
+  t.deepEqual((await plans.plan(plan)).troubles, [
+    'step 1 waits for the agent "special": node-1 does not have it, and no other node has begun the step',
+  ]);
   await cluster.add('node-2', ['special']);
   const view = await cluster.ended(plan);
   t.is(view.state, 'COMPLETED');
+  t.deepEqual((await plans.plan(plan)).troubles, []);
   t.deepEqual(
     cluster.asked.map(({ node }) => node),
     ['node-1', 'node-2'],

@@ -91,7 +91,10 @@ test('the end of a plan that is heard of before those of its steps is told after
   const plan = book.learnNew(entry('plans', 'p', made.plan, 1n), submission(1).spec.steps, [
     entry('steps', 'p/000000', chunk!, 1n),
   ]);
-  const events = new PlanWatch(book, plan, 1n, () => 1n).events();
+  const events = new PlanWatch(book, plan, 1n, {
+    caughtUp: () => 1n,
+    here: { node: 'node-1', has: () => true },
+  }).events();
   const next = async () => {
     const { value } = (await events.next()) as { value: PlanEvent | undefined };
     return value === undefined
