@@ -107,7 +107,10 @@ async function cloneGit(
     };
     await runCommand(command, room.clock, options.note, options.signal).catch((error: unknown) => {
       if (!(error instanceof ArtifactError) || step[0] !== 'fetch') throw error;
-      const message = `cannot fetch ${ref} of ${withoutCredentials(url)}: ${error.output.at(-1) ?? error.message}`;
+      // After what was fatal, git gives advice over several lines.
+      const why =
+        error.output.find(line => line.startsWith('fatal: ')) ?? error.output.at(-1) ?? error.message;
+      const message = `cannot fetch ${ref} of ${withoutCredentials(url)}: ${why.replace(/^fatal: /, '')}`;
       throw new ArtifactError(message, { retryable: true, output: error.output, cause: error });
     });
   }

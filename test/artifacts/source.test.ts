@@ -94,7 +94,7 @@ const wrongGit: { name: string; url: string; ref?: string; message: RegExp }[] =
   {
     name: 'a repository that is not there',
     url: 'file:///nowhere',
-    message: /cannot fetch main of file:\/\/\/nowhere: /,
+    message: /cannot fetch main of file:\/\/\/nowhere: '\/nowhere' does not appear to be a git repository$/,
   },
 ];
 for (const { name, url, ref = 'main', message } of wrongGit) {

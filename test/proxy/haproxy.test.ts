@@ -2,7 +2,7 @@ import test, { type ExecutionContext } from 'ava';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readFile, rm, stat, unlink } from 'node:fs/promises';
 import { Agent, createServer as createHttpServer, request } from 'node:http';
-import { connect, createServer, type AddressInfo } from 'node:net';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Pool } from '../../src/model/traffic.ts';
@@ -75,7 +75,11 @@ async function freePort(): Promise<number> {
 }
 
 /** `drain` marks the instances that get no new requests. */
-function pool(app: string, instances: WebInstance[], ...drain: WebInstance[]): Pool {
+function pool(
+  app: string,
+  instances: Pick<WebInstance, 'endpoint'>[],
+  ...drain: Pick<WebInstance, 'endpoint'>[]
+): Pool {
   return {
     app,
     hostnames: [`${app}.test`],
@@ -288,6 +292,27 @@ test.serial('a POST is not repeated once it was sent; a GET is, on another insta
 
   await running[0]!.kill('SIGKILL');
   for (let count = 0; count < 10; count++) t.is((await ask(port, 'blog.test')).body, 'two');
+});
+
+test.serial('a request is over when its client has gone: no other instance gets what hung one', async t => {
+  const { proxy, port } = await stage(t);
+  const asked: Socket[] = [];
+  const hung = await Promise.all(
+    [1, 2].map(async () => {
+      const server = createHttpServer(({ socket }) => void asked.push(socket)).listen(0, '127.0.0.1');
+      t.teardown(() => server.closeAllConnections());
+      t.teardown(() => void server.close());
+      await once(server, 'listening');
+      return { endpoint: { host: '127.0.0.1', port: (server.address() as AddressInfo).port } };
+    }),
+  );
+  await proxy.apply([pool('blog', hung)]);
+  const client = request({ host: '127.0.0.1', port, headers: { host: 'blog.test' }, agent: false });
+  client.on('error', () => undefined).end();
+  await eventually(t, 'an instance has it', () => Promise.resolve(asked.length > 0));
+  client.destroy();
+  await eventually(t, 'it is taken from it', () => Promise.resolve(asked[0]!.destroyed));
+  t.is(asked.length, 1);
 });
 
 test.serial('a request under way is finished although its instance drains and leaves the pool', async t => {
