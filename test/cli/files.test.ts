@@ -213,6 +213,14 @@ test('init leaves a directory with hop3.toml deployable: it writes beside it und
   t.is((await ran(['validate', '.'], { cwd })).exitCode, 0);
 });
 
+for (const command of ['init', 'validate', 'deploy']) {
+  test(`${command} finds nothing where nothing is`, async t => {
+    const { exitCode, stderr } = await ran([command, 'nowhere'], { cwd: await directoryWith(t, {}) });
+    t.is(exitCode, 3);
+    t.regex(stderr, /nowhere: there is no such file or directory$/m);
+  });
+}
+
 test('init replaces nothing unless told to', async t => {
   const cwd = await directoryWith(t, { 'hop3.yaml': 'mine', 'index.html': '' });
   const refused = await ran(['init'], { cwd });

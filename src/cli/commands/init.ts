@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises';
+import { stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
 import { readAppFiles, sourceFacts } from '../../artifacts/pack.ts';
 import { completeProcesses } from '../../manifest/complete-processes.ts';
@@ -15,6 +15,8 @@ export async function init(context: CommandContext, call: Invocation): Promise<n
   const { io, out } = context;
   const shown = call.optionalArgument(0) ?? '.';
   const directory = context.path(shown);
+  // What is not there is told like by every other command.
+  await stat(directory);
   const { files, hasManifest } = await filesOf(directory);
   if (hasManifest && !call.flag('force')) {
     throw conflict(
