@@ -14,6 +14,8 @@ const MOST_OUTPUT_BYTES = 16 * 1024 * 1024;
 /** Of an answer that tells of a failure, for people. */
 const TOLD_CHARACTERS = 300;
 const USUAL_REDIRECTS = 5;
+/** Whether the server goes on with it nobody knows here. */
+const UNANSWERED = 'no answer had come, and what was asked for may still be done';
 /** A server that asks for no wait gets this one: nobody is asked in a circle. */
 const LEAST_WAIT_MS = 1000;
 
@@ -34,8 +36,8 @@ export function httpAgent({ pool, blobs, clock }: { pool: HttpPool; blobs: Blobs
     try {
       return await untilAnswered(task, untilMs, signal, ending);
     } catch (error) {
-      // Whether the server goes on with it nobody knows here.
-      throw ending.aborted ? ending.reason : error;
+      if (signal.aborted) throw new Error(`${wordsOf(signal.reason)}: ${UNANSWERED}`, { cause: error });
+      throw late.signal.aborted ? late.signal.reason : error;
     } finally {
       cancel();
     }
@@ -101,6 +103,10 @@ export function httpAgent({ pool, blobs, clock }: { pool: HttpPool; blobs: Blobs
     const ms = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.parse(clock.timestamp());
     return Number.isNaN(ms) ? null : Math.max(LEAST_WAIT_MS, ms);
   }
+}
+
+function wordsOf(reason: unknown): string {
+  return reason instanceof Error ? reason.message : 'it was told to stop';
 }
 
 function parsed(work: StepWork, name: string): ReturnType<typeof parseStatuses> {

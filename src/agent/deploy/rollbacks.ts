@@ -92,7 +92,10 @@ export class Rollbacks {
     if (target === null) {
       throw asked === null
         ? new AdminError('conflict', `"${app}" has no release before ${release}`)
-        : new AdminError('not-found', `"${app}" has no release ${asked}`, { known });
+        : new AdminError('not-found', `"${app}" has no release ${asked}`, {
+            known,
+            hint: `hop3-agent rollback ${app} --list shows those that it has`,
+          });
     }
     if (target.release === release) {
       throw new AdminError('conflict', `release ${release} of "${app}" is what is wanted already`, { known });

@@ -1,3 +1,4 @@
+import type { StepRecord } from '../../model/plan.ts';
 import type { PlanEvent } from '../../model/plan-views.ts';
 import type { KnownPlan } from './known-plan.ts';
 import type { PlanBook } from './plan-book.ts';
@@ -108,11 +109,17 @@ export class PlanWatch {
       return;
     }
     for (let index = 0; index < records.length; index++) {
-      if (records[index] === this.#seen[index]) continue;
+      const seen = this.#seen[index];
+      if (records[index] === seen) continue;
       this.#seen[index] = records[index];
-      this.#steps.add(index);
+      if (!isSame(records[index], seen)) this.#steps.add(index);
     }
     this.#plans = true;
     this.#wake?.();
   }
+}
+
+/** What somebody else wrote is read whole: each of its records is another object, and most of them say what they said. */
+function isSame(record: StepRecord | undefined, seen: StepRecord | undefined): boolean {
+  return record?.state === seen?.state && JSON.stringify(record) === JSON.stringify(seen);
 }

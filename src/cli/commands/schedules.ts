@@ -72,12 +72,12 @@ function factsText(view: ScheduleView, out: Output): string {
   const { schedule, lastFiredAt, lastOutcome } = view;
   const { catchUp } = schedule;
   const steps = countText(view.steps, 'step');
-  const last = lastFiredAt === null ? 'never' : out.when(lastFiredAt);
   const facts: [string, string][] = [
     ['schedule', view.name],
     ['when', `${schedule.expression} in ${schedule.timeZone}`],
     ['next', view.paused ? out.paint.yellow('paused') : (view.nextFireAt ?? 'never')],
-    ['last', lastOutcome === null ? last : `${last}: ${lastOutcome}`],
+    ['fired', lastFiredAt === null ? 'never' : out.when(lastFiredAt)],
+    ...(lastOutcome === null ? [] : ([['latest', lastOutcome]] satisfies [string, string][])),
     ['plan', view.title === null ? steps : `${view.title} (${steps})`],
     ['overlap', schedule.overlap],
     ['missed', catchUp.kind === 'all' ? `all, at most ${catchUp.atMost}` : catchUp.kind],

@@ -7,7 +7,7 @@ import type { Entry } from '../../../src/ports/store.ts';
 import { newPlan } from '../../../src/workflow/submission.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { FakeLog } from '../../support/fake-log.ts';
-import { completed, PlanCluster, submission } from '../../support/plan-cluster.ts';
+import { completed, noop, PlanCluster, submission } from '../../support/plan-cluster.ts';
 
 async function heardOf(cluster: PlanCluster, place: number, plan: string, after: string | null) {
   const heard: PlanEvent[] = [];
@@ -53,6 +53,22 @@ test('a watch that is cut after any event goes on at any node, and misses nothin
   }
   // It goes on, and does not begin again.
   t.true(shortest < 100, String(shortest));
+});
+
+test('whoever watches at a node that does nothing of the plan hears of each change once, like everybody', async t => {
+  const cluster = await PlanCluster.start(2, () => ({ afterMs: 50, result: completed }));
+  const plan = await cluster.submit(
+    Array.from({ length: 20 }, () => noop()),
+    { sequential: true },
+  );
+  const watching = [0, 1].map(place => heardOf(cluster, place, plan, null));
+  await cluster.ended(plan);
+  for (const heard of await Promise.all(watching.map(each => cluster.whileTimePasses(each)))) {
+    const told = heard.flatMap(event =>
+      event.kind === 'step' ? `${event.step.index} ${event.step.state}` : [],
+    );
+    t.deepEqual([...new Set(told)], told);
+  }
 });
 
 test('whoever takes its time has heard of every end when it hears of the end of the plan', async t => {
