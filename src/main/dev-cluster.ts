@@ -9,7 +9,7 @@ import { ProxyLoop } from '../agent/proxy-loop.ts';
 import { systemClock } from '../platform/clock.ts';
 import { systemHost } from '../platform/host.ts';
 import { winstonLog } from '../platform/log.ts';
-import { startManagedEtcd } from '../platform/managed-etcd.ts';
+import { keepEtcd } from '../platform/kept-etcd.ts';
 import { portHolder } from '../platform/port-holder.ts';
 import { systemRandom } from '../platform/random.ts';
 import { lockStateDir, type StateLock } from '../platform/state-lock.ts';
@@ -84,7 +84,7 @@ async function start(
   say(
     `starting etcd ${etcdTool.version} on port ${clientPort}, and HAProxy ${haproxyTool.version} on port ${order.proxyPort}`,
   );
-  const etcd = await startManagedEtcd({
+  const etcd = await keepEtcd({
     binary: etcdTool.path,
     stateDir,
     clientPort,

@@ -1,5 +1,5 @@
 import type { NodeConfig, TlsFiles } from '../model/node-config.ts';
-import { startManagedEtcd, type ManagedEtcd } from '../platform/managed-etcd.ts';
+import { keepEtcd } from '../platform/kept-etcd.ts';
 import { findTool } from '../platform/tools.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
@@ -15,8 +15,6 @@ export interface NodeEtcd {
   /** Leaves it running for the next agent. */
   leave(): Promise<void>;
 }
-
-const RESTART_AFTER_MS = 1000;
 
 /** @throws ToolError or ManagedEtcdError when the node's own etcd cannot be had */
 export async function etcdOf(
@@ -36,48 +34,21 @@ export async function etcdOf(
   }
   const { clientPort, peerPort } = config.etcd;
   const { path } = await findTool({ name: 'etcd', stateDir: config.stateDir, log, env: process.env, signal });
-  let ending = false;
-  let etcd: ManagedEtcd;
-  const start = async (): Promise<void> => {
-    etcd = await startManagedEtcd({
-      binary: path,
-      stateDir: config.stateDir,
-      clientPort,
-      peerPort,
-      clock,
-      log,
-      signal,
-      onExit: reason => {
-        log.error('the own etcd ended and is started again', { reason });
-        if (!ending) void again();
-      },
-    });
-  };
-  const again = async (): Promise<void> => {
-    while (!ending && !signal.aborted) {
-      await clock.sleep(RESTART_AFTER_MS, signal);
-      try {
-        await start();
-        return;
-      } catch (error) {
-        log.error('the own etcd could not be started', { error });
-      }
-    }
-  };
-  await start();
+  const etcd = await keepEtcd({
+    binary: path,
+    stateDir: config.stateDir,
+    clientPort,
+    peerPort,
+    clock,
+    log,
+    signal,
+  });
   return {
-    endpoints: [`http://127.0.0.1:${clientPort}`],
+    endpoints: [etcd.endpoint],
     tls: null,
     username: null,
     password: null,
-    stop: async () => {
-      ending = true;
-      await etcd.stop();
-    },
-    leave: () => {
-      ending = true;
-      etcd.leave();
-      return Promise.resolve();
-    },
+    stop: () => etcd.stop(),
+    leave: () => etcd.leave(),
   };
 }
