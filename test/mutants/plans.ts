@@ -80,6 +80,12 @@ export const planMutants: Mutant[] = [
   },
   {
     ...overdue,
+    name: 'plans: of two supervisors each frees what the other has freed',
+    search: "      { kind: 'steps', name: entry.name, revision: entry.revision },\n",
+    replace: '',
+  },
+  {
+    ...overdue,
     name: 'plans: what runs past its time stays with an owner that does nothing',
     search: '} else if (nowMs - askedMs >= ANSWER_WITHIN_MS) {',
     replace: '} else if (nowMs < askedMs) {',

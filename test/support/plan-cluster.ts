@@ -60,6 +60,8 @@ export class PlanCluster {
   behave: Behaviour = () => completed;
   /** Of nodes that are added from then on. */
   limits: PlanLimits = defaultPlanLimits;
+  /** Whether each node takes itself for the supervisor, whoever is. */
+  allSupervise = false;
 
   static async start(count = 1, behave?: Behaviour): Promise<PlanCluster> {
     const cluster = new PlanCluster();
@@ -82,7 +84,10 @@ export class PlanCluster {
         { blobs: this.blobs },
       ),
       blobs: this.blobs,
-      elected: () => supervisor.electedAs,
+      elected: () => {
+        const [candidate = null] = Object.keys(this.allSupervise ? etcd.contents('supervisor') : {});
+        return supervisor.electedAs ?? candidate;
+      },
     });
     const stops = [
       one.world.onChange(['supervisor', 'sessions'], () => supervisor.loop.wake()),

@@ -27,6 +27,34 @@ test('a step is taken from an owner that lives and does nothing, within its time
   t.is(cluster.events('step-taken-over').length, 1);
 });
 
+test('two supervisors at once ask twice, and take a step from its owner once', async t => {
+  const cluster = await PlanCluster.start(3, (_task, node) => (node === 'node-3' ? null : completed));
+  cluster.allSupervise = true;
+  const plan = await cluster.submit([noop({ timeoutSeconds: 5 })], {}, 2);
+  cluster.node(2).store.commit = () => new Promise(() => undefined);
+  // Both have decided before either has written: what the second writes comes after somebody else has gone on.
+  for (const [place, afterMs] of [1_000, 4_000].entries()) {
+    const { store } = cluster.node(place);
+    const commit = store.commit.bind(store);
+    store.commit = async (compares, writes) => {
+      const frees = writes.some(
+        write => 'put' in write && write.put === 'steps' && write.value.owner === null,
+      );
+      if (frees) await cluster.clock.sleep(afterMs);
+      return commit(compares, writes);
+    };
+  }
+  t.is((await cluster.ended(plan)).state, 'COMPLETED');
+  await cluster.clock.advance(10_000);
+  const asked = Object.values(cluster.etcd.contents('requests')).map(({ request }) => request);
+  t.deepEqual(asked.map(({ from, action }) => `${from} ${action}`).sort(), [
+    'node-1 retry-step',
+    'node-2 retry-step',
+  ]);
+  t.is(cluster.events('step-taken-over').length, 1);
+  t.deepEqual(cluster.attempts(), ['0 1', '0 2']);
+});
+
 const everyMinute: CronSchedule = {
   expression: '* * * * *',
   timeZone: 'UTC',
