@@ -1,5 +1,4 @@
 /** The store against a real etcd that is killed, paused, compacted, cut off, or not heard. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import type { HolderRecord, OwnerRecord } from '../../src/model/records.ts';
 import { systemRandom } from '../../src/platform/random.ts';
@@ -103,7 +102,7 @@ behindProxy('a session cut off is lost before etcd deletes its key', async (t, {
 behindProxy('a session whose replies are lost for a moment goes on', async (t, { store, proxy }) => {
   const session = await store.openSession({ record: sessionRecord({ ttlSeconds: 8 }), resume: null });
   await proxy.set('drop-replies');
-  await sleep(500);
+  await until('a reply is lost', () => proxy.withheldBytes > 0);
   await proxy.set('pass');
   const before = session.deadlineMs();
   await until('it was renewed again', () => session.deadlineMs() > before + 2_000);

@@ -320,7 +320,8 @@ test.serial('a request under way is finished although its instance drains and le
   const [one, two] = [await instance('one'), await instance('two')];
   await proxy.apply([pool('blog', [one])]);
   const slow = ask(port, 'blog.test', '/slow');
-  await clock.sleep(100);
+  const begun = async () => (await ask(one.endpoint.port, 'x', '/begun')).body === '1';
+  await eventually(t, 'it is under way', begun);
   await proxy.apply([pool('blog', [one, two], one)]);
   await proxy.apply([pool('blog', [two])]);
   t.is((await ask(port, 'blog.test')).body, 'two');

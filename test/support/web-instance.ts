@@ -13,12 +13,14 @@ export interface WebInstance {
 const SERVER = `
 const http = require('http');
 let posts = 0;
+let begun = 0;
 const server = http.createServer((request, response) => {
   const { method, url, headers } = request;
   if (url === '/posts') return response.end(String(posts));
   if (url === '/die') { if (method === 'POST') posts++; return request.resume().on('end', () => request.socket.destroy()); }
   if (url === '/headers') return response.end(JSON.stringify(headers));
-  if (url === '/slow') return setTimeout(() => response.end(process.argv[1]), 700);
+  if (url === '/begun') return response.end(String(begun));
+  if (url === '/slow' && ++begun) return setTimeout(() => response.end(process.argv[1]), 700);
   response.end(process.argv[1]);
 });
 server.on('upgrade', (request, socket) => {
