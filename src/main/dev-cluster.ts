@@ -2,7 +2,6 @@ import { mkdir, rm, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { apiClient } from '../api/client.ts';
 import { DEV_STATE_DIR, type DevOptions, type DevOrder } from '../cli/daemon.ts';
-import { CliFailure, EXIT } from '../cli/failure.ts';
 import { processIo } from '../cli/process-io.ts';
 import { runCli } from '../cli/program.ts';
 import { ProxyLoop } from '../agent/proxy-loop.ts';
@@ -12,7 +11,6 @@ import { winstonLog } from '../platform/log.ts';
 import { keepEtcd } from '../platform/kept-etcd.ts';
 import { portHolder } from '../platform/port-holder.ts';
 import { systemRandom } from '../platform/random.ts';
-import { lockStateDir, type StateLock } from '../platform/state-lock.ts';
 import { findTool } from '../platform/tools.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
@@ -21,6 +19,7 @@ import { openStore } from '../store/open-store.ts';
 import { endLeftovers, requireApiPorts, runnableHere } from './dev-machine.ts';
 import { giveOrder, listenForOrders } from './dev-orders.ts';
 import { DevNode } from './dev-node.ts';
+import { lockState } from './lock-state.ts';
 import { tryNext } from './try-next.ts';
 import { VERSION } from './version.ts';
 
@@ -35,6 +34,9 @@ const ETCD_PORTS: [number, number] = [23790, 23990];
 const PORTS_PER_NODE = 150;
 const FIRST_APP_PORT = 25_000;
 const MARKER = 'hop3-dev';
+const SECOND_CLUSTER =
+  '"hop3-agent dev --stop" ends a development cluster; ' +
+  'a second one needs a --state-dir, --api-port and --proxy-port of its own';
 
 /** A whole cluster on this machine, until the signal aborts; or one order to such a cluster. */
 export async function devCluster(options: DevOptions, signal: AbortSignal): Promise<number> {
@@ -63,7 +65,7 @@ async function start(
   const clock = systemClock();
   if (order.fresh) await forget(stateDir);
   await mkdir(join(stateDir, MARKER), { recursive: true });
-  const lock = await lockCluster(stateDir);
+  const lock = await lockState(stateDir, SECOND_CLUSTER);
   closers.push(() => lock.release());
   const names = Array.from({ length: order.nodes }, (_, index) => `node-${index + 1}`);
   await endLeftovers(stateDir, names, clock);
@@ -217,19 +219,6 @@ function command(argv: string[], api: string): Promise<number> {
     etcdDefects: () => Promise.resolve([]),
   };
   return runCli([...argv, '--api', api], processIo(VERSION, daemon));
-}
-
-async function lockCluster(stateDir: string): Promise<StateLock> {
-  try {
-    return await lockStateDir(stateDir);
-  } catch (error) {
-    throw new CliFailure(EXIT.conflict, (error as Error).message, {
-      hint:
-        '"hop3-agent dev --stop" ends a development cluster; ' +
-        'a second one needs a --state-dir, --api-port and --proxy-port of its own',
-      cause: error,
-    });
-  }
 }
 
 /** Only what an earlier `dev` made is ever removed. */

@@ -34,7 +34,6 @@ import { httpPeers, listenForPeers, readPeerCredentials } from '../platform/peer
 import { portHolder } from '../platform/port-holder.ts';
 import { systemRandom } from '../platform/random.ts';
 import { serviceManager } from '../platform/service-manager.ts';
-import { lockStateDir } from '../platform/state-lock.ts';
 import { findTool } from '../platform/tools.ts';
 import type { Clock } from '../ports/clock.ts';
 import { DriverError } from '../ports/driver.ts';
@@ -43,6 +42,7 @@ import type { Store } from '../ports/store.ts';
 import { haproxy } from '../proxy/haproxy.ts';
 import { openStore } from '../store/open-store.ts';
 import { commandsDirectory } from './commands-directory.ts';
+import { lockState } from './lock-state.ts';
 import { clusterMembers } from './members.ts';
 import {
   meteredDriver,
@@ -102,7 +102,7 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
   // In reverse order, whatever had been started when something went wrong.
   const closers: (() => Promise<void>)[] = [() => manager.close()];
   try {
-    const lock = await lockStateDir(stateDir);
+    const lock = await lockState(stateDir, null);
     closers.push(() => lock.release());
     const etcd = await etcdOf(config, { clock, log, signal: starting.signal });
     closers.push(() => (interrupted() ? etcd.stop() : etcd.leave()));

@@ -8,10 +8,15 @@ export interface StateLock {
   release(): Promise<void>;
 }
 
+/** Another agent has the lock; the message names it. */
+export class StateInUse extends Error {
+  override readonly name = 'StateInUse';
+}
+
 /**
  * One agent a state directory. Node has no flock(2), so util-linux's `flock` takes the lock on our own open file,
  * which it inherits; the lock belongs to that open file and stays with us when the helper has exited. No app inherits it.
- * @throws Error naming the holder's pid when it is held, or what is missing
+ * @throws StateInUse naming the holder's pid; Error naming what is missing
  */
 export async function lockStateDir(stateDir: string): Promise<StateLock> {
   await mkdir(stateDir, { recursive: true, mode: 0o700 });
@@ -21,7 +26,7 @@ export async function lockStateDir(stateDir: string): Promise<StateLock> {
     const result = await flock(file.fd);
     if (result.code === 1) {
       const holder = (await file.readFile('utf8')).trim();
-      throw new Error(
+      throw new StateInUse(
         `state directory ${stateDir} is in use by another agent (pid ${holder === '' ? 'unknown' : holder}): ` +
           'stop that one, or choose another --state-dir',
       );

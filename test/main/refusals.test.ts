@@ -3,8 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { giveOrder } from '../../src/main/dev-orders.ts';
+import { lockState } from '../../src/main/lock-state.ts';
 import { nodeConfiguration } from '../../src/main/node-configuration.ts';
+import { runNode } from '../../src/main/run-node.ts';
 import { ran } from '../cli/captured-io.ts';
+import { freePort } from '../support/free-port.ts';
 
 /** The command line with the daemons as they are. */
 async function said(argv: string[]): Promise<{ exitCode: number; stderr: string }> {
@@ -42,6 +45,23 @@ test('a configuration that is not there, or is a directory, is named', async t =
   });
   await writeFile(file, 'name: [\n');
   t.regex((await said(['run', '--config', file])).stderr, /agent\.yaml:2:1: error: is not valid YAML/);
+});
+
+test('a second agent on a state directory is told who has it, and that it is a conflict', async t => {
+  const place = await directory(t);
+  const lock = await lockState(place, null);
+  const file = join(place, 'agent.yaml');
+  await writeFile(file, `state-dir: ${place}\nadmin: {listen: 127.0.0.1:${await freePort()}}\n`);
+  const { exitCode, stderr } = await ran(['run', '--config', file], {
+    daemon: { run: (options, signal) => runNode(options, signal) },
+  });
+  t.is(exitCode, 6);
+  t.is(
+    stderr,
+    `error: state directory ${place} is in use by another agent (pid ${process.pid}): ` +
+      'stop that one, or choose another --state-dir\n',
+  );
+  await lock.release();
 });
 
 for (const order of [['--stop'], ['--kill', 'node-1'], ['--start', 'node-1']]) {
