@@ -10,7 +10,7 @@ import { planState, survey } from '../../src/workflow/survey.ts';
 import { moment, outlook, plan, record, step } from './helpers.ts';
 import { tickMs, World, type Behaviour, type WorldOptions } from './world.ts';
 
-/** What Boltzmann, whose steps these are, gets wrong, by the numbers of the list that was made of it by reading. */
+/** What Boltzmann, whose steps these are, gets wrong, by the numbers of the list that was made of it by reading. Of a node with a lease: 5, in plan-engine.test.ts. */
 const completes: Behaviour = () => ({ afterMs: 50, result: { kind: 'completed', output: null } });
 
 test('defect 2: a payload that is too long is refused, never cut', t => {

@@ -170,6 +170,14 @@ test('an attempt past its time is over, and what it still says is refused and co
   t.is(cluster.node().engine.figures().staleResults, 1);
 });
 
+test("Boltzmann's defect 5: a step that takes far longer than a lease is done once, by one node", async t => {
+  const cluster = await PlanCluster.start(3, () => ({ afterMs: 150_000, result: completed }));
+  const plan = await cluster.submit([noop({ timeoutSeconds: 300 })]);
+  const view = await cluster.ended(plan, 200_000);
+  t.is(view.state, 'COMPLETED');
+  t.deepEqual(cluster.attempts(), ['0 1']);
+});
+
 test('what its owner left when it went is done by another, as another attempt with a higher token', async t => {
   const cluster = await PlanCluster.start(2, (_task, node) => (node === 'node-1' ? null : completed));
   const plan = await cluster.submit([noop(), noop({ dependsOn: [0] })]);
