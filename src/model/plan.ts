@@ -122,6 +122,8 @@ export interface StepTrouble {
   failures: number;
   error: string;
   type: FailureType;
+  /** Nobody knows whether the attempt did its work, or is still at it. */
+  unknown?: true;
 }
 
 /** What is remembered of a step whatever its state. */

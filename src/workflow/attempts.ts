@@ -115,8 +115,6 @@ export function started(
 
 export interface AttemptFailure extends Omit<StepTrouble, 'failures'> {
   elapsedMs: number;
-  /** Nobody knows whether it did its work: its time is over, or its owner is gone. */
-  unknown?: boolean;
   /** Tried again without a wait: it was not the step that failed. */
   atOnce?: boolean;
 }

@@ -217,7 +217,7 @@ function skipped(record: StepRecord, reason: string, moment: Moment): SkippedSte
 }
 
 function troubled(record: StepRecord, error: string): StepTrouble {
-  return { failures: (record.trouble?.failures ?? 0) + 1, error, type: 'RETRYABLE' };
+  return { failures: (record.trouble?.failures ?? 0) + 1, error, type: 'RETRYABLE', unknown: true };
 }
 
 function cancelText(cancel: PlanCancel): string {

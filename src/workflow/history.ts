@@ -55,8 +55,9 @@ export function ended(
 
 export function withFailure(record: StepRecord, failure: Omit<StepTrouble, 'failures'>): StepHistory {
   const history = historyOf(record, record.index);
-  const { error, type } = failure;
-  return { ...history, trouble: { failures: (record.trouble?.failures ?? 0) + 1, error, type } };
+  const { error, type, unknown } = failure;
+  const failures = (record.trouble?.failures ?? 0) + 1;
+  return { ...history, trouble: { failures, error, type, ...(unknown ? { unknown } : {}) } };
 }
 
 /** What is kept of a step when its state changes. */

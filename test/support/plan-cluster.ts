@@ -24,7 +24,7 @@ import { FakeEtcd, type FakeStore } from './fake-store.ts';
 export type Behaviour = (
   task: StepTask,
   node: string,
-) => StepResult | { afterMs: number; result: StepResult } | null;
+) => StepResult | { afterMs: number; result: StepResult; whenStopped?: StepResult } | null;
 
 export const completed: StepResult = { kind: 'completed', output: null };
 export const failed: StepResult = { kind: 'failed', type: 'RETRYABLE', error: 'it did not work' };
@@ -191,7 +191,7 @@ export class PlanCluster {
         if (how === null) return new Promise<StepResult>(() => undefined);
         if (!('afterMs' in how)) return how;
         await this.clock.sleep(how.afterMs, signal);
-        return signal.aborted ? { kind: 'stopped' } : how.result;
+        return signal.aborted ? (how.whenStopped ?? { kind: 'stopped' }) : how.result;
       },
     };
   }

@@ -89,8 +89,9 @@ function troubles(plan: KnownPlan): string[] {
     const error = record?.trouble?.error;
     if (record === undefined || error === undefined) return [];
     if (record.state === 'COMPENSATION_FAILED') return `step ${record.index} could not be undone: ${error}`;
-    const ended = record.state === 'CANCELLED' || (record.state === 'TIMED_OUT' && plan.entry.value.cancel);
-    return ended ? `step ${record.index}: ${error}` : [];
+    const cancelled =
+      plan.entry.value.cancel && (record.state === 'CANCELLED' || record.state === 'TIMED_OUT');
+    return cancelled && record.trouble?.unknown ? `step ${record.index}: ${error}` : [];
   });
   const more = all.length - TROUBLES_TOLD;
   return more > 0 ? [...all.slice(0, TROUBLES_TOLD), `and ${more} more like these`] : all;

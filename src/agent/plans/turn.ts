@@ -78,7 +78,8 @@ export function takeTurn(input: TurnInput): Turn {
     const { index } = attempt;
     const step = stepSpec(shape, index);
     const answer = acceptResult(step, records[index], token, attempt, result, elapsedMs, moment);
-    if (answer.accepted) change(answer.record);
+    if (answer.accepted)
+      change(plan.entry.value.cancel === null ? answer.record : told(answer.record, result));
     else refused.push({ index, reason: answer.reason });
   }
   const lost = chunk.entry.value.steps.filter(
@@ -190,6 +191,12 @@ export function outlookOf(
     holders: input.holders,
     moment: input.moment,
   };
+}
+
+/** What was told to stop and failed instead may go on elsewhere: what had stopped would say so. */
+function told(record: StepRecord, { kind }: AttemptEnd): StepRecord {
+  const { trouble } = record;
+  return kind === 'failed' && trouble ? { ...record, trouble: { ...trouble, unknown: true } } : record;
 }
 
 function apply(move: Move, turn: Turn): void {

@@ -358,18 +358,29 @@ test('a key that its holder held when it died is free again', async t => {
 });
 
 test('cancelling tells what runs to stop, and names what did not', async t => {
-  const cluster = await PlanCluster.start(1, ({ index }) =>
-    index === 0 ? null : { afterMs: 60_000, result: completed },
-  );
-  const plan = await cluster.submit([noop(), noop(), noop({ dependsOn: [1] })]);
+  const cluster = await PlanCluster.start(1, ({ index, attempt }) => {
+    if (index === 0) return null;
+    if (index > 2 && attempt === 1) return failed;
+    return { afterMs: 60_000, result: completed, ...(index === 1 ? { whenStopped: failed } : {}) };
+  });
+  const retry = { attempts: 3, firstWaitSeconds: 0.05, factor: 1, longestWaitSeconds: 60, jitter: 0 };
+  const failing = [noop({ retry }), noop({ retry: { ...retry, firstWaitSeconds: 60 } })];
+  const plan = await cluster.submit([noop(), noop(), noop({ dependsOn: [1] }), ...failing]);
   await cluster.clock.advance(100);
+  t.deepEqual(cluster.states(plan), ['RUNNING', 'RUNNING', 'PENDING', 'RUNNING', 'RETRY_WAIT']);
   await cluster.whileTimePasses(cluster.node().engine.plans.cancel(plan, 'somebody'));
   const view = await cluster.ended(plan);
   t.is(view.state, 'CANCELLED');
-  t.deepEqual(cluster.states(plan), ['CANCELLED', 'CANCELLED', 'CANCELLED']);
-  t.true(cluster.asked.every(({ signal }) => signal.aborted));
-  t.is(view.troubles.length, 1);
-  t.regex(view.troubles[0]!, /step 0: it did not stop/);
+  t.true(cluster.states(plan).every(state => state === 'CANCELLED'));
+  t.deepEqual(
+    cluster.asked.filter(({ signal }) => signal.aborted).map(({ task }) => task.index),
+    [0, 1, 3],
+  );
+  // What failed before, and was stopped since or did not run, is nothing that anybody has to see to.
+  t.deepEqual(view.troubles, [
+    'step 0: it did not stop within 10 s of being asked: it may still run',
+    'step 1: it did not work',
+  ]);
 });
 
 const saga = (length: number): StepSpec[] =>
