@@ -9,6 +9,7 @@ import type { Log } from '../ports/log.ts';
 import type { Random } from '../ports/random.ts';
 import type { Session, Store } from '../ports/store.ts';
 import type { Crowd } from './crowd.ts';
+import { forgetInstances } from './forget-instances.ts';
 import { forgetPorts } from './forget-ports.ts';
 import type { Ledger } from './ledger.ts';
 import type { NamedAgents } from './names/named-agents.ts';
@@ -237,6 +238,7 @@ export class Supervisor {
     this.#prunedMs = clock.now();
     await names.forget(signal);
     await forgetPorts(this.#options);
+    await forgetInstances(this.#options);
     const { entries } = await store.list('events');
     const surplus = entries.slice(0, Math.max(0, entries.length - EVENTS_KEPT));
     for (let start = 0; start < surplus.length; start += 100) {

@@ -17,6 +17,12 @@ const evidence = { test: 'test/agent/evidence.test.ts' };
 const keeper = { file: 'src/agent/session-keeper.ts', test: 'test/agent/session-keeper.test.ts' };
 const promises = { file: 'src/agent/promise-loop.ts', test: 'test/agent/promise-loop.test.ts' };
 
+const forgotten = {
+  file: 'src/ownership/forgotten-instances.ts',
+  test: 'test/ownership/forgotten-instances.test.ts',
+};
+const forgetting = { file: 'src/agent/forget-instances.ts', test: 'test/agent/forget-instances.test.ts' };
+
 export const mutants: Mutant[] = [
   {
     ...holdings,
@@ -326,6 +332,30 @@ export const mutants: Mutant[] = [
     ...promises,
     name: 'promises: what a late write has put over one stays there until the next look',
     search: 'if (changed.some(isOther)) this.wakeSoon();',
+    replace: '',
+  },
+  {
+    ...forgotten,
+    name: 'rule 1: what was never released is forgotten with its app',
+    search: '      released !== null &&\n',
+    replace: '',
+  },
+  {
+    ...forgotten,
+    name: 'rule 8: what may still run is forgotten with its app',
+    search: '      mayStillRun.length === 0 &&\n',
+    replace: '',
+  },
+  {
+    ...forgetting,
+    name: 'rule 1: what was taken since it was looked at is forgotten',
+    search: "        { kind: 'owners', name, revision },\n",
+    replace: '',
+  },
+  {
+    ...forgetting,
+    name: 'rule 1: what an app that is there again has released is forgotten',
+    search: "        { kind: 'apps', name: parseInstanceId(instance).app, is: 'absent' },\n",
     replace: '',
   },
 ];
