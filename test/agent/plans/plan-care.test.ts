@@ -55,6 +55,28 @@ test('two supervisors at once ask twice, and take a step from its owner once', a
   t.deepEqual(cluster.attempts(), ['0 1', '0 2']);
 });
 
+test('where there is room again, the most urgent plan goes first, and of equals the one that came first', async t => {
+  const cluster = new PlanCluster();
+  cluster.limits = { ...defaultPlanLimits, atOnce: 1 };
+  cluster.behave = () => ({ afterMs: 1_000, result: completed });
+  await cluster.add('node-1');
+  const names = new Map<string, string>();
+  for (const [name, priority] of [
+    ['first', 5],
+    ['low', 9],
+    ['second', 5],
+    ['urgent', 0],
+    ['third', 5],
+  ] as const) {
+    names.set(await cluster.submit(2, { priority }), name);
+  }
+  for (const plan of names.keys()) await cluster.ended(plan);
+  t.is(
+    cluster.asked.map(({ task }) => `${names.get(task.plan)} ${task.index}`).join(', '),
+    'first 0, urgent 0, urgent 1, first 1, second 0, second 1, third 0, third 1, low 0, low 1',
+  );
+});
+
 const everyMinute: CronSchedule = {
   expression: '* * * * *',
   timeZone: 'UTC',
