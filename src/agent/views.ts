@@ -273,10 +273,12 @@ const stageWords: Record<Rollout['stage'], string> = {
   replacing: 'the instances are replaced',
 };
 
-function releaseConditions({ release, rollout, givenUp }: AppRecord): AppView['conditions'] {
+function releaseConditions({ app, release, spec, rollout, givenUp }: AppRecord): AppView['conditions'] {
   const found: AppView['conditions'] = [];
   if (rollout) {
-    const message = `release ${release} takes the place of ${rollout.before.release}: ${stageWords[rollout.stage]}`;
+    const waits = rollout.stage !== 'replacing' && spec.deploy.promote === 'manual';
+    const word = waits ? `, until hop3-agent promote ${app}, or rollback ${app}` : '';
+    const message = `release ${release} takes the place of ${rollout.before.release}: ${stageWords[rollout.stage]}${word}`;
     found.push({ type: 'RollingOut', status: true, reason: 'ReleaseChanges', message });
   }
   if (givenUp) {

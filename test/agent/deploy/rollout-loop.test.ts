@@ -210,6 +210,10 @@ test('with blue and green a worker, which works as soon as it runs, waits for th
   await cluster.advance(10_000);
   t.is(cluster.copies('blog/worker/0').length, 0);
   t.is(record().rollout?.stage, 'beside', 'an operator has the word');
+  t.is(
+    admin.app('blog').conditions.find(({ type }) => type === 'RollingOut')?.message,
+    'release 2 takes the place of 1: copies of it get ready beside, until hop3-agent promote blog, or rollback blog',
+  );
   await cluster.whileTimePasses(admin.promote('blog'));
   await cluster.until(() => record().rollout === undefined, 60_000);
   t.is(cluster.copies('blog/worker/0')[0]?.unit.release, 2);
