@@ -5,7 +5,7 @@ import type { ProcessSettings } from './processes.ts';
 import { nothingBeside, readAppTree } from './read-app-tree.ts';
 import { type PlanChecks, type ReadPlan, readPlanTree } from './read-plan-tree.ts';
 import { largestWithPlans, whole } from './size.ts';
-import { listAt, valueAt, type Path, type Tree } from './tree.ts';
+import { listAt, valueAt, type Path, type Place, type Tree } from './tree.ts';
 import { readYaml } from './yaml-tree.ts';
 
 export interface ReadApp {
@@ -13,6 +13,8 @@ export interface ReadApp {
   spec: AppSpec;
   /** Where its document begins. */
   line: number;
+  /** Where a value of it stands; of what is not in the text, the nearest ancestor. */
+  placeOf: (path: Path) => Place;
   /** For a process that only its source will name. */
   webSettings: ProcessSettings;
 }
@@ -28,7 +30,10 @@ export interface LocatedPlan extends ReadPlan {
  */
 export function readManifest(file: string, text: string): { apps: ReadApp[]; problems: Problem[] } {
   const { apps, problems } = readManifests([{ file, text }]);
-  return { apps: apps.map(({ spec, line, webSettings }) => ({ spec, line, webSettings })), problems };
+  return {
+    apps: apps.map(({ spec, line, placeOf, webSettings }) => ({ spec, line, placeOf, webSettings })),
+    problems,
+  };
 }
 
 /** The same for several files, also checked against each other; with `checks` they may hold plans. */
@@ -75,9 +80,10 @@ function readDocuments(
     }
     const read = readAppTree(file, tree, nothingBeside);
     problems.push(...read.problems);
-    const app = read.spec === null ? null : { spec: read.spec, line, webSettings: read.webSettings };
+    const placeOf = (path: Path): Place => tree.placeOf(path, 'value');
+    const app = read.spec === null ? null : { spec: read.spec, line, placeOf, webSettings: read.webSettings };
     const spec = app?.spec ?? partOf(tree);
-    return spec === null ? [] : [{ app, spec, file, line, placeOf: path => tree.placeOf(path, 'value') }];
+    return spec === null ? [] : [{ app, spec, file, line, placeOf }];
   });
   return { documents, plans, problems };
 }

@@ -42,6 +42,12 @@ export function fieldOf(path: Path): string {
     .join('');
 }
 
+/** The other way round; of a name that has a dot or a bracket in it, what comes before. */
+export function pathOf(field: string): Path {
+  const parts = field.match(/[^.[\]]+/g) ?? [];
+  return parts.map(part => (field.includes(`[${part}]`) ? Number(part) : part));
+}
+
 export function isTable(value: unknown): value is Table {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

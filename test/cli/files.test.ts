@@ -142,7 +142,7 @@ test('a source directory that is not there is a problem of its manifest', async 
   const cwd = await directoryWith(t, { 'a.yaml': guestbook });
   const { exitCode, stderr } = await ran(['validate', 'a.yaml'], { cwd });
   t.is(exitCode, 1);
-  t.regex(stderr, /^a\.yaml:1:1: error: source\.path: .*guestbook is not a directory/m);
+  t.regex(stderr, /^a\.yaml:2:16: error: source\.path: .*guestbook is not a directory/m);
 });
 
 test('apply and plan check before they ask anybody', async t => {
@@ -172,6 +172,20 @@ test('a long line is shown around the place of its problem, and control characte
   const [, line, caret] = /error: .*\n(.*)\n( *\^)$/m.exec(stderr) ?? [];
   t.true(line!.length <= 102);
   t.is(line!.slice(caret!.length - 1, caret!.length + 3), 'nmae');
+});
+
+test('what keeps an app whose files are right from running is told with its place', async t => {
+  const text =
+    'metadata: {id: blog}\nsource: {path: blog}\nrun: {start: ./blog}\n' +
+    'volumes:\n  - {name: a, target: a}\n' +
+    'addons:\n  - {type: postgres}\n---\n' +
+    'metadata: {id: shop}\nrun: {start: ./shop}\nsource:\n  path: nowhere\n';
+  const cwd = await directoryWith(t, { 'a.yaml': text, 'blog/blog': '' });
+  const { stderr } = await ran(['plan', 'a.yaml'], { cwd });
+  t.deepEqual(
+    stderr.split('\n').flatMap(line => /^a\.yaml:(\S+) error: (\S+):/.exec(line)?.slice(1).join(' ') ?? []),
+    ['5:3: volumes', '7:5: addons[0]', '12:9: source.path'],
+  );
 });
 
 test('init writes a manifest that validates and says the same', async t => {

@@ -6,6 +6,7 @@ import { completedLater, completeProcesses } from '../../manifest/complete-proce
 import { appFilePaths, appFiles, readAppDirectory } from '../../manifest/read-app-directory.ts';
 import { type LocatedPlan, readManifests } from '../../manifest/read-manifest.ts';
 import { runnable } from '../../manifest/runnable.ts';
+import { pathOf, type Path, type Place } from '../../manifest/tree.ts';
 import type { AppSpec, WebSettings } from '../../model/app-spec.ts';
 import type { Problem } from '../../model/problem.ts';
 import { checkSubmission } from '../../workflow/check-submission.ts';
@@ -21,6 +22,8 @@ export interface LoadedApp {
   spec: AppSpec;
   file: string;
   line: number;
+  /** Exact places, when it is from one text; else there are none. */
+  placeOf?: (path: Path) => Place;
   /** Absolute: the source tree on this machine, to be uploaded; null = the source is elsewhere, or there is none. */
   directory: string | null;
 }
@@ -78,7 +81,7 @@ export async function loadApps(
     apps: completed.map(({ app }) => app),
     plans: plans.map(({ plan }) => plan),
     problems: inReadingOrder([
-      ...unreadable.map(({ file, message }) => problemOf({ file, line: 0 }, '', message)),
+      ...unreadable.map(({ file, message }) => problemOf({ file }, '', message)),
       ...fromManifests.problems,
       ...plans.flatMap(({ problems }) => problems),
       ...fromDirectories.flatMap(one => one.problems),
@@ -96,7 +99,7 @@ export async function loadApps(
 
 /** @throws CliFailure with all problems, when there is any */
 export function requireSound(loaded: LoadedApps): LoadedApp[] {
-  const problems = [...loaded.problems, ...loaded.refusals];
+  const problems = inReadingOrder([...loaded.problems, ...loaded.refusals]);
   if (problems.length === 0) return loaded.apps;
   throw new CliFailure(
     EXIT.failed,
@@ -196,14 +199,14 @@ function inReadingOrder(problems: Problem[]): Problem[] {
   );
 }
 
-function refusalsOf({ spec, file, line }: LoadedApp): Problem[] {
-  return runnable(spec, file).map(problem => ({ ...problem, line, column: line > 0 ? 1 : 0 }));
+function refusalsOf(app: LoadedApp): Problem[] {
+  return runnable(app.spec, app.file).map(problem => ({ ...problem, ...placeIn(app, problem.field) }));
 }
 
-function problemOf(
-  { file, line }: Pick<LoadedApp, 'file' | 'line'>,
-  field: string,
-  message: string,
-): Problem {
-  return { file, line, column: line > 0 ? 1 : 0, field, message, hint: null };
+function problemOf(app: Pick<LoadedApp, 'file' | 'placeOf'>, field: string, message: string): Problem {
+  return { file: app.file, ...placeIn(app, field), field, message, hint: null };
+}
+
+function placeIn({ placeOf }: Pick<LoadedApp, 'placeOf'>, field: string): Place {
+  return placeOf?.(pathOf(field)) ?? { line: 0, column: 0 };
 }
