@@ -1,7 +1,9 @@
 import { bodyParser } from '@koa/bodyparser';
 import type { Context } from 'koa';
 import { z } from 'zod';
+import type { PlanProblem } from '../model/plan.ts';
 import { Refusal, shapeRefusal } from './refusal.ts';
+import { salvaged } from './salvage.ts';
 
 export interface BodyLimits {
   /** Of a JSON or YAML body. */
@@ -22,10 +24,15 @@ export interface BodyReader<T> {
 
 export function jsonBody<S extends z.ZodType>(
   schema: S,
-  options: { required?: boolean; limit?: 'documentBytes' | 'planBytes' } = {},
+  options: {
+    required?: boolean;
+    limit?: 'documentBytes' | 'planBytes';
+    /** All that is wrong with what has the right shape; asked here only of what is left of a body that has not, to tell it as well. */
+    wrong?: (body: z.output<S>) => PlanProblem[];
+  } = {},
 ): BodyReader<z.output<S>> {
   const mediaType = 'application/json';
-  const { required = true, limit = 'documentBytes' } = options;
+  const { required = true, limit = 'documentBytes', wrong } = options;
   return {
     mediaType,
     schema,
@@ -34,9 +41,12 @@ export function jsonBody<S extends z.ZodType>(
       checkMediaType(ctx, mediaType, required);
       const parser = bodyParser({ enableTypes: ['json'], jsonLimit: limits[limit] });
       await parser(ctx, () => Promise.resolve());
-      const parsed = schema.safeParse(ctx.request.body ?? {}, { reportInput: true });
-      if (!parsed.success) throw shapeRefusal(422, 'the body is not right', schema, parsed.error);
-      return parsed.data;
+      const body: unknown = ctx.request.body ?? {};
+      const parsed = schema.safeParse(body, { reportInput: true });
+      if (parsed.success) return parsed.data;
+      const left = wrong === undefined ? null : salvaged(schema, body, parsed.error);
+      const more = left === null ? [] : (wrong?.(left) ?? []);
+      throw shapeRefusal(422, 'the body is not right', schema, parsed.error, more);
     },
   };
 }

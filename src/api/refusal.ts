@@ -67,17 +67,33 @@ export function problemDetailsOf(refusal: Refusal): ProblemDetails {
   };
 }
 
-/** What a request carries does not have the shape it should; the error has the input with it (`reportInput`). */
-export function shapeRefusal(status: 400 | 422, what: string, schema: z.ZodType, error: z.ZodError): Refusal {
+/**
+ * What a request carries does not have the shape it should; the error has the input with it (`reportInput`). `more` = what is wrong
+ * with the rest of it: of a step that has the wrong shape itself that would only be what follows from it.
+ */
+export function shapeRefusal(
+  status: 400 | 422,
+  what: string,
+  schema: z.ZodType,
+  error: z.ZodError,
+  more: PlanProblem[] = [],
+): Refusal {
   const unknown = status === 400 ? 'unknown parameter' : 'unknown key';
-  const problems = explained(schema, error, unknown).map(({ path, message, hint }) => ({
+  const shape = explained(schema, error, unknown).map(({ path, message, hint }) => ({
     ...problemAt(fieldOf(path), message),
     hint,
   }));
+  const told = new Set(shape.map(({ field }) => placeOf(field)));
+  const problems = [...shape, ...more.filter(({ field }) => !told.has(placeOf(field))).map(inBody)];
   const first = problems[0];
   const detail = first === undefined ? what : `${what}: ${first.field}${first.field && ': '}${first.message}`;
   const others = problems.length > 1 ? ` (and ${problems.length - 1} more)` : '';
   return new Refusal(status, 'invalid', detail + others, { extensions: { problems } });
+}
+
+/** The step, or else the field. */
+function placeOf(field: string): string {
+  return /^\w+\[\d+\]/.exec(field)?.[0] ?? field;
 }
 
 function problemAt(field: string, message: string, line = 0, column = 0): Problem {

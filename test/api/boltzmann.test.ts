@@ -299,6 +299,17 @@ const refused: [what: string, body: object, status: number, fields: string[]][] 
     ['tasks[0].resource_url'],
   ],
   ['a misspelt field', { tasks: [{ ...noop, mimetype: json }] }, 422, ['tasks[0].mimetype']],
+  [
+    'a misspelt field, and what is wrong elsewhere',
+    {
+      tasks: [
+        { ...noop, mimetype: json },
+        { ...noop, depends_on: [1] },
+      ],
+    },
+    422,
+    ['tasks[0].mimetype', 'tasks[1].depends_on[0]'],
+  ],
   ['a payload of no type', { tasks: [{ driver: 'noop', payload: 1 }] }, 422, ['tasks[0].mime_type']],
   [
     'a payload that no codec knows',

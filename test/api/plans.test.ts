@@ -94,16 +94,28 @@ test('everything wrong with a plan is told at once, each with its field', async 
     fields,
   );
   t.deepEqual(await client.checkPlan(chain), []);
-  const shape = withJson({ steps: [{ agent: 'noop', dependOn: [1] }, { resource: 1 }], sequntial: true });
+  const circle = [3, 2].map(other => ({ agent: 'noop', dependsOn: [other] }));
+  const shape = withJson({
+    steps: [
+      { agent: 'noop', dependOn: [1], timeoutSeconds: -1 },
+      { resource: 1, dependsOn: ['a'] },
+      ...circle,
+    ],
+    sequntial: true,
+    priority: 12,
+  });
   const { problems } = (await (await ask('/v1/plans', { method: 'POST', ...shape })).json()) as {
     problems: { field: string; message: string; hint: string | null }[];
   };
   const said = problems.map(({ field, message, hint }) => `${field} ${message}${hint ? ` (${hint})` : ''}`);
   t.deepEqual(said.sort(), [
+    'priority must be a whole number from 0 to 9, not 12',
     'sequntial unknown key (did you mean "sequential"?)',
     'steps[0].dependOn unknown key (did you mean "dependsOn"?)',
     'steps[1].agent is missing (`http`, `command`, `noop`, or the name of a remote agent.)',
+    'steps[1].dependsOn[0] must be a number, not "a"',
     'steps[1].resource must be text, not 1',
+    'steps[2].dependsOn steps wait for each other in a circle: 2 after 3 after 2',
   ]);
 });
 

@@ -28,19 +28,23 @@ export function boltzmannRoutes(plans: Plans): Route[] {
     const { items } = await plans.steps(plan.plan, {});
     return executionPlanOf(plan, items);
   };
+  const wrong = (command: z.output<typeof scheduleCommand>): PlanProblem[] => {
+    const { spec, problems } = planOfCommand(command);
+    return [...problems, ...inPublishedWords(plans.check(spec))];
+  };
   return [
     view({
       method: 'post',
       path: '/scheduler/schedule',
       id: 'boltzmannSchedule',
       summary: "Boltzmann's way to submit a plan; /v1/plans is ours.",
-      body: jsonBody(scheduleCommand, { limit: 'planBytes' }),
+      body: jsonBody(scheduleCommand, { limit: 'planBytes', wrong }),
       answer: executionPlan,
       handle: async ({ body, header }) => {
         const idempotencyKey = keyOf(header('idempotency-key'), body.idempotency_key);
-        const { spec, problems } = planOfCommand(body);
-        const all = [...problems, ...inPublishedWords(plans.check(spec))];
-        if (all.length > 0) throw invalid(all);
+        const problems = wrong(body);
+        if (problems.length > 0) throw invalid(problems);
+        const { spec } = planOfCommand(body);
         const submission = { spec, idempotencyKey, digest: digestOf(spec), origin: 'boltzmann' };
         const { plan } = await plans.submit(submission);
         return await shown(plan);

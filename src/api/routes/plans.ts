@@ -43,6 +43,7 @@ const eventFormat = serverSentEvents<PlanEvent>({
 
 /** Batches and graphs of steps. Bodies may hold what `planBytes` permits; a payload is taken whole or refused. */
 export function planRoutes(plans: Plans): Route[] {
+  const body = jsonBody(submitBody, { limit: 'planBytes', wrong: plan => plans.check(planSpecOf(plan)) });
   return [
     route({
       method: 'post',
@@ -51,7 +52,7 @@ export function planRoutes(plans: Plans): Route[] {
       summary:
         'Submits a plan: as a whole, or not at all. With `Idempotency-Key`, as a header or field, it may be asked again. ' +
         'A body may have 32 MiB.',
-      body: jsonBody(submitBody, { limit: 'planBytes' }),
+      body,
       answers: {
         201: json('Accepted.', submittedPlan),
         200: json('The same was accepted before.', submittedPlan),
@@ -74,7 +75,7 @@ export function planRoutes(plans: Plans): Route[] {
       path: '/v1/plans/check',
       id: 'checkPlan',
       summary: 'Everything that would keep a plan from being accepted, and submits nothing.',
-      body: jsonBody(submitBody, { limit: 'planBytes' }),
+      body,
       answer: planChecked,
       handle: ({ body }) => ({
         problems: plans
