@@ -136,7 +136,7 @@ test('what the cluster refuses because others have it is exit code 6, also befor
   for (const command of ['apply', 'plan']) {
     const { exitCode, stderr } = await ran([command, 'shop.yaml'], { cwd });
     t.is(exitCode, 6);
-    t.regex(stderr, /^shop: error: domains\.list: is held by "blog"$/m);
+    t.regex(stderr, /^shop\.yaml:5:17: error: domains\.list: is held by "blog"$/m);
   }
 });
 

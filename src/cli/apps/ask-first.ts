@@ -5,20 +5,20 @@ import type { CommandContext } from '../context.ts';
 import { CliFailure, EXIT, type ExitCode } from '../failure.ts';
 import { placedIn } from '../plans/hand-in.ts';
 import { countText } from '../words.ts';
-import type { LoadedApps } from './load-apps.ts';
+import { inManifest, type LoadedApps } from './load-apps.ts';
 
 /** What applying would change, and everything that the cluster has against it, apps and plans alike. Changes nothing. */
 export async function askFirst(
   { api, io }: CommandContext,
   specs: AppSpec[],
-  loaded: Pick<LoadedApps, 'plans'>,
+  loaded: Pick<LoadedApps, 'apps' | 'plans'>,
 ): Promise<{ plans: AppPlan[]; problems: Problem[] }> {
   const client = await api();
   const asked =
     specs.length === 0 && loaded.plans.length > 0
       ? { plans: [], problems: [] }
       : await client.plan({ specs, ifGeneration: null }, io.signal);
-  const problems = [...asked.problems];
+  const problems = asked.problems.map(problem => inManifest(loaded.apps, problem));
   for (const plan of loaded.plans) {
     const found = await client.checkPlan(plan.spec, io.signal);
     problems.push(...found.map(problem => placedIn(plan, problem)));
@@ -30,7 +30,7 @@ export async function askFirst(
 export async function requireAccepted(
   context: CommandContext,
   specs: AppSpec[],
-  loaded: Pick<LoadedApps, 'plans' | 'sources'>,
+  loaded: Pick<LoadedApps, 'apps' | 'plans' | 'sources'>,
 ): Promise<void> {
   const { problems } = await askFirst(context, specs, loaded);
   if (problems.length > 0) throw refused(problems, loaded.sources);

@@ -111,6 +111,14 @@ export function requireSound(loaded: LoadedApps): LoadedApp[] {
   );
 }
 
+/** What the cluster finds wrong with an app, where its manifest says it; the cluster knows the app by its name alone. */
+export function inManifest(apps: readonly LoadedApp[], problem: Problem): Problem {
+  const app = apps.find(({ spec }) => spec.app === problem.file);
+  return app?.placeOf === undefined
+    ? problem
+    : { ...problem, file: app.file, ...placeIn(app, problem.field) };
+}
+
 type Named =
   | { kind: 'unreadable'; file: string; message: string }
   | { kind: 'manifest'; file: string; text: string }
