@@ -56,7 +56,7 @@ async function canListen(host: string, number: number): Promise<boolean> {
   return code === null;
 }
 
-/** By really listening: what the kernel says to that; null = it can be done. */
+/** By really listening, for a moment: what the kernel says to that; null = it can be done. */
 function tried(
   host: string,
   { number, protocol }: Pick<FixedPort, 'number' | 'protocol'>,
@@ -66,12 +66,19 @@ function tried(
     if (protocol === 'udp') {
       const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4');
       socket.once('error', failed);
-      socket.bind({ address: host, port: number, exclusive: true }, () => socket.close(() => resolve(null)));
+      socket.bind({ address: host, port: number, exclusive: true }, () => {
+        socket.close();
+        resolve(null);
+      });
       return;
     }
     const server = createServer();
     server.once('error', failed);
-    server.listen({ host, port: number, exclusive: true }, () => server.close(() => resolve(null)));
+    server.listen({ host, port: number, exclusive: true }, () => {
+      // It is free again at once; only that this is over is told later.
+      server.close();
+      resolve(null);
+    });
   });
 }
 

@@ -41,6 +41,16 @@ test('a port is in the range, not taken, and not the last one again', async t =>
   t.is(new Set(seen).size, 4);
 });
 
+test('a port that is given out can be listened on at once', async t => {
+  const host = systemHost({ name: 'node-1' });
+  for (let round = 0; round < 50; round++) {
+    const port = await host.freePort('127.0.0.1', [18_200, 18_299], new Set());
+    const server = createServer().listen(port, '0.0.0.0');
+    t.teardown(() => server.close());
+    await t.notThrowsAsync(once(server, 'listening'));
+  }
+});
+
 test('an address that is not this host’s is an error that names it', async t => {
   const host = systemHost({ name: 'node-1' });
   await t.throwsAsync(host.freePort('192.0.2.1', [18_110, 18_119], new Set()), {
