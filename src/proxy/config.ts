@@ -63,8 +63,8 @@ function globalSection(settings: Settings, identity: string): string {
  *   once; the check that follows brings it back. Answers never count: what an app says is not the network's fault.
  * - `junk-response`: a connection to a dead port of this machine can meet itself, when the port is one that the kernel
  *   gives to outgoing connections; the proxy then reads its own request as the answer.
- * - `abortonclose`: a request that hangs an instance is not tried on all the others, one after the other as each is restarted,
- *XX
+ * - `abortonclose`: a request that hangs an instance is not tried on all the others, one after the other as each is
+ *   restarted, long after whoever asked has gone.
  *
  * Where no instance is up, requests are not turned away at once: the last resort of each backend is a server at a port
  * that refuses, and each of the retries there comes after a turn-around of 500 ms (`timeout connect`). So an app with a
