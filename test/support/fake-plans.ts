@@ -52,6 +52,8 @@ export class FakePlans implements Plans {
   readonly submissions: PlanSubmission[] = [];
   /** Called when somebody who watches has been told how it is. */
   whenWatched: (id: string) => void = () => undefined;
+  /** Of every plan. */
+  troubles: string[] = [];
   /** Watches that have begun and not ended. */
   open = 0;
   private readonly plans = new Map<string, FakePlan>();
@@ -369,7 +371,7 @@ export class FakePlans implements Plans {
       counts: Object.fromEntries(
         [...new Set(states)].map(state => [state, states.filter(other => other === state).length]),
       ),
-      troubles: [],
+      troubles: this.troubles,
       revision: String(this.revision),
     };
   }

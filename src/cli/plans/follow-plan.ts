@@ -40,9 +40,17 @@ export async function requireGood(context: CommandContext, plan: PlanView): Prom
   const canBeRetried =
     plan.state === 'FAILED' || plan.state === 'CANCELLED' || plan.state === 'COMPENSATION_FAILED';
   throw new CliFailure(EXIT.failed, `${plan.plan} is ${wordOf(plan.state)}: ${countsText(plan.counts)}`, {
-    output: [...told.map(step => `${stepName(step)}: ${step.error ?? ''}`), ...plan.troubles],
+    output: [
+      ...told.map(step => `${stepName(step)}: ${wordOf(step.state)}: ${step.error ?? ''}`),
+      ...plan.troubles.filter(trouble => !told.some(({ index }) => stepIn(trouble) === index)),
+    ],
     hint: canBeRetried ? `hop3-agent batch retry ${plan.plan} does what failed again` : null,
   });
+}
+
+function stepIn(trouble: string): number | null {
+  const [, index = null] = /^step (\d+)/.exec(trouble) ?? [];
+  return index === null ? null : Number(index);
 }
 
 async function toItsEnd(
