@@ -4,15 +4,10 @@ import type { Verification } from '../model/node-promise.ts';
 import { isAborted, type Clock } from '../ports/clock.ts';
 import type { Prober } from '../ports/prober.ts';
 
-/**
- * A starting copy is looked at often at first, then less: a fast start is seen at once, a slow one is not pestered. While nobody
- * listens where it is to answer, it is asked as often as at last.
- */
+/** A starting copy is asked often at first, then less: a fast start is seen at once, a slow one is not pestered. */
 const FIRST_MS = 15;
 const GROWTH = 1.3;
 const SLOWEST_MS = 500;
-
-type HttpQuestion = Extract<Verification, { method: 'http' }>;
 
 export interface Told {
   good: boolean;
@@ -72,13 +67,9 @@ export class HealthChecks {
     this.#watching.clear();
   }
 
-  #nobodyListens({ port }: HttpQuestion): boolean {
-    return this.#prober.seesListener(port) === false;
-  }
-
   async #ask(
     unit: string,
-    verification: HttpQuestion,
+    verification: Verification,
     healthcheck: HealthcheckSpec,
     starting: (unit: string) => boolean,
     signal: AbortSignal,
@@ -86,14 +77,7 @@ export class HealthChecks {
     // With no path of its own any answer shows that it serves; with one, only a good answer does.
     const strict = healthcheck.path !== null;
     let pauseMs = FIRST_MS;
-    let askedMs = this.#clock.now();
     while (!signal.aborted) {
-      if (starting(unit) && this.#nobodyListens(verification) && this.#clock.now() - askedMs < SLOWEST_MS) {
-        await this.#clock.sleep(pauseMs, signal);
-        pauseMs = Math.min(SLOWEST_MS, pauseMs * GROWTH);
-        continue;
-      }
-      askedMs = this.#clock.now();
       const result = await this.#prober.probe(verification, { strict, signal });
       if (isAborted(signal)) return;
       const good = result.verdict === 'good';
@@ -108,7 +92,7 @@ export class HealthChecks {
   }
 }
 
-function question({ unit, healthcheck }: Watched): HttpQuestion | null {
+function question({ unit, healthcheck }: Watched): Verification | null {
   if (!unit.endpoint) return null;
   return {
     method: 'http',

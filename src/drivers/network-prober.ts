@@ -4,7 +4,6 @@ import { connect, type Socket } from 'node:net';
 import type { Verification } from '../model/node-promise.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { ProbeResult, Prober } from '../ports/prober.ts';
-import { listeners } from './listeners.ts';
 
 type HttpVerification = Extract<Verification, { method: 'http' }>;
 type Judgement = Pick<ProbeResult, 'verdict' | 'evidence'>;
@@ -16,10 +15,7 @@ const BODY_BYTES = 1024 * 1024;
 
 /** Asks over the network, on a connection of its own each time, as `localhost` in the Host header. */
 export function networkProber({ clock }: { clock: Clock }): Prober {
-  const ports = listeners(clock);
   return {
-    seesListener: port => ports()?.has(port) ?? null,
-
     async probe(verification, { strict, signal }) {
       if (verification.method === 'lease') {
         return { verdict: 'good', evidence: 'nothing to ask: it stands while its lease does', durationMs: 0 };

@@ -135,7 +135,6 @@ export function meteredProber(prober: Prober, metrics: Metrics): Prober {
     ['method', 'verdict'],
   );
   return {
-    seesListener: port => prober.seesListener(port),
     async probe(verification, options) {
       const result = await prober.probe(verification, options);
       // A lease is not asked for: it stands or it does not.

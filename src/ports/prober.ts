@@ -11,9 +11,4 @@ export interface ProbeResult {
 export interface Prober {
   /** Asks once; never rejects. `strict` = only 2xx and 3xx are good; else any HTTP answer is. `lease` is always good. */
   probe(verification: Verification, options: { strict: boolean; signal?: AbortSignal }): Promise<ProbeResult>;
-  /**
-   * Whether some process of this machine listens on a port, by a look that costs next to nothing. Packets may be led elsewhere on
-   * their way, so somebody may answer at one where nobody is seen. null = it can't be seen.
-   */
-  seesListener(port: number): boolean | null;
 }

@@ -42,36 +42,6 @@ test('a starting copy is asked at once and often, then less often, and at its ow
   t.is(clock.pending, 0);
 });
 
-test('a starting copy is not asked before somebody listens, but now and then in case that can’t be seen', async t => {
-  let listens = false;
-  const { clock, prober, told, checks, watched } = checking(() =>
-    listens ? { kind: 'http', status: 200 } : { kind: 'refuses' },
-  );
-  const looked: number[] = [];
-  prober.seesListener = port => {
-    looked.push(port);
-    return listens;
-  };
-  checks.watch(watched(), () => told.every(({ good }) => !good));
-  await clock.advance(499);
-  t.true(looked.length >= 8 && looked.every(port => port === unit().endpoint!.port), `${looked.length}`);
-  t.deepEqual(told, []);
-  await clock.advance(9501);
-  t.true(told.length >= 10 && told.length <= 20, `asked ${told.length} times in 10 s`);
-  const asked = told.length;
-  listens = true;
-  await clock.advance(500);
-  t.deepEqual(
-    told.slice(asked).map(({ good }) => good),
-    [true],
-  );
-  listens = false;
-  await clock.advance(5000);
-  // What has answered once is asked whatever can be seen.
-  t.is(told.length, asked + 2);
-  checks.stop();
-});
-
 for (const { title, path, status, good } of [
   { title: 'any answer will do without a path of its own', path: null, status: 500, good: true },
   { title: 'only a good answer will do at a path of its own', path: '/health', status: 500, good: false },

@@ -11,8 +11,6 @@ export class FakeProber implements Prober {
   private readonly clock: Clock;
   private readonly replies = new Map<string, Reply>();
   private readonly otherwise: (host: string, port: number) => Reply;
-  /** What a look at this machine shows. */
-  seesListener: Prober['seesListener'] = () => null;
 
   constructor(options: { clock: Clock; otherwise?: (host: string, port: number) => Reply }) {
     this.clock = options.clock;
