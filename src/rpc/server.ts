@@ -36,7 +36,14 @@ export interface RpcOptions {
   random: Random;
   log: Log;
   times?: Partial<WorkTimes>;
+  /** How long a connection may say nothing before it is asked whether it is there, and how long that answer may take. */
+  keepAlive?: KeepAlive;
   meter?: Partial<RpcMeter>;
+}
+
+export interface KeepAlive {
+  askAfterMs: number;
+  answerWithinMs: number;
 }
 
 export interface RpcMeter {
@@ -61,13 +68,14 @@ const DEFAULT_TIMES: WorkTimes = { silenceMs: 8000, resumeMs: 5000, stopMs: 10_0
 const DRAIN_MS = 10_000;
 const CLOSE_GRACE_MS = 500;
 
+/** A half-open connection is found out within half a minute. */
+const KEEP_ALIVE: KeepAlive = { askAfterMs: 20_000, answerWithinMs: 10_000 };
+
 /**
- * A half-open connection is found out within half a minute; one message may hold a plan with its payloads (as much as the admin API
+ * One message may hold a plan with its payloads (as much as the admin API
  * takes); a connection may carry so many streams, of which there may be many more in all.
  */
 const LIMITS: ServerOptions = {
-  'grpc.keepalive_time_ms': 20_000,
-  'grpc.keepalive_timeout_ms': 10_000,
   'grpc.max_receive_message_length': 32 * 1_048_576,
   'grpc.max_send_message_length': -1,
   'grpc.max_concurrent_streams': 2000,
@@ -90,7 +98,13 @@ export async function startRpc(options: RpcOptions): Promise<RpcServer> {
   const onResult = options.meter?.onResult ?? (() => undefined);
   const workers = new Workers({ node, roster, keepOutput, clock, random, log, times, onResult });
 
-  const server = new Server({ ...LIMITS, interceptors: [tokenGuard(tokens)] });
+  const { askAfterMs, answerWithinMs } = options.keepAlive ?? KEEP_ALIVE;
+  const server = new Server({
+    ...LIMITS,
+    'grpc.keepalive_time_ms': askAfterMs,
+    'grpc.keepalive_timeout_ms': answerWithinMs,
+    interceptors: [tokenGuard(tokens)],
+  });
   server.addService(schedulerDefinition, schedulerService(tools, { plans, blobs, fanOut }));
   server.addService(services.work, workService(tools, workers, times));
   server.addService(services.health, healthService(tools, { ready: options.ready, names: OWN }));
@@ -152,8 +166,16 @@ async function credentialsOf({ tls }: ListenConfig): Promise<ServerCredentials> 
 }
 
 /** Lets last words out for a moment, then cuts off. */
-async function shutDown(server: Server, clock: Clock): Promise<void> {
-  const cancel = clock.after(CLOSE_GRACE_MS, () => server.forceShutdown());
-  await new Promise<void>(resolve => server.tryShutdown(() => resolve()));
-  cancel();
+/** Of a connection that is just going, nobody may ever say that it has gone: after the grace that is not waited for. */
+function shutDown(server: Server, clock: Clock): Promise<void> {
+  return new Promise<void>(resolve => {
+    const cancel = clock.after(CLOSE_GRACE_MS, () => {
+      server.forceShutdown();
+      resolve();
+    });
+    server.tryShutdown(() => {
+      cancel();
+      resolve();
+    });
+  });
 }
