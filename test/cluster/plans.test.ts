@@ -1,6 +1,9 @@
 import test from 'ava';
+import { spawn } from 'node:child_process';
 import type { PlanSpec, StepSpec } from '../../src/model/plan.ts';
 import { startCluster, type TestCluster } from '../support/cluster.ts';
+import { drivenFromPython } from '../support/driven-from-python.ts';
+import { pythonWithGrpc } from '../support/python-grpc.ts';
 import { StepResource } from '../support/step-resource.ts';
 import { until } from '../support/until.ts';
 
@@ -38,6 +41,18 @@ const work = (path: string): StepSpec => ({
   resource: `${url}${path}`,
   arguments: { method: 'POST' },
 });
+
+test.serial(
+  'a client in Python at one node has what it wants done by a worker in Python at another',
+  async t => {
+    t.timeout(240_000);
+    const python = await pythonWithGrpc();
+    const { rpcAddress } = cluster.node('node-2');
+    const worker = spawn(python.program, ['manifests/worker/worker.py', rpcAddress], { env: python.env });
+    t.teardown(() => worker.kill('SIGKILL'));
+    await drivenFromPython(t, python, cluster.node('node-1').rpcAddress);
+  },
+);
 
 test.serial(
   'a thousand steps end once each and in order, while one node dies and another freezes',

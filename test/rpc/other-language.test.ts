@@ -1,14 +1,11 @@
 import test from 'ava';
-import { execFile, spawn } from 'node:child_process';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
+import { spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { drivenFromPython } from '../support/driven-from-python.ts';
 import { pythonWithGrpc } from '../support/python-grpc.ts';
 import { stepTask } from '../support/step-task.ts';
 import { until } from '../support/until.ts';
 import { rpcWorld } from './helpers.ts';
-
-const run = promisify(execFile);
 
 test('a client and a worker in Python do all that can be done', async t => {
   t.timeout(240_000);
@@ -21,24 +18,7 @@ test('a client and a worker in Python do all that can be done', async t => {
   t.teardown(() => owning.abort());
   const owner = ownSteps(world, owning.signal);
 
-  const drive = join(import.meta.dirname, 'drive.py');
-  const { stdout } = await run(program, [drive, world.server.address], { env, timeout: 60_000 });
-  const found = JSON.parse(stdout) as Record<string, unknown>;
-  t.is(found['health'], 'SERVING');
-  t.deepEqual(found['services'], [
-    'grpc.health.v1.Health',
-    'grpc.reflection.v1.ServerReflection',
-    'hop3.agent.v1.Scheduler',
-    'hop3.agent.v1.Work',
-  ]);
-  t.deepEqual(found['reflected'], [true, ['plan', 'idempotency_key', 'client_ref']]);
-  t.deepEqual(found['refused'], ['INVALID_ARGUMENT', ['plan.priority', 'plan.steps[0].task.resource']]);
-  const done = 'STEP_STATE_COMPLETED';
-  t.deepEqual(found['watched'], [done, { 0: done, 1: done, 2: done }, 'PLAN_STATE_COMPLETED']);
-  t.deepEqual(found['outputs'], [{ words: 3 }, { words: 2 }, { words: 1 }]);
-  t.deepEqual(found['stream'], [50, 3, true]);
-  t.deepEqual(found['done'], { PLAN_STATE_COMPLETED: 49 });
-  t.deepEqual(found['cancelled'], [{ 0: 'STEP_STATE_CANCELLED' }, 'PLAN_STATE_CANCELLED']);
+  await drivenFromPython(t, { program, env }, world.server.address);
   owning.abort();
   await owner;
 });
