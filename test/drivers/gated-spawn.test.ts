@@ -30,6 +30,20 @@ test('a command does not run before its gate is opened, and then it does', async
   t.true(existsSync(join(directory, 'ran')));
 });
 
+for (const way of ['open', 'shut'] as const)
+  test(`a command whose gate is ${way} can be sent signals from then on`, async t => {
+    const directory = temporaryDirectory(t);
+    const files = outputFilesFor(directory, 'unit', clock.timestamp());
+    const gated = await spawnGated(launch({ directory }), gatedCommand('exec sleep 300'), files, undefined);
+    t.teardown(() => readStat(gated.pid) && process.kill(gated.pid, 'SIGKILL'));
+    let begun = false;
+    void gated.begun.then(() => (begun = true));
+    await until('it waits', () => waitsAtGate(gated.pid));
+    t.false(begun);
+    gated[way]();
+    await until('it has begun, or left', () => begun);
+  });
+
 test('a command whose gate is shut never runs, whoever waits at the gate', async t => {
   const directory = temporaryDirectory(t);
   const files = outputFilesFor(directory, 'unit', clock.timestamp());
