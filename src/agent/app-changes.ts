@@ -133,7 +133,8 @@ function restarted(record: AppRecord, process: string | null): AppRecord {
   return { ...record, generation: record.generation + 1, restarts };
 }
 
-function noSuchType(app: AppName, type: string, known: ProcessType[]): AdminError {
+/** With the one that may have been meant. */
+export function noSuchType(app: AppName, type: string, known: ProcessType[]): AdminError {
   const has = known.length > 0 ? `it has ${known.join(', ')}` : 'it has none';
   const hint = suggestion(type, known);
   return new AdminError('not-found', `"${app}" has no process type "${type}"; ${has}`, {

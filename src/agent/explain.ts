@@ -1,7 +1,10 @@
+import { suggestion } from '../manifest/nearest.ts';
+import { processOf } from '../model/app-spec.ts';
 import { instanceOfSubject, parseInstanceId, subjectOfInstance } from '../model/ids.ts';
 import { AGENT_NAME, agentOfSubject } from '../model/named-agents.ts';
 import type { Explanation, InstanceView, PromiseView } from '../model/views.ts';
 import { AdminError } from '../ports/admin.ts';
+import { noSuchType } from './app-changes.ts';
 import type { Crowd } from './crowd.ts';
 import { leftover } from './evidence.ts';
 import { explainName, type ExplainNameOptions } from './names/explain-name.ts';
@@ -39,12 +42,30 @@ export function explain(world: World, target: string, options: ExplainOptions): 
   if (name !== null && AGENT_NAME.test(name)) return explainName(world, name, options.names);
   const instance = instanceOfSubject(target) ?? target;
   const known = instanceViews(world).find(view => view.instance === instance);
-  if (!known)
-    throw new AdminError(
+  if (!known) throw unknown(world, target, instance);
+  return explainInstance(world, known, options);
+}
+
+/** With the first of its words that nobody knows. */
+function unknown(world: World, target: string, instance: string): AdminError {
+  const [, app, type] = /^([^/]+)\/([^/]+)\/\d+$/.exec(instance) ?? [];
+  if (app === undefined || type === undefined) {
+    return new AdminError(
       'not-found',
       `"${target}" is neither an instance (APP/TYPE/N), a named agent (agent/NAME) nor a promise (NODE/NAME)`,
     );
-  return explainInstance(world, known, options);
+  }
+  const apps = world.apps.all().flatMap(({ value }) => (value.removing ? [] : [value]));
+  const spec = apps.find(record => record.app === app)?.spec;
+  if (spec === undefined) {
+    const names = apps.map(record => record.app);
+    const hint = suggestion(app, names);
+    return new AdminError('not-found', `there is no app "${app}"`, hint === null ? {} : { hint });
+  }
+  const process = processOf(spec, type);
+  const types = spec.processes.map(other => other.type);
+  if (!process) return noSuchType(app, type, types);
+  return new AdminError('not-found', `"${type}" of "${app}" is scaled to ${process.scale}`);
 }
 
 function portLines({ body, promiser }: PromiseView): string[] {

@@ -337,8 +337,21 @@ test('explaining what is not wanted any more says so, and what is not known is n
   const { lines, ranking } = admin.explain('slow/web/0');
   t.true(lines.includes('not wanted: app "slow" is being removed'));
   t.is(ranking, null);
-  for (const target of ['nothing', 'blog/web/7', 'node-1/running:blog/web/9'])
-    t.is(refusal(t, () => admin.explain(target)).kind, 'not-found');
+  const neither = /^"[^"]+" is neither an instance/;
+  const unknown: [target: string, message: RegExp, hint?: string][] = [
+    ['nothing', neither],
+    ['node-1/running:blog/web/9', neither],
+    ['blgo/web/0', /^there is no app "blgo"$/, 'did you mean "blog"?'],
+    ['instance/nope/web/0', /^there is no app "nope"$/, 'known here: blog'],
+    ['blog/wbe/0', /^"blog" has no process type "wbe"; it has web$/, 'did you mean "web"?'],
+    ['blog/web/7', /^"web" of "blog" is scaled to 1$/],
+  ];
+  for (const [target, message, hint] of unknown) {
+    const { kind, message: said, details } = refusal(t, () => admin.explain(target));
+    t.is(kind, 'not-found', target);
+    t.regex(said, message);
+    t.is(details['hint'], hint, target);
+  }
 });
 
 test('artifacts are those here, and those the others promise to hold', async t => {
