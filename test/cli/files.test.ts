@@ -246,6 +246,17 @@ test('init replaces nothing unless told to', async t => {
   t.regex(await readFile(join(cwd, 'hop3.yaml'), 'utf8'), /static-dir/);
 });
 
+test('init that would replace nothing is not refused beside a manifest, and says that it is not from that', async t => {
+  const cwd = await directoryWith(t, { 'site/hop3.yaml': 'mine', 'site/index.html': '' });
+  for (const output of ['-', 'other.yaml']) {
+    const { exitCode, stdout, stderr } = await ran(['init', 'site', '--output', output], { cwd });
+    t.is(exitCode, 0, stderr);
+    t.is(stderr, 'site/hop3.yaml is there already: this is from the other files, as if it was not\n');
+    t.regex(output === '-' ? stdout : await readFile(join(cwd, output), 'utf8'), /static-dir/);
+  }
+  t.is(await readFile(join(cwd, 'site/hop3.yaml'), 'utf8'), 'mine');
+});
+
 test('doctor checks the machine, and an agent only if there is one', async t => {
   const cwd = await directoryWith(t, {
     etcd: '#!/bin/sh\necho etcd Version: 3.6.9\n',

@@ -17,15 +17,14 @@ export async function init(context: CommandContext, call: Invocation): Promise<n
   const directory = context.path(shown);
   // What is not there is told like by every other command.
   await stat(directory);
+  const output = call.text('output');
   const { files, hasManifest } = await filesOf(directory);
   if (hasManifest && !call.flag('force')) {
-    throw conflict(
-      `${join(shown, 'hop3.yaml')} is there already`,
-      '--force starts from the other files, as if it was not',
-    );
+    const isThere = `${join(shown, 'hop3.yaml')} is there already`;
+    if (output === null) throw conflict(isThere, '--force starts from the other files, as if it was not');
+    out.note(`${isThere}: this is from the other files, as if it was not`);
   }
   const spec = await readSpec(context, directory, shown, files);
-  const output = call.text('output');
   const target = output === null ? join(directory, defaultName(spec, files)) : context.path(output);
   const text = manifestText(withSource(spec, output === '-' ? io.cwd : dirname(target), directory));
   if (output === '-') {
