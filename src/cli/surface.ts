@@ -348,7 +348,7 @@ before. When the node that was asked is lost, another goes on: exit 7. Ctrl-C ca
     notes: `${WAITING}
 A schedule in the file is left alone: the plan is done once, now. hop3-agent apply FILE makes the schedule.`,
     examples: [
-      ['batch submit report.yaml --wait', 'each change in a line, exit 1 if it fails'],
+      ['batch submit report.yaml --wait', 'how it goes, exit 1 if it fails'],
       ['batch submit import.yaml --idempotency-key import-2026-03-01', 'safe to repeat when nobody answered'],
     ],
     load: async () => (await import('./commands/batch-submit.ts')).batchSubmit,

@@ -4,6 +4,8 @@ import { CliFailure, EXIT } from './failure.ts';
 import { tail } from './words.ts';
 
 const LOOK_EVERY_MS = 500;
+/** In a log. */
+const TOLD_AFTER_MS = 5000;
 
 /** What has to be so of one app before the waiting is over. */
 interface Goal {
@@ -59,6 +61,7 @@ async function waitFor(context: CommandContext, goals: Goal[], timeoutSeconds: n
   const client = await api();
   const endMs = io.now() + timeoutSeconds * 1000;
   let told = '';
+  let toldMs = -Infinity;
   for (;;) {
     const standings = await Promise.all(
       goals.map(async goal => {
@@ -82,8 +85,11 @@ async function waitFor(context: CommandContext, goals: Goal[], timeoutSeconds: n
         waitsFor,
       );
     const text = waitsFor.join('; ');
-    if (text !== told) out.note(`waiting for ${text}`);
-    told = text;
+    if (text !== told && (io.isTty || io.now() - toldMs >= TOLD_AFTER_MS)) {
+      out.note(`waiting for ${text}`);
+      told = text;
+      toldMs = io.now();
+    }
     await io.sleep(LOOK_EVERY_MS, io.signal);
   }
 }

@@ -299,6 +299,17 @@ test('scale changes the numbers, and waits when asked', async t => {
   t.regex(stderr, /waiting for blog\/web: 3 of 4 ready \(unplaced\)/);
 });
 
+test('a log is told every few seconds at most what is waited for, a terminal of each change', async t => {
+  for (const isTty of [false, true]) {
+    const { ran, show } = await cluster(t);
+    show(({ process, index }, look) => (process === 'web' && index >= look ? { ready: false } : {}));
+    const { stderr } = await ran(['scale', 'blog', 'web=21', '--wait'], { isTty });
+    const told = [...stderr.matchAll(/waiting for blog\/web: (\d+) of 21 ready/g)].map(([, ready]) => ready);
+    // A look each half a second, and another one ready.
+    t.deepEqual(told, isTty ? Array.from({ length: 20 }, (_, look) => String(look + 1)) : ['1', '11']);
+  }
+});
+
 test('scale says at once what keeps some of it from running, and before it waits', async t => {
   const { ran, admin } = await cluster(t);
   const message = `port 8448/tcp can be had once on each node, and 3 nodes could give it: 4 of "web" can't all run`;

@@ -1,5 +1,6 @@
 import type { StepState } from '../../model/plan.ts';
-import type { PlanEvent, PlanView } from '../../model/plan-views.ts';
+import type { PlanEvent, PlanView, StepView } from '../../model/plan-views.ts';
+import type { CliIo } from '../io.ts';
 import type { Output } from '../output.ts';
 import { badSteps, countsText, stepText, wordOf } from './plan-words.ts';
 
@@ -11,40 +12,68 @@ export interface Teller {
 }
 
 const REDRAWN_AFTER_MS = 100;
+const TOLD_AFTER_MS = 5000;
+/** Of so many steps a log has room for each change. */
+const FEW_STEPS = 20;
 const BAR = 20;
 
-/** A line for each change; on a terminal one that is written over, and below it nothing but what went wrong. */
+/**
+ * A line for each change of a small plan; of a larger one how many steps are in which state, now and then, and each that went wrong.
+ * On a terminal a line that is written over, and below it nothing but what went wrong.
+ */
 export function progressTeller(out: Output, write: (text: string) => void): Teller {
   return out.io.isTty ? redrawn(out, write) : inLines(out, write);
 }
 
 function inLines(out: Output, write: (text: string) => void): Teller {
+  let plan: PlanView | null = null;
+  /** Steps are told before the plan, and only that says how many there are. */
+  const changed: StepView[] = [];
   let told = '';
+  let state = '';
+  const tell = (): void => {
+    if (plan === null) return;
+    const counts = isSmall(plan) ? '' : `, ${countsText(plan.counts)}`;
+    const text = `${plan.plan}: ${out.state(wordOf(plan.state))}${counts}`;
+    if (text !== told) write(`${text}\n`);
+    told = text;
+  };
+  const pace = paced(out.io, TOLD_AFTER_MS, tell);
   return {
     hear(event) {
-      if (event.kind === 'step') {
-        if (event.step.state !== 'PENDING' || event.step.attempt > 0) write(`${stepText(event.step, out)}\n`);
-        return;
+      if (event.kind === 'plan') plan = event.plan;
+      else if (badSteps.includes(event.step.state)) write(`${stepText(event.step, out)}\n`);
+      else if (plan === null || isSmall(plan)) changed.push(event.step);
+      if (plan === null) return;
+      for (const step of changed.splice(0)) {
+        const isNews = step.state !== 'PENDING' || step.attempt > 0;
+        if (isNews && isSmall(plan)) write(`${stepText(step, out)}\n`);
       }
-      const text = `${event.plan.plan}: ${out.state(wordOf(event.plan.state))}`;
-      if (text !== told) write(`${text}\n`);
-      told = text;
+      if (state === plan.state) pace.soon();
+      else pace.now();
+      state = plan.state;
     },
-    end: () => undefined,
+    end() {
+      pace.end();
+      tell();
+    },
   };
+}
+
+function isSmall({ steps }: PlanView): boolean {
+  return steps <= FEW_STEPS;
 }
 
 function redrawn(out: Output, write: (text: string) => void): Teller {
   const states = new Map<number, StepState>();
   let plan: PlanView | null = null;
-  let drawnMs = -Infinity;
   const draw = (): void => {
     if (plan === null) return;
-    drawnMs = out.io.now();
     // A line that wraps could not be written over.
     const columns = out.io.stdout.columns ?? 80;
     write(`\r${lineOf(plan, states).slice(0, columns - 1)}\u001b[K`);
   };
+  const pace = paced(out.io, REDRAWN_AFTER_MS, draw);
   return {
     hear(event) {
       if (event.kind === 'plan') plan = event.plan;
@@ -52,12 +81,41 @@ function redrawn(out: Output, write: (text: string) => void): Teller {
         states.set(event.step.index, event.step.state);
         if (badSteps.includes(event.step.state)) write(`\r\u001b[K${stepText(event.step, out)}\n`);
       }
-      if (out.io.now() - drawnMs >= REDRAWN_AFTER_MS) draw();
+      pace.soon();
     },
     end() {
+      pace.end();
       draw();
       if (plan !== null) write('\n');
     },
+  };
+}
+
+/** Tells at once, and then again only once that time has passed, however often it is asked to: the last state is always told. */
+function paced(io: CliIo, afterMs: number, tell: () => void): { now(): void; soon(): void; end(): void } {
+  const ended = new AbortController();
+  let toldMs = -Infinity;
+  let isWaiting = false;
+  const now = (): void => {
+    toldMs = io.now();
+    tell();
+  };
+  const later = (): void => {
+    isWaiting = false;
+    if (!ended.signal.aborted) now();
+  };
+  return {
+    now,
+    soon() {
+      const restMs = toldMs + afterMs - io.now();
+      if (isWaiting) return;
+      if (restMs <= 0) now();
+      else {
+        isWaiting = true;
+        io.sleep(restMs, ended.signal).then(later, () => undefined);
+      }
+    },
+    end: () => ended.abort(),
   };
 }
 
