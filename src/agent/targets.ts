@@ -11,6 +11,7 @@ import { versionOfRelease } from '../model/records.ts';
 import { surplusCopies, type SurplusCopy } from '../ownership/overlap.ts';
 import { standing } from '../ownership/standing.ts';
 import { mayReplace, oldBeforeNew } from '../reconcile/rollout.ts';
+import { passedOver } from '../reconcile/wanted-release.ts';
 import { unmetDependencies } from './dependencies.ts';
 import type { LackingPort } from './fixed-ports.ts';
 import type { Holding, Holdings } from './holdings.ts';
@@ -210,6 +211,7 @@ export class Targets {
       artifact: wanted.artifact,
       serves: wanted.serves,
       ...(record.rollout ? { before: versionOfRelease(record.rollout.before, process.type) } : {}),
+      passedOver: passedOver(record, process.type, index),
       stopFirst: turn.stopFirst,
       token: holding.token,
       mayStart: waitingFor === null,

@@ -28,6 +28,8 @@ export interface DesiredInstance {
   serves?: 'now' | 'after-old' | 'not-yet';
   /** What ran before the release that is being rolled out: of older copies that one gets requests, if it is there. */
   before?: string;
+  /** Releases whose copies only ever stood ready here, and are to get no requests any more. */
+  passedOver?: readonly number[];
 }
 
 /** Owned by this node but not to run here any more: stop, then release. */

@@ -121,6 +121,8 @@ export interface Rollout {
    * get all requests · `replacing` all instances are wanted at the new release.
    */
   stage: 'canary' | 'beside' | 'replacing';
+  /** Releases in whose place this one came while they still stood beside. */
+  passedOver?: number[];
   /** It leads back to what ran before, or to what an operator chose: it is not given up again. */
   final?: true;
 }

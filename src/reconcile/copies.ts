@@ -10,7 +10,7 @@ export interface Copies {
   current: Unit[];
   /** Alive, of another version, newest first. */
   outdated: Unit[];
-  /** Alive but of no use: too slow to start, or hung; to be stopped. */
+  /** Alive but of no use: too slow to start, hung, or passed over; to be stopped. */
   sick: { unit: Unit; trouble: string }[];
   /** Draining or stopping. */
   leaving: Unit[];
@@ -84,6 +84,9 @@ export function startDueMs(unit: Unit, desired: DesiredInstance): InstantMs | nu
 }
 
 function sickness(unit: Unit, desired: DesiredInstance, nowMs: InstantMs): string | null {
+  if (unit.version !== desired.version && desired.passedOver?.includes(unit.release) === true) {
+    return `version ${unit.version} stood ready for requests, and is to get none any more`;
+  }
   const dueMs = startDueMs(unit, desired);
   if (dueMs !== null && dueMs <= nowMs) {
     return `version ${unit.version} was not ready within ${desired.process.startTimeoutSeconds} s of its start (alive, but no good answer: slow, not crashing)`;

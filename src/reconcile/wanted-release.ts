@@ -40,6 +40,20 @@ export function wantedRelease(record: AppRecord, type: ProcessType, index: numbe
   }
 }
 
+/**
+ * The releases of which a copy of this instance only ever stood ready. Where the release before has it as well, one may have stood in
+ * for that, and does until something newer is ready.
+ */
+export function passedOver(
+  { release, rollout }: AppRecord,
+  type: ProcessType,
+  index: number,
+): readonly number[] {
+  if (!rollout || runs(rollout.before, type, index, 'now') !== null) return [];
+  const waits = rollout.stage === 'beside' ? [release] : [];
+  return [...(rollout.passedOver ?? []), ...waits];
+}
+
 /** How many instances of a process type try the new release, at least one. */
 export function canaryCount({ deploy }: AppSpec, scale: number): number {
   return Math.min(scale, Math.max(1, Math.ceil(scale * (deploy.canaryShare ?? defaultCanaryShare))));

@@ -58,6 +58,13 @@ export const deploymentMutants: Mutant[] = [
     replace: '',
   },
   {
+    file: 'src/agent/deploy/change-release.ts',
+    test: 'test/agent/deploy/rollout-loop.test.ts',
+    name: 'deployments: what stood ready beside nothing gets requests when something newer is wanted',
+    search: "rollout?.stage === 'beside' ? [...earlier, release] : earlier",
+    replace: 'earlier',
+  },
+  {
     ...platforms,
     name: 'deployments: a node does what only others can run',
     search: '    isForOthers: work => platforms.isForOthers(work),\n',

@@ -49,6 +49,17 @@ for (const [title, serving, units] of older) {
   });
 }
 
+test('what only stood ready beside nothing, and is passed over, is stopped and gets no requests', t => {
+  for (const serves of ['now', 'not-yet'] as const) {
+    const next = desiredInstance({ version: '4', release: 4, serves, passedOver: [3] });
+    const passed = unit({ unit: 'passed', version: '3', release: 3 });
+    const { serving, outdated, sick } = sortCopies(next, [passed, starting], 10);
+    t.is(serving, null);
+    t.deepEqual(outdated, []);
+    t.deepEqual(names(sick.map(({ unit: each }) => each)), ['passed']);
+  }
+});
+
 test('a hung copy is left as it is while it could not be started again', t => {
   const hung = unit({ phase: { kind: 'unhealthy', sinceMs: 0, failures: 3, evidence: 'silent' } });
   t.is(sortCopies(desiredInstance(), [hung], 10).sick.length, 1);

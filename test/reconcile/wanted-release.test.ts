@@ -1,7 +1,7 @@
 import test from 'ava';
 import type { AppSpec } from '../../src/model/app-spec.ts';
 import type { AppRecord, Rollout } from '../../src/model/records.ts';
-import { canaryCount, wantedRelease, wantedTypes } from '../../src/reconcile/wanted-release.ts';
+import { canaryCount, passedOver, wantedRelease, wantedTypes } from '../../src/reconcile/wanted-release.ts';
 import { appRecord } from '../agent/helpers.ts';
 import { appSpec, processSpec } from '../support/nouns.ts';
 
@@ -69,6 +69,15 @@ const rows: [title: string, record: AppRecord, wanted: string][] = [
 ];
 
 for (const [title, record, expected] of rows) test(title, t => t.is(wanted(record), expected));
+
+test('only where the release before has nothing does a copy of a release that was passed over get no requests', t => {
+  const at = (record: AppRecord) => [0, 1, 2].map(index => passedOver(record, 'web', index));
+  const replacing = changing('replacing', [web(2)], [web(3)]);
+  t.deepEqual(at(replacing), [[], [], []]);
+  t.deepEqual(at({ ...replacing, rollout: { ...replacing.rollout!, passedOver: [7] } }), [[], [], [7]]);
+  t.deepEqual(at(changing('beside', [web(2)], [web(3)])), [[], [], [2]], 'as by a restart');
+  t.deepEqual(at(appRecord(appSpec({ processes: [web(3)] }))), [[], [], []]);
+});
 
 test('each runs with the spec and the artifact of its release', t => {
   const record = changing('canary', [web(2)], [web(2)]);

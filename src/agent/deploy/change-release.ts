@@ -12,7 +12,14 @@ export function rolloutFrom(current: AppRecord, next: ReleaseState): Rollout | u
   const stages = { canary: 'canary', 'blue-green': 'beside' } as const;
   const { strategy } = next.spec.deploy;
   const stage = strategy === 'canary' || strategy === 'blue-green' ? stages[strategy] : 'replacing';
-  return { before, stage };
+  const passedOver = passedOverBy(current).filter(release => release !== next.release);
+  return { before, stage, ...(passedOver.length > 0 ? { passedOver } : {}) };
+}
+
+/** What stands beside and is not let take over any more, and what was not before. */
+function passedOverBy({ release, rollout }: AppRecord): number[] {
+  const earlier = rollout?.passedOver ?? [];
+  return rollout?.stage === 'beside' ? [...earlier, release] : earlier;
 }
 
 export function promotedRecord(record: AppRecord): AppRecord {

@@ -184,15 +184,22 @@ test('what stood ready beside and was not promoted gets no request when somethin
     strategy: 'blue-green',
     promote: 'manual',
   });
-  await cluster.apply(spec('2'));
-  await cluster.until(() => INSTANCES.every(id => cluster.copies(id).length === 2));
+  // One more than before, so that one stands beside nothing.
+  const added = 'blog/web/4';
+  const grown = (value: string) => ({ ...spec(value), processes: [processSpec({ scale: 5 })] });
+  await cluster.apply(grown('2'));
+  await cluster.until(
+    () => INSTANCES.every(id => cluster.copies(id).length === 2) && cluster.copies(added).length === 1,
+  );
   await cluster.advance(10_000);
   t.is(serving(), '1 1 1 1');
-  const next = spec('3');
+  const next = grown('3');
   await cluster.apply({ ...next, deploy: { ...next.deploy, strategy: 'rolling' } });
   const seen = new Set<string>();
   const { fewest } = await mixes(cluster, () => {
     for (const version of serving().split(' ')) seen.add(version);
+    const said = cluster.said(cluster.owner(added)?.node ?? '', added);
+    if (said?.ready === true) seen.add(said.version);
     return record().rollout === undefined && releases().every(release => release === 3);
   });
   t.deepEqual([...seen].sort(), ['1', '3']);
