@@ -233,20 +233,22 @@ function stillAnswers(world: World, id: string): RunningBody | undefined {
     .find(body => body.instance === id);
 }
 
-/** `Ready` always, and beside it what stands in its way. */
+/** `Ready` always, and beside it what stands in its way. Copies that stand beside are ready or not for their rollout alone. */
 function conditions(record: AppRecord, own: InstanceView[]): AppView['conditions'] {
-  const wanted = own.filter(({ process, index }) => wantedRelease(record, process, index) !== null);
-  const late = wanted.filter(
-    instance =>
-      !instance.ready ||
-      instance.version !== wantedRelease(record, instance.process, instance.index)?.version,
-  );
+  const serving = own.flatMap(instance => {
+    const wanted = wantedRelease(record, instance.process, instance.index);
+    return wanted === null || wanted.serves === 'not-yet' ? [] : [{ instance, wanted }];
+  });
+  const late = serving.flatMap(({ instance, wanted }) => {
+    const isRight = wanted.serves === 'after-old' || instance.version === wanted.version;
+    return instance.ready && isRight ? [] : [instance];
+  });
   const failed = late.filter(instance => instance.state === 'failed');
   const words = (instances: InstanceView[]): string =>
     instances.map(({ instance, state }) => `${instance} ${state}`).join(', ');
   const ready = !record.removing && late.length === 0;
   const message = ready
-    ? `all ${wanted.length} instance(s) are ready`
+    ? `all ${serving.length} instance(s) are ready`
     : `not ready at this release: ${words(late)}`;
   const found: AppView['conditions'] = [
     { type: 'Ready', status: ready, reason: ready ? 'AllReady' : 'NotAllReady', message },

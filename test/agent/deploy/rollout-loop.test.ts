@@ -180,7 +180,7 @@ test('green that does not get ready is given up, and blue has all the traffic al
 });
 
 test('what stood ready beside and was not promoted gets no request when something newer takes its place', async t => {
-  const { cluster, spec, record, serving, releases } = await running({
+  const { cluster, spec, record, admin, serving, releases } = await running({
     strategy: 'blue-green',
     promote: 'manual',
   });
@@ -193,6 +193,10 @@ test('what stood ready beside and was not promoted gets no request when somethin
   );
   await cluster.advance(10_000);
   t.is(serving(), '1 1 1 1');
+  t.like(admin.app('blog').conditions, [
+    { type: 'Ready', status: true, message: 'all 4 instance(s) are ready' },
+    { type: 'RollingOut', status: true },
+  ]);
   const next = grown('3');
   await cluster.apply({ ...next, deploy: { ...next.deploy, strategy: 'rolling' } });
   const seen = new Set<string>();
