@@ -1,9 +1,12 @@
 import type { AppView } from '../model/views.ts';
+import { RPC_PORT_ABOVE } from './dev-node.ts';
 
 type App = Pick<AppView, 'app' | 'hostnames' | 'processes'>;
 
 interface Running {
   api: string;
+  /** Of the first node; each other one has the next. */
+  apiPort: number;
   proxyPort: number;
   nodes: number;
   /** null = where `dev` looks by itself. */
@@ -12,7 +15,7 @@ interface Running {
 }
 
 /** What one can do with the cluster that runs now, in commands to copy; with an app of it, when it has any. */
-export function tryNext({ api, proxyPort, nodes, stateDir, apps }: Running): string {
+export function tryNext({ api, apiPort, proxyPort, nodes, stateDir, apps }: Running): string {
   const app = apps.toSorted((a, b) => instances(b) - instances(a))[0];
   const dev = stateDir === null ? 'dev' : `dev --state-dir '${stateDir.replaceAll("'", `'\\''`)}'`;
   const commands: [words: string, what: string][] = [
@@ -36,8 +39,13 @@ export function tryNext({ api, proxyPort, nodes, stateDir, apps }: Running): str
     `  export HOP3_AGENT_API=${api}`,
     ...(hostname === undefined ? [] : [`  curl -H 'Host: ${hostname}' http://127.0.0.1:${proxyPort}/`]),
     ...commands.map(([words, what]) => `  hop3-agent ${words.padEnd(width)}   ${what}`),
+    `Admin API on 127.0.0.1, ${portsText(apiPort, nodes)}; gRPC on ${portsText(apiPort + RPC_PORT_ABOVE, nodes)}.`,
     'Ctrl-C stops everything.\n',
   ].join('\n');
+}
+
+function portsText(first: number, nodes: number): string {
+  return nodes === 1 ? `port ${first}` : `ports ${first} to ${first + nodes - 1}`;
 }
 
 function instances({ processes }: App): number {

@@ -1,7 +1,14 @@
 import test from 'ava';
 import { tryNext } from '../../src/main/try-next.ts';
 
-const cluster = { api: 'http://127.0.0.1:7301', proxyPort: 8080, nodes: 3, stateDir: null, apps: [] };
+const cluster = {
+  api: 'http://127.0.0.1:7301',
+  apiPort: 7301,
+  proxyPort: 8080,
+  nodes: 3,
+  stateDir: null,
+  apps: [],
+};
 const blog = { app: 'blog', hostnames: ['blog.localhost'], processes: { web: running(2) } };
 const shop = { app: 'shop', hostnames: [], processes: { sender: running(3) } };
 
@@ -31,7 +38,10 @@ const rows: {
   {
     title: 'with none, how to get one',
     given: {},
-    said: [' hop3-agent deploy DIR run the app in a directory'],
+    said: [
+      ' hop3-agent deploy DIR run the app in a directory',
+      'Admin API on 127.0.0.1, ports 7301 to 7303; gRPC on ports 7501 to 7503.',
+    ],
     unsaid: /curl|status|explain|ask again/,
   },
   {
@@ -43,7 +53,10 @@ const rows: {
   {
     title: 'the only node is not to be killed: who would answer then?',
     given: { nodes: 1 },
-    said: [' hop3-agent events --follow what happens'],
+    said: [
+      ' hop3-agent events --follow what happens',
+      'Admin API on 127.0.0.1, port 7301; gRPC on port 7501.',
+    ],
     unsaid: /--kill|--start/,
   },
 ];
