@@ -5,10 +5,11 @@ import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import { problemDetailsOf, Refusal, refusalOf } from './refusal.ts';
 import type { Answer } from './route.ts';
-import { begun, readAhead, type StreamLimits, unstalled, withHeartbeat } from './stream.ts';
+import { begun, readAhead, type StreamLimits, Told, unstalled, withHeartbeat } from './stream.ts';
 
 /** How long a stream's source may think before the answer's head is sent without waiting for its first item. */
 const FIRST_ITEM_PATIENCE_MS = 250;
+const STALLED = 'it has taken nothing for a while';
 
 export interface AnswerTools {
   clock: Clock;
@@ -47,6 +48,9 @@ export async function sendAnswer(
       return;
     case 'stream':
       await sendStream(ctx, answer, tools, signal);
+      return;
+    case 'told':
+      await sendTold(ctx, answer, tools, signal);
   }
 }
 
@@ -82,19 +86,16 @@ async function sendStream(
     return;
   }
   const source = await begun(answer.texts, clock, FIRST_ITEM_PATIENCE_MS);
-  const drop = (reason: string) => () => {
-    if (ctx.res.destroyed) return;
-    log.warn('dropped a client that does not read', { path: ctx.path, reason });
-    ctx.res.destroy();
-  };
+  const dropFor = (reason: string) => () => drop(ctx, log, reason);
 
   let text: AsyncIterable<string> = framed();
   if (framing.heartbeat !== null) {
     text = withHeartbeat(text, { text: framing.heartbeat, everyMs: limits.heartbeatMs, clock });
   }
-  if (answer.slow === 'drop') text = readAhead(text, limits.waitingBytes, drop('too much is waiting for it'));
+  if (answer.slow === 'drop')
+    text = readAhead(text, limits.waitingBytes, dropFor('too much is waiting for it'));
   ctx.type = framing.type;
-  ctx.body = Readable.from(unstalled(text, limits.stallMs, clock, drop('it has taken nothing for a while')));
+  ctx.body = Readable.from(unstalled(text, limits.stallMs, clock, dropFor(STALLED)));
   ctx.flushHeaders();
 
   async function* framed(): AsyncGenerator<string> {
@@ -105,4 +106,43 @@ async function sendStream(
       if (!signal.aborted) yield framing.failure(problemDetailsOf(refusalToSend(error, log)));
     }
   }
+}
+
+async function sendTold(
+  ctx: Context,
+  { framing, tell }: Answer & { kind: 'told' },
+  tools: AnswerTools,
+  signal: AbortSignal,
+): Promise<void> {
+  const { clock, log } = tools;
+  ctx.status = 200;
+  ctx.type = framing.type;
+  if (ctx.method === 'HEAD') return;
+  const told = new Told(framing, tools, () => drop(ctx, log, STALLED));
+  const first = new AbortController();
+  const over = tell(text => {
+    first.abort();
+    return told.say(text);
+  });
+  try {
+    await Promise.race([over, clock.sleep(FIRST_ITEM_PATIENCE_MS, first.signal)]);
+  } catch (error) {
+    told.destroy();
+    throw error;
+  } finally {
+    first.abort();
+  }
+  void over
+    .catch((error: unknown) => {
+      if (!signal.aborted) void told.say(framing.failure(problemDetailsOf(refusalToSend(error, log))));
+    })
+    .finally(() => told.end());
+  ctx.body = told;
+  ctx.flushHeaders();
+}
+
+function drop(ctx: Context, log: Log, reason: string): void {
+  if (ctx.res.destroyed) return;
+  log.warn('dropped a client that does not read', { path: ctx.path, reason });
+  ctx.res.destroy();
 }

@@ -1,5 +1,5 @@
 import type { PlanSpec, PlanState, StepState } from '../model/plan.ts';
-import type { PlanEvent, PlanSummary, PlanView, ScheduleView, StepView } from '../model/plan-views.ts';
+import type { PlanChange, PlanSummary, PlanView, ScheduleView, StepView } from '../model/plan-views.ts';
 import type { Problem } from '../model/problem.ts';
 import type { Listing } from '../ports/admin.ts';
 import type { ScheduleRequest } from '../ports/plans.ts';
@@ -29,7 +29,7 @@ export interface PlanCalls {
   retryPlan(id: string, steps: number[] | null, signal?: AbortSignal): Promise<PlanView>;
   forgetPlan(id: string, signal?: AbortSignal): Promise<void>;
   /** As it is, then every change, until it has ended. After ApiUnreachable go on with the last `id` as `lastId`. */
-  watchPlan(id: string, lastId?: string, signal?: AbortSignal): AsyncIterable<Placed<PlanEvent>>;
+  watchPlan(id: string, lastId?: string, signal?: AbortSignal): AsyncIterable<Placed<PlanChange>>;
   schedules(signal?: AbortSignal): Promise<Listing<ScheduleView>>;
   scheduleOf(name: string, signal?: AbortSignal): Promise<ScheduleView>;
   putSchedule(name: string, request: ScheduleRequest, signal?: AbortSignal): Promise<ScheduleView>;

@@ -24,7 +24,11 @@ export type Answer =
   | { kind: 'bytes'; bytes: Uint8Array }
   | { kind: 'empty' }
   /** `slow`: a client that does not keep up is waited for (up to a limit), or dropped and may resume. */
-  | { kind: 'stream'; framing: Framing; texts: AsyncIterable<string>; slow: 'wait' | 'drop' };
+  | { kind: 'stream'; framing: Framing; texts: AsyncIterable<string>; slow: 'wait' | 'drop' }
+  /** `tell` resolves when all is said. What it says is taken when `say` resolves. */
+  | { kind: 'told'; framing: Framing; tell: (say: Say) => Promise<void> };
+
+export type Say = (text: Buffer) => Promise<void>;
 
 export function streamed<T>(
   items: AsyncIterable<T>,

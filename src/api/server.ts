@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { IncomingMessage, RequestListener, Server } from 'node:http';
 import Router from '@koa/router';
 import Koa, { type Context, type Next } from 'koa';
@@ -60,6 +61,8 @@ export async function startAdminApi(options: AdminApiOptions): Promise<AdminApi>
   const { listen, tokens, clock, log } = options;
   checkExposure(listen, tokens);
   const closing = new AbortController();
+  // One for each request.
+  setMaxListeners(0, closing.signal);
   const throughSocket = new WeakSet<IncomingMessage>();
   const koa = application(options, closing.signal, throughSocket);
   // Koa answers every error itself; its promise has nothing more to say.

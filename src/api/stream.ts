@@ -1,4 +1,6 @@
+import { Readable } from 'node:stream';
 import { setImmediate as macrotask } from 'node:timers/promises';
+import type { InstantMs } from '../model/ids.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { ProblemDetails } from './wire.ts';
 
@@ -177,5 +179,76 @@ async function* resumed<T>(
     for (let result = await first; result.done !== true; result = await iterator.next()) yield result.value;
   } finally {
     await iterator.return?.();
+  }
+}
+
+/**
+ * What is told piece by piece, by somebody who lets the reader set the pace; where nothing was said for `heartbeatMs`, a sign of
+ * life.
+ */
+export class Told extends Readable {
+  readonly #clock: Clock;
+  readonly #heartbeat: string | null;
+  readonly #limits: StreamLimits;
+  readonly #stalled: () => void;
+  #taken: (() => void) | null = null;
+  #saidMs: InstantMs;
+  #cancelBeat: () => void = () => undefined;
+
+  /** `stalled` is called when the reader takes nothing for `stallMs`. */
+  constructor(
+    framing: Framing,
+    { clock, limits }: { clock: Clock; limits: StreamLimits },
+    stalled: () => void,
+  ) {
+    super();
+    this.#clock = clock;
+    this.#heartbeat = framing.heartbeat;
+    this.#limits = limits;
+    this.#stalled = stalled;
+    this.#saidMs = clock.now();
+    this.push(framing.opening);
+    this.#beatLater(limits.heartbeatMs);
+  }
+
+  /** One at a time: resolves when there is room for more, or nobody reads any longer. */
+  async say(text: string | Buffer): Promise<void> {
+    if (this.destroyed) return;
+    this.#saidMs = this.#clock.now();
+    if (this.push(text)) return;
+    const cancel = this.#clock.after(this.#limits.stallMs, this.#stalled);
+    await new Promise<void>(resolve => (this.#taken = resolve));
+    cancel();
+  }
+
+  end(): void {
+    this.#cancelBeat();
+    if (!this.destroyed) this.push(null);
+  }
+
+  override _read(): void {
+    this.#taken?.();
+    this.#taken = null;
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    this.#cancelBeat();
+    this._read();
+    done(error);
+  }
+
+  /** One timer for all that is said, however much that is. */
+  #beatLater(inMs: number): void {
+    const { heartbeatMs } = this.#limits;
+    this.#cancelBeat = this.#clock.after(inMs, () => {
+      const quietMs = this.#clock.now() - this.#saidMs;
+      if (quietMs < heartbeatMs) {
+        this.#beatLater(heartbeatMs - quietMs);
+        return;
+      }
+      // Whoever has yet to take something needs no other sign of life.
+      if (this.#heartbeat !== null && this.#taken === null) this.push(this.#heartbeat);
+      this.#beatLater(heartbeatMs);
+    });
   }
 }

@@ -8,7 +8,7 @@ import {
   type StepPayload,
   type StepWork,
 } from '../model/plan.ts';
-import type { PlanEvent, PlanSummary, PlanView, ScheduleView, StepView } from '../model/plan-views.ts';
+import type { PlanChange, PlanSummary, PlanView, ScheduleView, StepView } from '../model/plan-views.ts';
 import { given } from './query.ts';
 import { listing, problem } from './wire.ts';
 import { catchUp, cronFields, cronSchedule } from './wire-cron.ts';
@@ -216,10 +216,10 @@ export const stepList = listing('StepList', stepView);
 /** The whole state of one thing; a watch may go on after its revision. */
 export const planEvent = z
   .discriminatedUnion('kind', [
-    z.object({ kind: z.literal('plan'), revision, changed: revision, plan: planView }),
-    z.object({ kind: z.literal('step'), revision, changed: revision, step: stepView }),
+    z.object({ kind: z.literal('plan'), changed: revision, plan: planView }),
+    z.object({ kind: z.literal('step'), changed: revision, step: stepView }),
   ])
-  .meta({ id: 'PlanEvent' }) satisfies z.ZodType<PlanEvent>;
+  .meta({ id: 'PlanEvent' }) satisfies z.ZodType<PlanChange>;
 
 export const cancelBody = z
   .strictObject({ by: z.string().min(1).max(128).default('the admin API') })

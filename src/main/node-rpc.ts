@@ -5,6 +5,7 @@ import type { Metrics } from '../platform/metrics.ts';
 import type { Blobs } from '../ports/blobs.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
+import type { PlanFeeds } from '../ports/plan-feeds.ts';
 import type { Random } from '../ports/random.ts';
 import type { StepAgentRoster } from '../ports/step-agents.ts';
 import { startRpc, type RpcServer } from '../rpc/server.ts';
@@ -12,6 +13,7 @@ import { rpcMeter } from './metered.ts';
 
 interface RpcParts {
   agent: Agent;
+  feeds: PlanFeeds;
   blobs: Blobs;
   roster: StepAgentRoster;
   metrics: Metrics;
@@ -23,7 +25,7 @@ interface RpcParts {
 /** gRPC of this node, started as `listening` says; null = its configuration wants none. */
 export async function nodeRpc(
   { name, rpc }: NodeConfig,
-  { agent, blobs, roster, metrics, clock, random, log }: RpcParts,
+  { agent, feeds, blobs, roster, metrics, clock, random, log }: RpcParts,
   listening: (listen: () => Promise<RpcServer>) => Promise<RpcServer>,
 ): Promise<RpcServer | null> {
   if (rpc === null) return null;
@@ -33,6 +35,7 @@ export async function nodeRpc(
       listen: rpc,
       tokens: rpc.tokens,
       plans: agent.plans,
+      feeds,
       blobs,
       roster,
       keepOutput: content => outputOf(content, blobs),
@@ -42,9 +45,6 @@ export async function nodeRpc(
       log,
       meter: rpcMeter(metrics),
     }),
-  );
-  metrics.gauge('hop3_rpc_watchers', 'Streams that watch plans at this node', [], set =>
-    set(server.watchers()),
   );
   metrics.gauge('hop3_rpc_workers', 'Workers that are connected to this node, or waited for', [], set => {
     set(server.workers());

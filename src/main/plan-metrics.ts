@@ -1,8 +1,16 @@
 import type { Agent } from '../agent/agent.ts';
 import type { Metrics } from '../platform/metrics.ts';
+import type { PlanFeeds } from '../ports/plan-feeds.ts';
 
 /** What a node knows of plans and does about them, read at each scrape. */
-export function planMetrics(metrics: Metrics, agent: Pick<Agent, 'planFigures'>): void {
+export function planMetrics(
+  metrics: Metrics,
+  agent: Pick<Agent, 'planFigures'>,
+  feeds: Pick<PlanFeeds, 'watchers'>,
+): void {
+  metrics.gauge('hop3_plan_watchers', 'Streams that watch plans at this node', [], set =>
+    set(feeds.watchers),
+  );
   metrics.gauge('hop3_plans', 'Plans in the store, by state, as this node sees them', ['state'], set => {
     for (const [state, count] of Object.entries(agent.planFigures().plans)) set(count, { state });
   });

@@ -58,6 +58,8 @@ import { etcdOf } from './node-etcd.ts';
 import { nodeMetrics } from './node-metrics.ts';
 import { nodeRpc } from './node-rpc.ts';
 import { nodeStepAgents } from './node-step-agents.ts';
+import { FanOut } from '../agent/plans/fan-out.ts';
+import { SharedPace } from '../platform/pace.ts';
 import { planMetrics } from './plan-metrics.ts';
 import { VERSION } from './version.ts';
 
@@ -211,7 +213,8 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
       },
     });
     nodeMetrics(metrics, { admin: agent.admin, eventBacklog: () => agent.eventBacklog() });
-    planMetrics(metrics, agent);
+    const feeds = new FanOut({ plans: agent.plans, pace: new SharedPace(clock) });
+    planMetrics(metrics, agent, feeds);
     // Before the agent takes anything on: a node that can't be asked must not run apps.
     const api = await orWhoHasThePort(config.admin.port, 'admin', () =>
       startAdminApi({
@@ -223,7 +226,7 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
         clock,
         extraRoutes: [
           ...agentRoutes(agent.names, agent.admin),
-          ...planRoutes(agent.plans),
+          ...planRoutes(agent.plans, feeds),
           ...scheduleRoutes(agent.plans),
           ...boltzmannRoutes(agent.plans),
           ...enrolmentRoutes(
@@ -244,7 +247,7 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
     closers.push(() => api.close());
     const rpc = await nodeRpc(
       config,
-      { agent, blobs, roster: steps.roster, metrics, clock, random, log },
+      { agent, feeds, blobs, roster: steps.roster, metrics, clock, random, log },
       listen => orWhoHasThePort(config.rpc?.port ?? 0, 'rpc', listen),
     );
     closers.push(async () => rpc?.close());

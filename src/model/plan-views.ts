@@ -73,13 +73,16 @@ export interface SubmittedPlan {
   created: boolean;
 }
 
-/**
- * The whole state of one thing. Whoever has heard of it may go on after `revision`, whatever came before and whichever node is asked
- * then: all up to it has been told. 0 = not yet the whole, begin again. `changed` = when its part of the plan was written last.
- */
-export type PlanEvent = { revision: string; changed: string } & (
+/** The whole state of one thing. `changed` = at which revision its part of the plan was written last. */
+export type PlanChange = { changed: string } & (
   { kind: 'plan'; plan: PlanView } | { kind: 'step'; step: StepView }
 );
+
+/**
+ * Whoever has heard of it may go on after `revision`, whatever came before and whichever node is asked then: all up to it has been
+ * told. 0 = not yet the whole, begin again.
+ */
+export type PlanEvent = PlanChange & { revision: string };
 
 export interface ScheduleView {
   name: string;

@@ -5,6 +5,7 @@ import type { z } from 'zod';
 import type { Digest } from '../model/ids.ts';
 import type { PlanSpec } from '../model/plan.ts';
 import type { Blobs } from '../ports/blobs.ts';
+import type { PlanBatch, PlanFeeds } from '../ports/plan-feeds.ts';
 import type { Plans } from '../ports/plans.ts';
 import {
   bidi,
@@ -17,8 +18,6 @@ import {
   type Send,
 } from './calls.ts';
 import { messages, methodOf, services } from './descriptors.ts';
-import type { FanOut } from './fan-out.ts';
-import type { Batch } from './plan-feed.ts';
 import { planSpecOf } from './read-plan.ts';
 import { read, requests } from './read-requests.ts';
 import { refusalOf } from './refusal.ts';
@@ -26,8 +25,8 @@ import { changeMessageOf, planMessageOf, stepMessageOf } from './views.ts';
 
 export interface SchedulerParts {
   plans: Plans;
+  feeds: PlanFeeds;
   blobs: Blobs;
-  fanOut: FanOut;
 }
 
 /** Plans of one stream that are being accepted at once. */
@@ -43,7 +42,7 @@ export const schedulerDefinition = {
 
 export function schedulerService(
   tools: CallTools,
-  { plans, blobs, fanOut }: SchedulerParts,
+  { plans, feeds, blobs }: SchedulerParts,
 ): UntypedServiceImplementation {
   return {
     Submit: unary(tools, requests.submit, submit, status.ALREADY_EXISTS),
@@ -134,14 +133,14 @@ export function schedulerService(
     signal: AbortSignal,
   ): Promise<void> {
     const from = BigInt(fromRevision);
-    return fanOut.watch(plan, from, (batch, revision) => send(encoded(batch, revision)), signal);
+    return feeds.watch(plan, from, (batch, revision) => send(encoded(batch, revision)), signal);
   }
 }
 
-const knownBytes = new WeakMap<Batch, Uint8Array>();
+const knownBytes = new WeakMap<PlanBatch, Uint8Array>();
 
 /** An encoded message is the fields of it in a row: those that all watchers hear, then where this one may go on. */
-function encoded(batch: Batch, revision: bigint): Buffer {
+function encoded(batch: PlanBatch, revision: bigint): Buffer {
   const known = knownBytes.get(batch);
   const changes = known ?? messages.watchReply.serialize({ changes: batch.events.map(changeMessageOf) });
   if (known === undefined) knownBytes.set(batch, changes);

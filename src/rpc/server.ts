@@ -6,13 +6,13 @@ import type { StepOutput } from '../model/plan.ts';
 import type { Blobs } from '../ports/blobs.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
+import type { PlanFeeds } from '../ports/plan-feeds.ts';
 import type { Plans } from '../ports/plans.ts';
 import type { Random } from '../ports/random.ts';
 import type { StepAgentRoster } from '../ports/step-agents.ts';
 import { tokenGuard } from './access.ts';
 import type { CallInfo, CallTools } from './calls.ts';
 import { services } from './descriptors.ts';
-import { FanOut } from './fan-out.ts';
 import { healthService } from './serve-health.ts';
 import { reflectionDefinitions, reflectionService } from './serve-reflection.ts';
 import { schedulerDefinition, schedulerService } from './serve-scheduler.ts';
@@ -26,6 +26,7 @@ export interface RpcOptions {
   /** Empty = whoever reaches the port may ask; only on loopback. */
   tokens: readonly string[];
   plans: Plans;
+  feeds: PlanFeeds;
   blobs: Blobs;
   /** Where connected workers are offered. */
   roster: StepAgentRoster;
@@ -55,7 +56,6 @@ export interface RpcMeter {
 export interface RpcServer {
   /** `HOST:PORT` */
   address: string;
-  watchers(): number;
   workers(): number;
   /** Assigns nothing more to workers, and asks them to go elsewhere. What they do goes on. */
   drain(): void;
@@ -86,7 +86,7 @@ const OWN = [`${PACKAGE}.Scheduler`, `${PACKAGE}.Work`];
 
 /** Plans and workers over gRPC. @throws Error when it may not listen there, or can't */
 export async function startRpc(options: RpcOptions): Promise<RpcServer> {
-  const { listen, tokens, plans, blobs, roster, keepOutput, clock, random, log, node } = options;
+  const { listen, tokens, plans, feeds, blobs, roster, keepOutput, clock, random, log, node } = options;
   checkExposure(listen, tokens);
   const closing = new AbortController();
   // One for each call.
@@ -94,7 +94,6 @@ export async function startRpc(options: RpcOptions): Promise<RpcServer> {
   const onCall = options.meter?.onCall ?? (() => undefined);
   const tools: CallTools = { log, clock, closing: closing.signal, onCall };
   const times = { ...DEFAULT_TIMES, ...options.times };
-  const fanOut = new FanOut({ plans, clock });
   const onResult = options.meter?.onResult ?? (() => undefined);
   const workers = new Workers({ node, roster, keepOutput, clock, random, log, times, onResult });
 
@@ -105,7 +104,7 @@ export async function startRpc(options: RpcOptions): Promise<RpcServer> {
     'grpc.keepalive_timeout_ms': answerWithinMs,
     interceptors: [tokenGuard(tokens)],
   });
-  server.addService(schedulerDefinition, schedulerService(tools, { plans, blobs, fanOut }));
+  server.addService(schedulerDefinition, schedulerService(tools, { plans, feeds, blobs }));
   server.addService(services.work, workService(tools, workers, times));
   server.addService(services.health, healthService(tools, { ready: options.ready, names: OWN }));
   const reflected = [...OWN, 'grpc.health.v1.Health', 'grpc.reflection.v1.ServerReflection'];
@@ -116,7 +115,6 @@ export async function startRpc(options: RpcOptions): Promise<RpcServer> {
   log.info('gRPC listens', { address });
   return {
     address,
-    watchers: () => fanOut.watchers,
     workers: () => workers.size,
     drain: () => workers.drain(`${node} stops`, DRAIN_MS),
     close: async () => {

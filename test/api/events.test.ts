@@ -1,12 +1,9 @@
-import http from 'node:http';
 import test from 'ava';
 import { ApiError, type Placed } from '../../src/api/client.ts';
 import type { EventView } from '../../src/model/views.ts';
 import { AdminError } from '../../src/ports/admin.ts';
 import { until } from '../support/until.ts';
-import { served, take } from './helpers.ts';
-
-const eventStream = { accept: 'text/event-stream' };
+import { eventStream, firstText, served, stalledClient, take } from './helpers.ts';
 
 test('events are listed with the revision the list is of', async t => {
   const { client, admin } = await served(t);
@@ -185,37 +182,4 @@ async function firstKinds(url: string, headers: Record<string, string>, count: n
   return [...text.matchAll(/^data: (.*)$/gm)]
     .slice(0, count)
     .map(([, data]) => (JSON.parse(data ?? '') as { kind: string }).kind);
-}
-
-/** What a stream has said by the time it matches. */
-async function firstText(
-  url: string,
-  path: string,
-  wanted: RegExp,
-  headers: Record<string, string> = eventStream,
-): Promise<string> {
-  const leaving = new AbortController();
-  const response = await fetch(url + path, { headers, signal: leaving.signal });
-  const reader = (response.body as ReadableStream<Uint8Array>)
-    .pipeThrough(new TextDecoderStream())
-    .getReader();
-  let text = '';
-  while (!wanted.test(text)) {
-    const { value, done } = await reader.read();
-    if (done) throw new Error(`the stream ended with ${text}`);
-    text += value;
-  }
-  leaving.abort();
-  return text;
-}
-
-/** Reads the head of the answer and then nothing more. */
-function stalledClient(url: string): Promise<http.ClientRequest> {
-  return new Promise((resolve, reject) => {
-    const request = http.get(url, { headers: eventStream, agent: false }, response => {
-      response.pause();
-      resolve(request);
-    });
-    request.on('error', reject);
-  });
 }

@@ -61,3 +61,38 @@ export async function take<T>(count: number, items: AsyncIterable<T>): Promise<T
   }
   return taken;
 }
+
+export const eventStream = { accept: 'text/event-stream' };
+
+/** What a stream has said by the time it matches. */
+export async function firstText(
+  url: string,
+  path: string,
+  wanted: RegExp,
+  headers: Record<string, string> = eventStream,
+): Promise<string> {
+  const leaving = new AbortController();
+  const response = await fetch(url + path, { headers, signal: leaving.signal });
+  const reader = (response.body as ReadableStream<Uint8Array>)
+    .pipeThrough(new TextDecoderStream())
+    .getReader();
+  let text = '';
+  while (!wanted.test(text)) {
+    const { value, done } = await reader.read();
+    if (done) throw new Error(`the stream ended with ${text}`);
+    text += value;
+  }
+  leaving.abort();
+  return text;
+}
+
+/** Reads the head of the answer and then nothing more. */
+export function stalledClient(url: string): Promise<http.ClientRequest> {
+  return new Promise((resolve, reject) => {
+    const request = http.get(url, { headers: eventStream, agent: false }, response => {
+      response.pause();
+      resolve(request);
+    });
+    request.on('error', reject);
+  });
+}

@@ -3,12 +3,12 @@ import { ApiError } from '../../src/api/client.ts';
 import { boltzmannRoutes } from '../../src/api/routes/boltzmann.ts';
 import { planRoutes } from '../../src/api/routes/plans.ts';
 import { scheduleRoutes } from '../../src/api/routes/schedules.ts';
-import type { PlanEvent } from '../../src/model/plan-views.ts';
 import { AdminError } from '../../src/ports/admin.ts';
 import { FakePlans } from '../support/fake-plans.ts';
 import { plan, step } from '../workflow/helpers.ts';
 import { answersAsDocumented, type Asked, documentOf, operationsOf } from './as-documented.ts';
 import { served, take, withJson } from './helpers.ts';
+import { planFeeds } from '../support/plan-feeds.ts';
 
 const completed = { kind: 'completed', output: null } as const;
 const failed = { kind: 'failed', type: 'FATAL', error: 'no such host' } as const;
@@ -16,7 +16,11 @@ const chain = plan([step({ name: 'fetch' }), step({ name: 'load', dependsOn: [0]
 
 async function withPlans(t: ExecutionContext) {
   const plans = new FakePlans();
-  const extraRoutes = [...planRoutes(plans), ...scheduleRoutes(plans), ...boltzmannRoutes(plans)];
+  const extraRoutes = [
+    ...planRoutes(plans, planFeeds(plans)),
+    ...scheduleRoutes(plans),
+    ...boltzmannRoutes(plans),
+  ];
   return { ...(await served(t, { extraRoutes })), plans };
 }
 
@@ -244,72 +248,6 @@ test('a plan is cancelled by somebody, retried, and forgotten once it has ended'
   t.is(await status(client.retryPlan(id, null)), 409);
   await client.forgetPlan(id);
   t.is(await status(client.planOf(id)), 404);
-});
-
-test('a watch tells the whole, then each change, and ends with the plan', async t => {
-  const { client, plans } = await withPlans(t);
-  const { plan: id } = await client.submitPlan(chain, null);
-  const heard: PlanEvent[] = [];
-  for await (const { value } of client.watchPlan(id)) {
-    if (value === null) continue;
-    heard.push(value);
-    if (heard.length === 3) {
-      plans.begin(id);
-      plans.finish(id, 0, completed);
-      plans.finish(id, 1, completed);
-    }
-  }
-  t.deepEqual(
-    heard.slice(0, 3).map(({ kind }) => kind),
-    ['step', 'step', 'plan'],
-  );
-  const states = (index: number) =>
-    heard.flatMap(event => (event.kind === 'step' && event.step.index === index ? [event.step.state] : []));
-  t.deepEqual(states(0), ['PENDING', 'RUNNING', 'COMPLETED']);
-  t.deepEqual(states(1), ['PENDING', 'RUNNING', 'COMPLETED']);
-  t.is(heard.flatMap(event => (event.kind === 'plan' ? [event.plan.state] : [])).at(-1), 'COMPLETED');
-  t.is(plans.open, 0);
-});
-
-test('a watch that was cut anywhere goes on without missing a change', async t => {
-  const { client, plans } = await withPlans(t);
-  const wide = plan([step(), step(), step()]);
-  const { plan: id } = await client.submitPlan(wide, null);
-  plans.begin(id);
-  for (const index of [0, 1, 2]) plans.finish(id, index, completed);
-  const final = (events: PlanEvent[]) =>
-    new Map(
-      events.map(event =>
-        event.kind === 'plan' ? ['plan', event.plan.state] : [String(event.step.index), event.step.state],
-      ),
-    );
-  // As if the watch had begun before anything happened.
-  const all = (await take(Infinity, client.watchPlan(id, '1'))).map(({ id: place, value }) => ({
-    place,
-    value: value!,
-  }));
-  for (let cut = 1; cut <= all.length; cut++) {
-    const before = all.slice(0, cut);
-    const lastId = before.at(-1)!.place;
-    const after = await take(Infinity, client.watchPlan(id, lastId === '' ? '1' : lastId));
-    t.deepEqual(
-      final([...before.map(({ value }) => value), ...after.map(({ value }) => value!)]),
-      final(all.map(({ value }) => value)),
-      `cut after ${cut}`,
-    );
-    t.true(
-      after.length < all.length || lastId === '',
-      `cut after ${cut}: it goes on, and does not begin again`,
-    );
-  }
-});
-
-test('a client that leaves a watch frees it', async t => {
-  const { client, plans } = await withPlans(t);
-  const { plan: id } = await client.submitPlan(chain, null);
-  await take(1, client.watchPlan(id));
-  while (plans.open > 0) await new Promise(resolve => setImmediate(resolve));
-  t.is(plans.open, 0);
 });
 
 test('a schedule is put, shown, paused, resumed, replaced and removed', async t => {

@@ -4,12 +4,13 @@ import test, { type ExecutionContext } from 'ava';
 import { planRoutes } from '../../src/api/routes/plans.ts';
 import { scheduleRoutes } from '../../src/api/routes/schedules.ts';
 import { INTERRUPTED } from '../../src/cli/io.ts';
-import type { PlanEvent, PlanView } from '../../src/model/plan-views.ts';
+import type { PlanChange, PlanView } from '../../src/model/plan-views.ts';
 import { FakeAdmin } from '../support/fake-admin.ts';
 import { FakePlans } from '../support/fake-plans.ts';
 import { servedAdmin } from '../support/served-admin.ts';
 import { answerOf, type Circumstances, itemsOf, ran } from './captured-io.ts';
 import { directoryWith } from './temporary-directory.ts';
+import { eachChange } from '../support/plan-feeds.ts';
 
 const completed = { kind: 'completed', output: null } as const;
 const failed = { kind: 'failed', type: 'FATAL', error: 'no such host' } as const;
@@ -27,7 +28,7 @@ async function withPlans(t: ExecutionContext) {
   const admin = FakeAdmin.seeded();
   const api = await servedAdmin(t, {
     admin,
-    extraRoutes: [...planRoutes(plans), ...scheduleRoutes(plans)],
+    extraRoutes: [...planRoutes(plans, eachChange(plans)), ...scheduleRoutes(plans)],
   });
   const cwd = await directoryWith(t, { 'plan.yaml': chain, 'nightly.yaml': nightly });
   const write = (name: string, text: string | Uint8Array) => writeFileSync(join(cwd, name), text);
@@ -227,7 +228,7 @@ test('status --watch --json tells each change as one object a line', async t => 
   plans.whenWatched = inTurn(plans, completed, completed);
   const result = await run(['batch', 'status', 'plan-1', '--watch', '--json']);
   t.is(result.exitCode, 0);
-  const events = itemsOf<PlanEvent>(result);
+  const events = itemsOf<PlanChange>(result);
   t.is(events[0]!.kind, 'step');
   t.like(events.at(-1), { kind: 'plan', plan: { state: 'COMPLETED' } });
 });

@@ -12,6 +12,7 @@ import { FakePlans } from '../support/fake-plans.ts';
 import { servedAdmin } from '../support/served-admin.ts';
 import { type Circumstances, ran, type Ran } from './captured-io.ts';
 import { directoryWith } from './temporary-directory.ts';
+import { eachChange } from '../support/plan-feeds.ts';
 
 /** What every command of the surface is held to. A command that is new needs a row here. */
 interface Row {
@@ -301,7 +302,7 @@ async function inCluster(t: ExecutionContext) {
     admin,
     extraRoutes: [
       ...agentRoutes(agents, admin),
-      ...planRoutes(plans),
+      ...planRoutes(plans, eachChange(plans)),
       ...scheduleRoutes(plans),
       ...enrolmentRoutes(enrolment),
     ],

@@ -10,6 +10,7 @@ import { FakeAdmin } from '../support/fake-admin.ts';
 import { FakePlans } from '../support/fake-plans.ts';
 import { servedAdmin } from '../support/served-admin.ts';
 import { ran, type Ran } from './captured-io.ts';
+import { eachChange } from '../support/plan-feeds.ts';
 
 const three = ['blog', 'shop', 'news']
   .map(app => `metadata: {id: ${app}}\nsource: {git: {url: "https://example.com/x", ref: main}}\n`)
@@ -43,7 +44,7 @@ async function interrupted(
   };
   const api = await servedAdmin(t, {
     admin,
-    extraRoutes: planRoutes(plans),
+    extraRoutes: planRoutes(plans, eachChange(plans)),
   });
   const ending = new AbortController();
   const result = await ran(['apply', '-'], {

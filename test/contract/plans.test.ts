@@ -341,8 +341,10 @@ contract(
     );
     const revisions = events.map(({ revision }) => BigInt(revision));
     t.true(revisions.every((revision, place) => place === 0 || revision >= revisions[place - 1]!));
+    // The first picture comes in any order.
     for (const thing of ['plan', 'step'] as const) {
-      const changes = events.filter(({ kind }) => kind === thing).map(({ changed }) => BigInt(changed));
+      const told = events.slice(3).filter(({ kind }) => kind === thing);
+      const changes = told.map(({ changed }) => BigInt(changed));
       t.true(
         changes.every((changed, place) => changed > 0n && (place === 0 || changed >= changes[place - 1]!)),
       );

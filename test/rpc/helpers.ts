@@ -19,12 +19,14 @@ import { FakeBlobs } from '../support/fake-blobs.ts';
 import { FakeLog } from '../support/fake-log.ts';
 import { FakePlans } from '../support/fake-plans.ts';
 import { FakeRandom } from '../support/fake-random.ts';
+import { planFeeds } from '../support/plan-feeds.ts';
 
 /** A server over plans in memory, and whatever a test asks it with. */
 export async function rpcWorld(t: ExecutionContext, options: Partial<RpcOptions> = {}) {
   const clock = systemClock();
   const blobs = new FakeBlobs(clock);
   const plans = new FakePlans();
+  const feeds = planFeeds(plans);
   const log = new FakeLog();
   const roster = stepAgents([], { blobs });
   const server = await startRpc({
@@ -32,6 +34,7 @@ export async function rpcWorld(t: ExecutionContext, options: Partial<RpcOptions>
     listen: { host: '127.0.0.1', port: 0, tls: null },
     tokens: [],
     plans,
+    feeds,
     blobs,
     roster,
     keepOutput: content => outputOf(content, blobs),
@@ -44,6 +47,7 @@ export async function rpcWorld(t: ExecutionContext, options: Partial<RpcOptions>
   const world = {
     server,
     plans,
+    feeds,
     blobs,
     roster,
     log,

@@ -39,16 +39,16 @@ test('a connection that has gone without a word is found out, and who watched th
   const through = clientAt(t, `127.0.0.1:${proxy.port}`, 'scheduler');
   const stream = through.stream('Watch', { plan: 'plan-1' });
   stream.on('error', () => undefined).resume();
-  await until('it is watched', () => world.server.watchers() === 1);
+  await until('it is watched', () => world.feeds.watchers === 1);
   // Asked several times, it answers, and nothing happens to it.
   await world.clock.sleep(1500);
-  t.is(world.server.watchers(), 1);
+  t.is(world.feeds.watchers, 1);
   await proxy.set('black-hole');
-  await until('it is let go', () => world.server.watchers() === 0);
+  await until('it is let go', () => world.feeds.watchers === 0);
 });
 
 test('a watch tells the plan as it is, then each change, and ends with it', async t => {
-  const { client, plans, server } = await rpcWorld(t);
+  const { client, plans, feeds } = await rpcWorld(t);
   const scheduler = client('scheduler');
   await scheduler.call('Submit', { plan: noopPlan(2, { sequential: true }) });
   const stream = scheduler.stream('Watch', { plan: 'plan-1' });
@@ -60,7 +60,7 @@ test('a watch tells the plan as it is, then each change, and ends with it', asyn
   });
   const end = endOf(stream);
   await until('the first picture is there', () => picture.steps.size === 2);
-  t.is(server.watchers(), 1);
+  t.is(feeds.watchers, 1);
   plans.begin('plan-1');
   await until('the first step runs', () => picture.steps.get(0) === 'STEP_STATE_RUNNING');
   plans.finish('plan-1', 0, completed);
@@ -70,7 +70,7 @@ test('a watch tells the plan as it is, then each change, and ends with it', asyn
   t.is(picture.plan, 'PLAN_STATE_COMPLETED');
   t.is(seen.at(-1), 'STEP_STATE_COMPLETED STEP_STATE_COMPLETED');
   t.is(seen[0], 'STEP_STATE_PENDING STEP_STATE_PENDING');
-  await until('nobody watches', () => server.watchers() === 0 && plans.open === 0);
+  await until('nobody watches', () => feeds.watchers === 0 && plans.open === 0);
 });
 
 test('a plan that has ended is told once, and one that nobody knows is NOT_FOUND', async t => {
@@ -166,7 +166,7 @@ test('whoever reads slowly hears the last state of everything, not each change, 
 });
 
 test('all who watch one plan share one watch of it, which ends with the last of them', async t => {
-  const { client, plans, server } = await rpcWorld(t);
+  const { client, plans, feeds } = await rpcWorld(t);
   const scheduler = client('scheduler');
   await scheduler.call('Submit', { plan: noopPlan() });
   const pictures = Array.from({ length: 50 }, () => new Picture());
@@ -181,18 +181,18 @@ test('all who watch one plan share one watch of it, which ends with the last of 
   plans.begin('plan-1');
   await until('all have heard', () => pictures.every(({ steps }) => steps.get(0) === 'STEP_STATE_RUNNING'));
   for (const stream of streams.slice(1)) stream.cancel();
-  await until('one is left', () => server.watchers() === 1);
+  await until('one is left', () => feeds.watchers === 1);
   t.is(plans.open, 1);
   streams[0]!.cancel();
   await until('nobody watches', () => plans.open === 0);
 });
 
 test('a node that stops says so to whoever watches: the plan has not ended', async t => {
-  const { client, server } = await rpcWorld(t);
+  const { client, server, feeds } = await rpcWorld(t);
   const scheduler = client('scheduler');
   await scheduler.call('Submit', { plan: noopPlan() });
   const end = endOf(scheduler.stream('Watch', { plan: 'plan-1' }));
-  await until('it watches', () => server.watchers() === 1);
+  await until('it watches', () => feeds.watchers === 1);
   await server.close();
   t.is((await end).code, 'UNAVAILABLE');
 });

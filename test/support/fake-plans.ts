@@ -232,10 +232,10 @@ export class FakePlans implements Plans {
       const revision = String(this.revision);
       if (after === null)
         for (const step of this.stepViews(plan))
-          yield { kind: 'step', revision: '0', changed: revision, step };
+          yield { kind: 'step', revision: '0', changed: changedAt(plan, step.index), step };
       for (const { event } of missed) yield event;
       if (missed.at(-1)?.event.kind !== 'plan')
-        yield { kind: 'plan', revision, changed: revision, plan: this.view(plan) };
+        yield { kind: 'plan', revision, changed: changedAt(plan, null), plan: this.view(plan) };
       this.whenWatched(id);
       while (!signal.aborted && this.plans.has(id)) {
         for (const { event } of plan.log.slice(seen)) {
@@ -455,4 +455,12 @@ function payloadSize({ payload }: StepSpec): StepView['payload'] {
   if (payload === undefined) return null;
   const bytes = 'text' in payload ? Buffer.byteLength(payload.text) : payload.bytes;
   return { mimeType: payload.mimeType, bytes };
+}
+
+/** null = the plan itself. Everything was written when it was submitted. */
+function changedAt({ log }: FakePlan, index: number | null): string {
+  const last = log.findLast(({ event }) =>
+    event.kind === 'plan' ? index === null : event.step.index === index,
+  );
+  return last?.event.changed ?? log[0]?.event.changed ?? '0';
 }

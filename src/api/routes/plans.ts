@@ -2,12 +2,13 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { Digest } from '../../model/ids.ts';
 import type { PlanSpec } from '../../model/plan.ts';
-import type { PlanEvent } from '../../model/plan-views.ts';
+import type { PlanChange } from '../../model/plan-views.ts';
+import type { PlanBatch, PlanFeeds } from '../../ports/plan-feeds.ts';
 import type { PlanFilter, Plans, StepFilter } from '../../ports/plans.ts';
 import { jsonBody } from '../body.ts';
 import { given, wholeNumber } from '../query.ts';
 import { Refusal } from '../refusal.ts';
-import { type AnswerSchemas, type Route, route, streamed, view } from '../route.ts';
+import { type AnswerSchemas, type Route, route, type Say, view } from '../route.ts';
 import { serverSentEvents } from '../stream.ts';
 import {
   cancelBody,
@@ -35,14 +36,14 @@ const json = (description: string, schema: z.ZodType): AnswerSchemas[number] => 
   content: { 'application/json': schema },
 });
 
-/** Without an id a stream that is cut begins again. */
-const eventFormat = serverSentEvents<PlanEvent>({
-  id: ({ revision }) => (revision === '0' ? null : revision),
-  data: event => event,
+/** `place` = where a stream that is cut after it goes on; null = it begins again. */
+const eventFormat = serverSentEvents<{ event: PlanChange; place: string | null }>({
+  id: ({ place }) => place,
+  data: ({ event }) => event,
 });
 
 /** Batches and graphs of steps. Bodies may hold what `planBytes` permits; a payload is taken whole or refused. */
-export function planRoutes(plans: Plans): Route[] {
+export function planRoutes(plans: Plans, feeds: PlanFeeds): Route[] {
   const body = jsonBody(submitBody, { limit: 'planBytes', wrong: plan => plans.check(planSpecOf(plan)) });
   return [
     route({
@@ -211,11 +212,39 @@ export function planRoutes(plans: Plans): Route[] {
       },
       handle: ({ params: { plan }, header, signal }) => {
         const last = lastEventId(header('last-event-id'));
-        const after = last === null ? null : String(last.revision);
-        return streamed(plans.watch(plan, after, signal), eventFormat, 'drop');
+        const tell = (say: Say): Promise<void> =>
+          feeds.watch(
+            plan,
+            last?.revision ?? null,
+            (batch, revision) => say(written(batch, revision)),
+            signal,
+          );
+        return { kind: 'told', framing: eventFormat, tell };
       },
     }),
   ];
+}
+
+const knownBytes = new WeakMap<PlanBatch, Map<bigint, Buffer>>();
+
+/** Those who are equally far, and may go on from the same place, get the same bytes. */
+function written(batch: PlanBatch, revision: bigint): Buffer {
+  const known = knownBytes.get(batch) ?? new Map<bigint, Buffer>();
+  knownBytes.set(batch, known);
+  const bytes = known.get(revision) ?? Buffer.from(textOf(batch, revision));
+  known.set(revision, bytes);
+  return bytes;
+}
+
+/** Only after the last of them everything before that revision has been told. */
+function textOf({ events }: PlanBatch, revision: bigint): string {
+  return events
+    .map((told, at) => {
+      const event = { ...told, revision: undefined };
+      const place = revision > 0n && at === events.length - 1 ? String(revision) : null;
+      return eventFormat.item({ event, place });
+    })
+    .join('');
 }
 
 /**

@@ -1,5 +1,5 @@
 import { ApiUnreachable } from '../../api/client.ts';
-import type { PlanEvent, PlanView, StepView } from '../../model/plan-views.ts';
+import type { PlanChange, PlanView, StepView } from '../../model/plan-views.ts';
 import type { CommandContext } from '../context.ts';
 import { CliFailure, EXIT } from '../failure.ts';
 import { INTERRUPTED } from '../io.ts';
@@ -115,7 +115,7 @@ async function heard(
 }
 
 /** What a stream that was cut tells once more is none. */
-function isNews(event: PlanEvent, steps: Map<number, StepView>): boolean {
+function isNews(event: PlanChange, steps: Map<number, StepView>): boolean {
   if (event.kind === 'plan') return true;
   const before = steps.get(event.step.index);
   steps.set(event.step.index, event.step);

@@ -1,12 +1,12 @@
 import type { StepState } from '../../model/plan.ts';
-import type { PlanEvent, PlanView, StepView } from '../../model/plan-views.ts';
+import type { PlanChange, PlanView, StepView } from '../../model/plan-views.ts';
 import type { CliIo } from '../io.ts';
 import type { Output } from '../output.ts';
 import { badSteps, countsText, stepText, wordOf } from './plan-words.ts';
 
 /** Tells a person how a plan goes. */
 export interface Teller {
-  hear(event: PlanEvent): void;
+  hear(event: PlanChange): void;
   /** Nothing more comes. */
   end(): void;
 }

@@ -1,4 +1,5 @@
-import type { PlanEvent } from '../model/plan-views.ts';
+import type { PlanEvent } from '../../model/plan-views.ts';
+import type { PlanBatch } from '../../ports/plan-feeds.ts';
 
 /** What is told at once, at most: a large plan comes in many pieces, and a watcher that stands still holds no more than one. */
 const MOST_CHANGES = 100;
@@ -9,9 +10,7 @@ interface Entry {
   event: PlanEvent;
 }
 
-/** Some changes, in the order of their places. */
-export interface Batch {
-  events: PlanEvent[];
+export interface Batch extends PlanBatch {
   /** Where the next batch begins. */
   next: number;
   /** A later stream may go on from this revision: what changed before it has been told. */

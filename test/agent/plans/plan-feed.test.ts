@@ -1,7 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
-import type { PlanEvent, PlanView, StepView } from '../../src/model/plan-views.ts';
-import { PlanFeed } from '../../src/rpc/plan-feed.ts';
+import type { PlanEvent, PlanView, StepView } from '../../../src/model/plan-views.ts';
+import { PlanFeed } from '../../../src/agent/plans/plan-feed.ts';
 
 const STEPS = 150;
 

@@ -1,21 +1,13 @@
 import { setImmediate as macrotask } from 'node:timers/promises';
 import type { Clock } from '../ports/clock.ts';
-
-export interface Turn {
-  /** Does a little, and asks again if there is more. */
-  take(): void;
-}
+import type { Pace, Turn } from '../ports/pace.ts';
 
 /** So long turns are taken in a row. */
 const SLICE_MS = 3;
 /** For how many times as long as a slice and its consequences took, others come first: it is told within a fifth of the time. */
 const REST_FACTOR = 4;
 
-/**
- * Lets those who have something to tell take turns, within a share of this process's time: telling thousands must not keep the
- * agent from its own work. What happens while they wait is told in one.
- */
-export class Pace {
+export class SharedPace implements Pace {
   readonly #clock: Clock;
   readonly #waiting = new Set<Turn>();
   #running = false;
@@ -24,7 +16,6 @@ export class Pace {
     this.#clock = clock;
   }
 
-  /** Gives it a turn, soon; once, however often it is asked for. */
   ask(turn: Turn): void {
     this.#waiting.add(turn);
     if (!this.#running) void this.#run();

@@ -1,41 +1,29 @@
-import { status } from '@grpc/grpc-js';
-import type { Clock } from '../ports/clock.ts';
-import type { Plans } from '../ports/plans.ts';
-import { Pace, type Turn } from './pace.ts';
+import { AdminError } from '../../ports/admin.ts';
+import type { Pace, Turn } from '../../ports/pace.ts';
+import type { PlanFeeds, TellBatch } from '../../ports/plan-feeds.ts';
+import type { Plans } from '../../ports/plans.ts';
 import { PlanFeed, type Batch } from './plan-feed.ts';
-import { RpcRefusal } from './refusal.ts';
-
-/** Resolves when the client has taken it, or is gone. `revision`: from where it may go on; 0 = nowhere yet. */
-export type TellBatch = (batch: Batch, revision: bigint) => Promise<void>;
 
 const MOST_WATCHERS = 10_000;
 
-/** Everybody who watches a plan at this node hears it from one watch of it. */
-export class FanOut {
+export class FanOut implements PlanFeeds {
   readonly #plans: Pick<Plans, 'watch'>;
   readonly #pace: Pace;
   readonly #watched = new Map<string, WatchedPlan>();
   #watchers = 0;
 
-  constructor({ plans, clock }: { plans: Pick<Plans, 'watch'>; clock: Clock }) {
+  constructor({ plans, pace }: { plans: Pick<Plans, 'watch'>; pace: Pace }) {
     this.#plans = plans;
-    this.#pace = new Pace(clock);
+    this.#pace = pace;
   }
 
   get watchers(): number {
     return this.#watchers;
   }
 
-  /**
-   * Tells what there is, from that revision on (null = all of it), then every change. Resolves when the plan has ended and all is
-   * told, or the signal aborts. @throws AdminError, and whatever the watch of the plan throws
-   */
   async watch(plan: string, from: bigint | null, tell: TellBatch, signal: AbortSignal): Promise<void> {
     if (this.#watchers >= MOST_WATCHERS) {
-      throw new RpcRefusal(
-        status.RESOURCE_EXHAUSTED,
-        `${MOST_WATCHERS} streams watch at this node: ask another`,
-      );
+      throw new AdminError('full', `${MOST_WATCHERS} streams watch at this node: ask another`);
     }
     this.#watchers += 1;
     try {
