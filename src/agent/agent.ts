@@ -1,6 +1,7 @@
 import type { AppSpec } from '../model/app-spec.ts';
 import type { NodeConfig } from '../model/node-config.ts';
 import { EPOCH, type Capacity, type SessionRecord } from '../model/records.ts';
+import { inCharge } from '../model/rollout.ts';
 import type { AppName, Digest, InstanceId } from '../model/ids.ts';
 import type { Admin } from '../ports/admin.ts';
 import type { Artifacts } from '../ports/artifacts.ts';
@@ -262,6 +263,7 @@ export class Agent {
     this.plans = planEngine.plans;
     const places = (this.places = new ReleasePlaces({
       node,
+      platform: host.platform,
       user: parts.user,
       world,
       artifacts,
@@ -547,6 +549,10 @@ export class Agent {
       // Whether they can do what is next of them, or other nodes have to.
       world.deploys.onChange(changes => {
         for (const { after } of changes) if (after) planEngine.lookAgain(after.value.plan);
+      }),
+      // Likewise of commands of an app, when its release is another platform's.
+      world.apps.onChange(changes => {
+        if (changes.some(({ before, after }) => builtFor(before) !== builtFor(after))) planEngine.lookAtAll();
       }),
       planEngine.onTouched(plan => {
         if (isDeployment(plan)) promises.wakeSoon();
@@ -875,6 +881,11 @@ export class Agent {
       startedAt: record.startedAt,
     };
   }
+}
+
+/** What runs where only one release can is built for; null = any platform, or nothing. */
+function builtFor(app: Entry<'apps'> | null | undefined): string | null {
+  return app ? (inCharge(app.value).artifact?.platform ?? null) : null;
 }
 
 function words(failures: readonly unknown[]): string {

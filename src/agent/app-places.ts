@@ -1,4 +1,5 @@
 import type { AppName, NodeName } from '../model/ids.ts';
+import { runsOn } from '../model/platform.ts';
 import { inCharge } from '../model/rollout.ts';
 import type { Artifacts } from '../ports/artifacts.ts';
 import type { AppPlace, AppPlaces } from '../ports/step-agents.ts';
@@ -8,6 +9,8 @@ import type { World } from './world.ts';
 
 export interface AppPlacesOptions {
   node: NodeName;
+  /** This node's. */
+  platform: string;
   /** The agent's own. */
   user: string;
   world: World;
@@ -27,12 +30,17 @@ export class ReleasePlaces implements AppPlaces {
   }
 
   async enter(app: AppName, signal: AbortSignal): Promise<AppPlace> {
-    const { node, user, world, artifacts, supplies, userOf } = this.#options;
+    const { node, platform, user, world, artifacts, supplies, userOf } = this.#options;
     const record = world.apps.get(app)?.value;
     if (!record || record.removing) throw new Error(`there is no app "${app}"`);
     const { release, spec, artifact } = inCharge(record);
     const { secrets } = record;
     if (!artifact) throw new Error(`release ${release} of ${app} has no artifact`);
+    if (!runsOn(artifact.platform, platform)) {
+      const instead = this.isForOthers(app) ? '' : ', and no other node that takes work can run it';
+      const built = `release ${release} of ${app} was built for ${artifact.platform ?? ''}`;
+      throw new Error(`${built}; ${node} is ${platform}${instead}`);
+    }
     const place = { app, release };
     this.#entered.add(place);
     try {
@@ -51,6 +59,15 @@ export class ReleasePlaces implements AppPlaces {
       this.#entered.delete(place);
       throw error;
     }
+  }
+
+  isForOthers(app: AppName): boolean {
+    const { platform, world } = this.#options;
+    const record = world.apps.get(app)?.value;
+    const built = record ? (inCharge(record).artifact?.platform ?? null) : null;
+    if (runsOn(built, platform)) return false;
+    const nodes = [...world.nodes().values()].map(({ value }) => value);
+    return nodes.some(node => node.roles.includes('apps') && !node.draining && runsOn(built, node.platform));
   }
 
   /** What must not be taken away. */

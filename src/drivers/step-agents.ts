@@ -34,6 +34,7 @@ export function stepAgents(
           ...checkPayloadFrom(work, given),
           ...first.agent.check(withoutPayloadFrom(work), given),
         ],
+        isForOthers: work => first.agent.isForOthers?.(work) === true,
         run: (task, signal) => run(name, task, signal),
       };
     },

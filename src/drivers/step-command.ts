@@ -48,7 +48,7 @@ export function commandAgent(options: CommandAgentOptions): StepAgent {
   const { processes, blobs, clock, directory } = options;
   const { enforceable } = processes;
 
-  return { name: 'command', check, run };
+  return { name: 'command', check, isForOthers, run };
 
   function check(work: StepWork): PlanProblem[] {
     const given = Object.entries(work.arguments ?? {});
@@ -88,6 +88,10 @@ export function commandAgent(options: CommandAgentOptions): StepAgent {
             },
           ],
     );
+  }
+
+  function isForOthers({ arguments: given = {} }: StepWork): boolean {
+    return given['app'] !== undefined && options.apps.isForOthers(given['app']);
   }
 
   async function run(task: StepTask, signal: AbortSignal): Promise<StepResult> {

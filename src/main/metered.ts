@@ -186,8 +186,7 @@ export function meteredStepAgents(roster: StepAgentRoster, metrics: Metrics, clo
     ['agent'],
   );
   const metered = (agent: StepAgent): StepAgent => ({
-    name: agent.name,
-    check: (work, given) => agent.check(work, given),
+    ...agent,
     async run(task, signal) {
       const startedMs = clock.now();
       const result = await agent.run(task, signal);

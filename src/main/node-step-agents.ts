@@ -22,12 +22,12 @@ export async function nodeStepAgents(parts: {
   config: Pick<NodeConfig, 'stateDir' | 'plans'>;
   /** Whether PID namespaces can be had. */
   namespaces: boolean;
-  enter: AppPlaces['enter'];
+  apps: AppPlaces;
   blobs: Blobs;
   clock: Clock;
   log: Log;
 }): Promise<{ roster: StepAgentRoster; close(): Promise<void> }> {
-  const { config, namespaces, enter, blobs, clock, log } = parts;
+  const { config, namespaces, apps, blobs, clock, log } = parts;
   const { stateDir, plans } = config;
   const directory = join(stateDir, 'steps');
   const processes = stepProcesses({ directory, namespaces, clock, log });
@@ -39,7 +39,7 @@ export async function nodeStepAgents(parts: {
   if (plans.commands !== 'none') {
     const { commands } = plans;
     const user = userInfo().username;
-    own.push(commandAgent({ commands, directory, user, processes, apps: { enter }, blobs, clock }));
+    own.push(commandAgent({ commands, directory, user, processes, apps, blobs, clock }));
   }
   return { roster: stepAgents(own, { blobs, reserved: OWN_STEP_AGENTS }), close: () => pool.close() };
 }

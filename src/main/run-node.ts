@@ -151,7 +151,10 @@ async function serve(config: NodeConfig, signal: AbortSignal, interrupted: () =>
     const steps = await nodeStepAgents({
       config,
       namespaces: guardMissing === null,
-      enter: (app, ending) => agent.places.enter(app, ending),
+      apps: {
+        enter: (app, ending) => agent.places.enter(app, ending),
+        isForOthers: app => agent.places.isForOthers(app),
+      },
       blobs,
       clock,
       log,

@@ -80,6 +80,8 @@ export interface StepAgentOffer {
 export interface AppPlaces {
   /** The app's current release, brought to this node. @throws Error when there is none, or it can't be had now */
   enter(app: AppName, signal: AbortSignal): Promise<AppPlace>;
+  /** Whether its release can't run here, and can on another node. */
+  isForOthers(app: AppName): boolean;
 }
 
 export interface AppPlace {

@@ -14,6 +14,7 @@ async function placed(userOf?: (app: string, own: string[], release: number) => 
   const supplies = new Supplies({ ...one, artifacts });
   const places = new ReleasePlaces({
     ...one,
+    platform: 'linux-x64-node20',
     user: 'agent',
     artifacts,
     supplies,

@@ -35,7 +35,10 @@ async function world(
   const processes = stepProcesses({ directory, namespaces, clock, log });
   const blobs = new FakeBlobs(clock);
   await mkdir(directory);
-  const nobody: AppPlaces = { enter: app => Promise.reject(new Error(`there is no app "${app}"`)) };
+  const nobody: AppPlaces = {
+    enter: app => Promise.reject(new Error(`there is no app "${app}"`)),
+    isForOthers: () => false,
+  };
   const { commands = 'all', apps = nobody } = parts;
   const agent = commandAgent({
     commands,
@@ -247,8 +250,12 @@ test('with an app it runs where the app is, with its environment, and leaves whe
         leave: () => void entered.pop(),
       });
     },
+    isForOthers: app => app === 'elsewhere',
   };
-  const { run } = await world(t, { commands: 'apps', apps });
+  const { agent, run } = await world(t, { commands: 'apps', apps });
+  const isForOthers = (app: string) =>
+    agent.isForOthers?.({ agent: 'command', resource: 'true', arguments: { app } });
+  t.deepEqual([isForOthers('blog'), isForOthers('elsewhere')], [false, true]);
   t.is(
     outputOf(await run('cat file; echo $APP $HOP3_FENCING_TOKEN', { app: 'blog' })),
     'of the app\nblog 7\n',

@@ -15,7 +15,7 @@ test("no worker gets the name of an agent of steps that is the node's or its age
   const agents = await nodeStepAgents({
     config: { stateDir, plans: { commands: 'apps', ...defaultPlanLimits } },
     namespaces: false,
-    enter: () => Promise.reject(new Error('no app is entered here')),
+    apps: { enter: () => Promise.reject(new Error('no app is entered here')), isForOthers: () => false },
     blobs: new FakeBlobs(clock),
     clock,
     log: new FakeLog(),

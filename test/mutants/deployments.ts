@@ -72,6 +72,13 @@ export const deploymentMutants: Mutant[] = [
   },
   {
     ...platforms,
+    file: 'src/drivers/step-agents.ts',
+    name: 'deployments: a scheduled command runs where its release does not',
+    search: '        isForOthers: work => first.agent.isForOthers?.(work) === true,\n',
+    replace: '',
+  },
+  {
+    ...platforms,
     file: 'src/agent/agent.ts',
     name: 'deployments: what was left to others is not looked at again',
     search: 'if (after) planEngine.lookAgain(after.value.plan);',

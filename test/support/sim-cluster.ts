@@ -8,6 +8,7 @@ import type { AssessmentRecord, Capacity, EventRecord, OwnerRecord } from '../..
 import type { DeployProgress } from '../../src/model/views.ts';
 import type { DriverUnit, Launch } from '../../src/ports/driver.ts';
 import type { Host } from '../../src/ports/host.ts';
+import type { StepAgents } from '../../src/ports/step-agents.ts';
 import { FakeArtifacts } from './fake-artifacts.ts';
 import { FakeClock } from './fake-clock.ts';
 import { FakeDriver, FakeGuard, fakeWorld, type Behaviour, type FakeWorld } from './fake-driver.ts';
@@ -33,6 +34,8 @@ export interface SimSettings {
   platform?: string;
   capacity?: Capacity;
   bootId?: string;
+  /** What it does steps of plans by, beside its agent's own. */
+  stepAgents?: (node: SimNode) => StepAgents;
 }
 
 /** Whole agents on one fake clock and one FakeEtcd: no real time, no I/O. */
@@ -272,6 +275,7 @@ export class SimNode {
       },
       unableTo: () => this.unable,
       proxy: withProxy ? this.proxy : null,
+      ...(this.settings.stepAgents ? { stepAgents: this.settings.stepAgents(this) } : {}),
       doctor: async () => [],
       metrics: async () => '',
       onStaleToken: use => this.staleUses.push(use),

@@ -196,6 +196,11 @@ export class PlanEngine {
     this.#work.lookAgain(plan);
   }
 
+  /** What this node can do of any plan may have changed. */
+  lookAtAll(): void {
+    this.#work.lookAtAll();
+  }
+
   /** As the supervisor asks: what is late of it is ended. Why not; null = it is done. */
   endLateStep({ plan, index }: { plan: string; index: number }): string | null {
     return this.#work.lookAt(plan, index);

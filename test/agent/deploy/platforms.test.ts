@@ -1,5 +1,8 @@
 import test from 'ava';
 import { deploySteps } from '../../../src/agent/deploy/deployment-plan.ts';
+import { stepAgents as dispatcher } from '../../../src/drivers/step-agents.ts';
+import type { StepAgent } from '../../../src/ports/step-agents.ts';
+import { FakeBlobs } from '../../support/fake-blobs.ts';
 import { SimCluster, webApp, type SimNode } from '../../support/sim-cluster.ts';
 import { sessionRecord } from '../../support/store-worlds.ts';
 import { APP, begin, dyingAt, latest, record } from './deploying.ts';
@@ -64,6 +67,61 @@ for (const { left, platforms } of [
     });
   }
 }
+
+test('a scheduled command is left to nodes that can run the release of its app, and fails when there is none', async t => {
+  const cluster = new SimCluster([]);
+  const ran: string[] = [];
+  const command = (node: SimNode): StepAgent => ({
+    name: 'command',
+    check: () => [],
+    isForOthers: () => node.agent.places.isForOthers(APP),
+    run: async (_task, signal) => {
+      const place = await node.agent.places.enter(APP, signal);
+      ran.push(node.name);
+      place.leave();
+      return { kind: 'completed', output: null };
+    },
+  });
+  const blobs = new FakeBlobs(cluster.clock);
+  const stepAgents = (node: SimNode) => dispatcher([command(node)], { blobs });
+  cluster.add('node-1', { platform: ARM, stepAgents });
+  await cluster.start();
+  const schedule = {
+    expression: '* * * * *',
+    timeZone: 'UTC',
+    overlap: 'forbid' as const,
+    catchUp: { kind: 'latest' as const },
+  };
+  const cron = { name: 'tidy', command: './tidy', schedule, timeoutSeconds: 60, attempts: 1 };
+  await cluster.run(webApp(1, { crons: [cron] }));
+  await cluster.until(() => latest(cluster).settled !== null);
+  const other = sessionRecord({ node: 'node-9', incarnation: 'i', platform: X64, roles: ['apps'] });
+  cluster.etcd.put('sessions', 'node-9/i', other);
+  const wanted = record(cluster)!;
+  const builtFor = (platform: string): void => {
+    cluster.etcd.put('apps', APP, { ...wanted, artifact: { ...wanted.artifact!, platform } });
+  };
+  builtFor(X64);
+  await cluster.advance(120_000);
+  t.is(latest(cluster).settled, null, 'it is for a node that does not take it');
+  t.deepEqual(ran, []);
+  builtFor(ARM);
+  await cluster.advance(1000);
+  t.deepEqual(ran, ['node-1'], 'now it is for this one');
+  t.is(latest(cluster).settled?.state, 'COMPLETED');
+  builtFor(X64);
+  await cluster.advance(120_000);
+  cluster.etcd.delete('sessions', 'node-9/i');
+  await cluster.advance(1000);
+  t.is(latest(cluster).settled?.state, 'FAILED');
+  const { plans } = cluster.node('node-1').agent;
+  const { error } = await plans.step(latest(cluster).plan, 0);
+  t.is(
+    error,
+    `release 1 of blog was built for ${X64}; node-1 is ${ARM}, and no other node that takes work can run it`,
+  );
+  t.deepEqual(ran, ['node-1']);
+});
 
 test('a new release is built for the platform of the one before, whichever node is asked for it', async t => {
   const cluster = await mixed(X64, ARM, X64);
