@@ -37,29 +37,36 @@ export function readNodeConfig(
 ): { config: NodeConfig | null; problems: Problem[] } {
   const fromFile = text === null ? noFile : readFile(file ?? '<input>', text);
   const overrides = [...overridesFromEnv(env), ...overridesFromFlags(flags)];
-  const problems = [...fromFile.problems, ...misspeltVariables(env), ...overrides.flatMap(overrideProblems)];
-  if (problems.length > 0) return { config: null, problems };
+  const misspelt = misspeltVariables(env);
+  const problems = [...fromFile.problems, ...misspelt, ...overrides.flatMap(overrideProblems)];
+  // What is missing may be what could not be read.
+  if (!fromFile.isWhole || misspelt.length > 0) return { config: null, problems };
   const data = overrides.reduce<Table>(overridden, isTable(fromFile.tree?.data) ? fromFile.tree.data : {});
-  const config = complete(nodeManifest.parse(data), facts);
-  const place = (finding: Finding) => placeFinding(finding, fromFile, overrides);
-  const contradictions = contradictionsIn(data, config).map(place);
-  return contradictions.length > 0 ? { config: null, problems: contradictions } : { config, problems: [] };
+  const wrong = new Set(findingsOf(nodeManifest, data).map(({ path }) => path[0]));
+  const right = Object.fromEntries(Object.entries(data).filter(([section]) => !wrong.has(section)));
+  const config = complete(nodeManifest.parse(right), facts);
+  const contradictions = contradictionsIn(right, config).filter(({ path }) => !wrong.has(path[0]));
+  problems.push(...contradictions.map(finding => placeFinding(finding, fromFile, overrides)));
+  return problems.length > 0 ? { config: null, problems } : { config, problems };
 }
 
 interface FromFile {
   file: string;
   tree: Tree | null;
+  /** Whether it could be read to its end, whatever it says. */
+  isWhole: boolean;
   problems: Problem[];
 }
 
-const noFile: FromFile = { file: '<defaults>', tree: null, problems: [] };
+const noFile: FromFile = { file: '<defaults>', tree: null, isWhole: true, problems: [] };
 
 function readFile(file: string, text: string): FromFile {
   const { trees, problems } = readYaml(file, text);
   const [tree = null, second] = trees;
   const many = second === undefined ? [] : [whole(file, 'holds more than one document', 'keep the first')];
   const own = tree === null ? [] : problemsOf(file, tree, findingsOf(nodeManifest, tree.data));
-  return { file, tree, problems: [...problems, ...many, ...own] };
+  const unread = [...problems, ...many];
+  return { file, tree, isWhole: unread.length === 0, problems: [...unread, ...own] };
 }
 
 function overrideProblems({ path, value, origin }: Override): Problem[] {

@@ -279,6 +279,18 @@ test('all problems are told at once, wherever they are', t => {
   t.is(problems.length, 4);
 });
 
+test('what contradicts itself is told with the rest, but for a section that is wrong in itself', t => {
+  const open = 'admin: {listen: "0.0.0.0:7300"}\nrpc: {listen: "0.0.0.0:7500", tokns: [x]}';
+  const problems = problemsWith(`lease-ttl: 1\n${open}`, {}, { peer: '10.0.0.1:7400' });
+  const told = problems.map(problem => /^(?:agent\.yaml:\d+:\d+|--peer): (\S+): /.exec(problem)?.[1]);
+  t.deepEqual(told, ['lease-ttl', 'rpc.tokns', 'admin.listen', 'peer.listen'], problems.join('\n'));
+  const unread = problemsWith(open, { HOP3_AGENT_ADMIN_TOKENZ: 'x' });
+  t.true(
+    unread.every(problem => !problem.includes('admin.listen')),
+    'the token may be the variable that nobody knows',
+  );
+});
+
 test("others' variables that share the prefix are left alone", t => {
   const env = { HOP3_AGENT_SOMETHING_ELSE_ENTIRELY: '1', HOP3_AGENT_API: 'x', HOP3_AGENT_TOKEN: 'y' };
   t.not(read(null, env).config, null);
