@@ -42,7 +42,10 @@ export function readManifests(
   checks: PlanChecks | null = null,
 ): {
   apps: (ReadApp & { file: string })[];
+  /** Those without a problem of their own. */
   plans: LocatedPlan[];
+  /** What could be read of the others. */
+  drafts: LocatedPlan[];
   problems: Problem[];
 } {
   const read = files.map(({ file, text }) => readDocuments(file, text, checks));
@@ -50,6 +53,7 @@ export function readManifests(
   return {
     apps: documents.flatMap(({ app, file }) => (app === null ? [] : [{ ...app, file }])),
     plans: read.flatMap(one => one.plans),
+    drafts: read.flatMap(one => one.drafts),
     problems: [...read.flatMap(one => one.problems), ...checkTogether(documents)],
   };
 }
@@ -63,19 +67,20 @@ function readDocuments(
   file: string,
   text: string,
   checks: PlanChecks | null,
-): { documents: ReadDocument[]; plans: LocatedPlan[]; problems: Problem[] } {
+): { documents: ReadDocument[]; plans: LocatedPlan[]; drafts: LocatedPlan[]; problems: Problem[] } {
   const { trees, problems } = readYaml(file, text, checks === null ? undefined : largestWithPlans);
   if (trees.length === 0 && problems.length === 0) {
     const problem = whole(file, 'is empty', 'an app needs at least metadata: {id: NAME}');
-    return { documents: [], plans: [], problems: [problem] };
+    return { documents: [], plans: [], drafts: [], problems: [problem] };
   }
   const plans: LocatedPlan[] = [];
+  const drafts: LocatedPlan[] = [];
   const documents = trees.flatMap((tree): ReadDocument[] => {
     const { line } = tree.start;
     if (checks !== null && valueAt(tree.data, ['kind']) === 'Plan') {
       const read = readPlanTree(file, tree, checks);
       problems.push(...read.problems);
-      if (read.plan !== null) plans.push({ ...read.plan, file, line });
+      (read.problems.length > 0 ? drafts : plans).push({ ...read.plan, file, line });
       return [];
     }
     const read = readAppTree(file, tree, nothingBeside);
@@ -85,7 +90,7 @@ function readDocuments(
     const spec = app?.spec ?? partOf(tree);
     return spec === null ? [] : [{ app, spec, file, line, placeOf }];
   });
-  return { documents, plans, problems };
+  return { documents, plans, drafts, problems };
 }
 
 function partOf({ data }: Tree): LocatedSpec['spec'] | null {

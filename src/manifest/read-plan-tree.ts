@@ -54,12 +54,12 @@ export interface ReadPlan {
   placed: (problem: PlanProblem) => Problem;
 }
 
-/** One document of kind Plan, or every problem with it. */
+/** One document of kind Plan, and every problem with it: with one, the plan is what could be read of it. */
 export function readPlanTree(
   file: string,
   tree: Tree,
   checks: PlanChecks,
-): { plan: ReadPlan | null; problems: Problem[] } {
+): { plan: ReadPlan; problems: Problem[] } {
   const { data } = tree;
   const own = [...findingsOf(planManifest, data), ...nameFindings(data), ...payloadFindings(data)];
   const plan = planOf(file, tree);
@@ -71,8 +71,7 @@ export function readPlanTree(
   ];
   // What the schema refuses was left out of the plan that was checked: no more is to be said about it.
   const findings = [...own, ...more.filter(({ path }) => !own.some(known => isWithin(path, known.path)))];
-  const problems = inOrder(problemsOf(file, tree, findings));
-  return { plan: problems.length > 0 ? null : plan, problems };
+  return { plan, problems: inOrder(problemsOf(file, tree, findings)) };
 }
 
 /** References between steps, which have no numbers where people write them. */

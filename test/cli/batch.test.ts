@@ -8,7 +8,7 @@ import type { PlanChange, PlanView } from '../../src/model/plan-views.ts';
 import { FakeAdmin } from '../support/fake-admin.ts';
 import { FakePlans } from '../support/fake-plans.ts';
 import { servedAdmin } from '../support/served-admin.ts';
-import { answerOf, type Circumstances, itemsOf, ran } from './captured-io.ts';
+import { answerOf, type Circumstances, itemsOf, ran, type Ran } from './captured-io.ts';
 import { directoryWith } from './temporary-directory.ts';
 import { eachChange } from '../support/plan-feeds.ts';
 
@@ -109,6 +109,27 @@ for (const [what, text, exitCode, stderr] of notOne) {
     t.deepEqual(plans.submissions, []);
   });
 }
+
+test('submit tells what only the cluster knows to be wrong along with what is wrong here', async t => {
+  const { plans, run, write } = await withPlans(t);
+  const text = `${chain.replace('fetch, agent', 'fetch, timeout: -1, agent').replace('https://example.com', 'here')}
+  - {agent: http, resource: 7}
+  - {agent: http, resource: "{{9}}", depends-on: [lode]}
+  - {agent: http, resource: there}
+`;
+  write('plan.yaml', text);
+  const told = ({ stderr }: Ran) =>
+    stderr.split('\n').flatMap(line => /^plan\.yaml:\S+ error: (\S+):/.exec(line)?.[1] ?? []);
+  const here = ['steps[0].timeout', 'steps[2].resource', 'steps[3].depends-on[0]'];
+  const asked = await run(['batch', 'submit', 'plan.yaml']);
+  t.is(asked.exitCode, 1);
+  t.deepEqual(told(asked), [here[0], 'steps[0].resource', ...here.slice(1), 'steps[4].resource']);
+  t.regex(asked.stderr, /nothing was submitted: 5 problems to solve first/);
+  const alone = await run(['batch', 'submit', 'plan.yaml', '--api', 'http://127.0.0.1:9']);
+  t.is(alone.exitCode, 1);
+  t.deepEqual(told(alone), here);
+  t.deepEqual(plans.submissions, []);
+});
 
 test('a payload file that is no text is refused', async t => {
   const { run, write } = await withPlans(t);

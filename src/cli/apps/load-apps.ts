@@ -32,6 +32,8 @@ export interface LoadedApps {
   apps: LoadedApp[];
   /** With their payloads, also those that are in files. */
   plans: LocatedPlan[];
+  /** What could be read of plans that have problems. */
+  drafts: LocatedPlan[];
   problems: Problem[];
   /** Why an app whose files are right cannot be run here. */
   refusals: Problem[];
@@ -60,9 +62,10 @@ export async function loadApps(
   const directories = read.filter(one => one.kind === 'directory');
   const sources = new Map(manifests.map(({ file, text }) => [file, text]));
   const fromManifests = readManifests(manifests, { plan: checkSubmission, schedule: checkCron });
-  const plans = await Promise.all(
-    fromManifests.plans.map(plan => withPayloads(plan, folderOf(context, plan.file))),
-  );
+  const withTheirs = (plans: LocatedPlan[]) =>
+    Promise.all(plans.map(plan => withPayloads(plan, folderOf(context, plan.file))));
+  const plans = await withTheirs(fromManifests.plans);
+  const drafts = await withTheirs(fromManifests.drafts);
   const fromDirectories = directories.map(({ path, shown, files: texts }) => {
     for (const [name, text] of Object.entries(texts)) sources.set(join(shown, name), text);
     return { path, ...loadDirectory(path, shown, texts) };
@@ -80,10 +83,11 @@ export async function loadApps(
   return {
     apps: completed.map(({ app }) => app),
     plans: plans.map(({ plan }) => plan),
+    drafts: drafts.map(({ plan }) => plan),
     problems: inReadingOrder([
       ...unreadable.map(({ file, message }) => problemOf({ file }, '', message)),
       ...fromManifests.problems,
-      ...plans.flatMap(({ problems }) => problems),
+      ...[...plans, ...drafts].flatMap(({ problems }) => problems),
       ...fromDirectories.flatMap(one => one.problems),
       // Manifests are checked against each other, with exact places, where they are read.
       ...(directories.length > 0 ? checkTogether(located) : []),
@@ -200,7 +204,7 @@ async function complete({ webSettings, ...app }: ReadApp): Promise<{ app: Loaded
 }
 
 /** Files in the order they were named, and each from top to bottom. */
-function inReadingOrder(problems: Problem[]): Problem[] {
+export function inReadingOrder(problems: Problem[]): Problem[] {
   const files = [...new Set(problems.map(problem => problem.file))];
   return problems.toSorted(
     (a, b) => files.indexOf(a.file) - files.indexOf(b.file) || a.line - b.line || a.column - b.column,
