@@ -1,7 +1,9 @@
 import type { Mutant } from './ownership.ts';
 
 const worker = { file: 'src/rpc/worker.ts', test: 'test/rpc/worker.test.ts' };
-const feed = { file: 'src/rpc/plan-feed.ts', test: 'test/rpc/plan-feed.test.ts' };
+const feed = { file: 'src/agent/plans/plan-feed.ts', test: 'test/agent/plans/plan-feed.test.ts' };
+const watch = { file: 'src/api/routes/plans.ts', test: 'test/api/plan-watch.test.ts' };
+const told = { file: 'src/api/stream.ts', test: 'test/api/plan-watch.test.ts' };
 
 /** Each lets a worker on a stream say what nobody may rely on, or lets a watcher miss a change. */
 export const workerMutants: Mutant[] = [
@@ -64,5 +66,23 @@ export const workerMutants: Mutant[] = [
     name: 'watchers: what has been overtaken is told after what overtook it',
     search: 'if (entry === undefined || !this.#isLatest(entry)) continue;\n      if (events',
     replace: 'if (entry === undefined) continue;\n      if (events',
+  },
+  {
+    ...watch,
+    name: 'watch: a stream has a place before all was told',
+    search: 'revision > 0n && at === events.length - 1 ? String(revision) : null',
+    replace: 'at === events.length - 1 ? String(revision) : null',
+  },
+  {
+    ...watch,
+    name: 'watch: each event has the place of the last',
+    search: 'revision > 0n && at === events.length - 1 ? String(revision) : null',
+    replace: 'revision > 0n ? String(revision) : null',
+  },
+  {
+    ...told,
+    name: 'watch: who takes nothing is waited for',
+    search: 'const cancel = this.#clock.after(this.#limits.stallMs, this.#stalled);',
+    replace: 'const cancel = (): void => undefined;',
   },
 ];
