@@ -1,4 +1,3 @@
-import { statSync } from 'node:fs';
 import { join } from 'node:path';
 
 import type { Clock } from '../ports/clock.ts';
@@ -14,6 +13,7 @@ import { processUnits, type ProcessRecord, type ProcessUnit } from './process-un
 import { bootId, readStat } from './proc.ts';
 import { processGuard, type ProcessGuard } from './process-guard.ts';
 import { canSpawn, spawner } from './spawner.ts';
+import { requireStartable } from './startable.ts';
 import { tokenFiles } from './token-files.ts';
 import { groupPrefix, limitGroups, removeLeftGroups } from './unit-limits.ts';
 import { unitRecords } from './unit-records.ts';
@@ -157,18 +157,7 @@ export function processDriver(options: ProcessDriverOptions): ProcessDriver {
     if (units.get(launch.unit) !== undefined) {
       throw new DriverError(`${launch.unit} exists already`, { retryable: false });
     }
-    if (statSync(launch.directory, { throwIfNoEntry: false })?.isDirectory() !== true) {
-      throw new DriverError(`can't start ${launch.unit}: ${launch.directory} is not a directory`, {
-        retryable: false,
-      });
-    }
-    if (launch.guarded !== true) return;
-    const untilMs = guard.armedUntilMs();
-    if (untilMs === null || untilMs <= clock.now()) {
-      throw new DriverError(`can't start ${launch.unit}: it is exclusive, and its guard is not armed`, {
-        retryable: true,
-      });
-    }
+    requireStartable(launch, guard, clock);
   }
 
   /** To its gate. What is guarded gets there in this very turn, in which it was seen that the guard is armed. */

@@ -8,6 +8,7 @@ import type { Log } from '../ports/log.ts';
 import type { Enforceable } from './cgroups.ts';
 import { bootId } from './proc.ts';
 import { isPassing } from './gated-spawn.ts';
+import { requireStartable } from './startable.ts';
 import { environmentFile } from './systemd-environment.ts';
 import { systemdGuard, type SystemdGuard } from './systemd-guard.ts';
 import { journaled } from './systemd-journal.ts';
@@ -177,18 +178,7 @@ export function systemdDriver(options: SystemdDriverOptions): SystemdDriver {
     if (units.get(launch.unit) !== undefined || starting.has(launch.unit)) {
       throw new DriverError(`${launch.unit} exists already`, { retryable: false });
     }
-    if (statSync(launch.directory, { throwIfNoEntry: false })?.isDirectory() !== true) {
-      throw new DriverError(`can't start ${launch.unit}: ${launch.directory} is not a directory`, {
-        retryable: false,
-      });
-    }
-    if (launch.guarded !== true) return;
-    const untilMs = guard.armedUntilMs();
-    if (untilMs === null || untilMs <= clock.now()) {
-      throw new DriverError(`can't start ${launch.unit}: it is exclusive, and its guard is not armed`, {
-        retryable: true,
-      });
-    }
+    requireStartable(launch, guard, clock);
   }
 
   /** A declared limit is a guarantee: one that can't be enforced is refused. */

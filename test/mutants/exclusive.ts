@@ -44,7 +44,7 @@ export const exclusiveMutants: Mutant[] = [
   },
   {
     name: 'rule 6: started without an armed guard',
-    file: 'src/drivers/process-driver.ts',
+    file: 'src/drivers/startable.ts',
     search: 'if (launch.guarded !== true) return;',
     replace: 'if (launch.unit !== "") return;',
     test: 'test/drivers/process-guard.test.ts',
