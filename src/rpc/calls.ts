@@ -47,11 +47,24 @@ export function unary<T extends z.ZodType>(
 ): handleUnaryCall<unknown, object> {
   return (call, callback) => {
     const signal = signalOf(call, tools.closing);
-    const work = async () => handle(read(schema, call.request), signal);
+    const work = () => whileAsked(tools.log, call, async () => handle(read(schema, call.request), signal));
     void answered(tools, call, work, conflict).then(({ refusal, value }) =>
       refusal === null ? callback(null, value) : callback(statusOf(refusal)),
     );
   };
+}
+
+/** @throws RpcRefusal once the client is gone or past its deadline: what it asked for may go on, and nobody waits for that */
+function whileAsked<T>(log: Log, call: AnyCall, work: () => Promise<T>): Promise<T> {
+  const gone = new Promise<never>((_resolve, reject) => {
+    call.once('cancelled', () => reject(new RpcRefusal(status.CANCELLED, 'nobody waits for the answer')));
+  });
+  const asked = work();
+  asked.catch((error: unknown) => {
+    if (call.cancelled && refusalOf(error) === null)
+      log.error('a call failed for which nobody waited any more', { method: call.getPath(), error });
+  });
+  return Promise.race([asked, gone]);
 }
 
 /** Sends one message; resolves when the client has taken so much that more may be sent, or is gone. */

@@ -1,13 +1,16 @@
 import test from 'ava';
-import { credentials } from '@grpc/grpc-js';
+import { credentials, status } from '@grpc/grpc-js';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { connect } from 'node:http2';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { CallInfo } from '../../src/rpc/calls.ts';
+import { methodOf, services } from '../../src/rpc/descriptors.ts';
 import { Authority } from '../support/certificates.ts';
 import { until } from '../support/until.ts';
-import { client, endOf, refusal, rpcWorld, type Message } from './helpers.ts';
+import { client, endOf, noopPlan, refusal, rpcWorld, type Message } from './helpers.ts';
 
 const TOKEN = 'a-secret-of-32-characters-or-so';
 
@@ -106,6 +109,33 @@ test('reflection gives the file that defines a name, and says when there is none
     found.push(file ? file.fileDescriptorProto[0]!.includes('hop3.agent.v1') : error?.errorCode);
   }
   t.deepEqual(found, [true, true, true, 5, 5]);
+});
+
+test('a call that is held up is over when the time is that its client has given it', async t => {
+  const calls: CallInfo[] = [];
+  const world = await rpcWorld(t, { meter: { onCall: info => calls.push(info) } });
+  let fail: (error: Error) => void = () => undefined;
+  world.plans.submit = () => new Promise<never>((_resolve, reject) => (fail = reject));
+  const session = connect(`http://${world.server.address}`);
+  t.teardown(() => session.close());
+  // Unlike a client of gRPC it has no deadline of its own: that is the server's to keep.
+  const stream = session.request({
+    ':method': 'POST',
+    ':path': '/hop3.agent.v1.Scheduler/Submit',
+    'content-type': 'application/grpc',
+    te: 'trailers',
+    'grpc-timeout': '300m',
+  });
+  const message = methodOf(services.scheduler, 'Submit').requestSerialize({ plan: noopPlan() });
+  stream.end(Buffer.concat([Buffer.from([0, 0, 0, 0, message.length]), message]));
+  const [headers] = (await once(stream, 'response')) as [Record<string, unknown>];
+  t.is(headers['grpc-status'], String(status.DEADLINE_EXCEEDED));
+  await until('it is counted', () => calls.length === 1);
+  t.like(calls[0], { method: '/hop3.agent.v1.Scheduler/Submit', code: 'CANCELLED' });
+  t.true(calls[0]!.durationMs >= 290, `${calls[0]!.durationMs} ms`);
+  fail(new Error('a mistake of ours, too late for anybody to hear'));
+  await until('it is in the log', () => world.log.lines.some(({ level }) => level === 'error'));
+  t.is(calls.length, 1);
 });
 
 test('calls are counted by what they were and how they ended', async t => {
