@@ -190,7 +190,11 @@ export const stepView = z
     state: stepState,
     attempt: z.int(),
     token: z.string().nullable(),
-    lockedBy: z.string().nullable(),
+    lockedBy: z.string().nullable().meta({ description: 'The node that works at it.' }),
+    ranOn: z
+      .string()
+      .nullable()
+      .meta({ description: 'The node that works at it, or did last; null = none has yet.' }),
     completeBy: timestamp.nullable(),
     nextRunAt: timestamp.nullable(),
     failures: z.int(),

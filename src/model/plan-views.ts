@@ -52,6 +52,8 @@ export interface StepView {
   /** The fencing token of whoever owns it. */
   token: Token | null;
   lockedBy: NodeName | null;
+  /** Who works at it, or did last. */
+  ranOn: NodeName | null;
   completeBy: Timestamp | null;
   nextRunAt: Timestamp | null;
   /** Attempts that failed. */

@@ -141,6 +141,8 @@ export interface StepHistory {
   output?: StepOutput;
   /** When it was first started. */
   startedAt?: Timestamp;
+  /** Who worked at it last; of what runs, before that. */
+  by?: NodeName;
 }
 
 /** Somebody works at it. */

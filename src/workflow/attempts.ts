@@ -8,7 +8,7 @@ import type {
   StepTrouble,
   WaitingStep,
 } from '../model/plan.ts';
-import { backoffMs, ended, historyOf, withFailure, type AttemptEnd, type Moment } from './history.ts';
+import { backoffMs, ended, historyOf, runOf, withFailure, type AttemptEnd, type Moment } from './history.ts';
 import { retryOf, timeoutMs } from './shape.ts';
 import { nextStepState } from './step-machine.ts';
 import { afterUndo } from './undo.ts';
@@ -77,12 +77,6 @@ function whyRefused(
   return elapsedMs < limitMs
     ? null
     : `it came ${elapsedMs} ms after the start, its complete-by was ${limitMs} ms`;
-}
-
-/** Who works at a step right now, or null. */
-export function runOf(record: StepRecord): { lockedBy: NodeName } | null {
-  if (record.state === 'RUNNING') return record.run;
-  return record.state === 'COMPENSATING' && 'run' in record.doing ? record.doing.run : null;
 }
 
 /** How long the next, or the running, attempt of a step may take: its timeout, or what is left of its complete-by. */

@@ -1,10 +1,11 @@
-import type { Timestamp } from '../model/ids.ts';
+import type { NodeName, Timestamp } from '../model/ids.ts';
 import type {
   EndedStep,
   RetrySpec,
   StepHistory,
   StepRecord,
   StepResult,
+  StepRun,
   StepTrouble,
 } from '../model/plan.ts';
 import { nextStepState, type StepEvent } from './step-machine.ts';
@@ -69,5 +70,18 @@ export function historyOf(record: StepRecord | undefined, index: number): StepHi
   if (record?.trouble) history.trouble = record.trouble;
   if (record?.output) history.output = record.output;
   if (record?.startedAt !== undefined) history.startedAt = record.startedAt;
+  const by = workedBy(record);
+  if (by !== null) history.by = by;
   return history;
+}
+
+/** Who works at a step right now, or did last; null = nobody yet. */
+export function workedBy(record: StepRecord | undefined): NodeName | null {
+  return (record && runOf(record)?.lockedBy) ?? record?.by ?? null;
+}
+
+/** Who works at a step right now, or null. */
+export function runOf(record: StepRecord): StepRun | null {
+  if (record.state === 'RUNNING') return record.run;
+  return record.state === 'COMPENSATING' && 'run' in record.doing ? record.doing.run : null;
 }

@@ -1,6 +1,7 @@
 import type { InstantMs } from '../model/ids.ts';
 import type { StepRecord } from '../model/plan.ts';
-import { limitOf, runOf } from './attempts.ts';
+import { limitOf } from './attempts.ts';
+import { runOf } from './history.ts';
 import { stepSpec, type PlanShape } from './shape.ts';
 import { undoLimitMs } from './undo.ts';
 

@@ -234,7 +234,7 @@ test('status shows the plan and what went wrong in it, or all its steps', async 
   t.regex(stdout, /\n\nstep 0 \(fetch\): failed: no such host\n$/);
   const { stdout: table } = await run(['batch', 'status', 'plan-1', '--steps']);
   t.regex(table, /^STEP +NAME +STATE +ATTEMPT +AGENT +RESOURCE +AFTER +NODE +TROUBLE$/m);
-  t.regex(table, /^0 +fetch +failed +1 +http +https:\/\/example\.com +- +- +no such host$/m);
+  t.regex(table, /^0 +fetch +failed +1 +http +https:\/\/example\.com +- +n1 +no such host$/m);
   t.regex(table, /^1 +load +skipped +0 +command +\.\/load +0 +- +\S.*$/m);
   const json = answerOf<{ plan: PlanView; steps: unknown[] }>(
     await run(['batch', 'status', 'plan-1', '--steps', '--json']),

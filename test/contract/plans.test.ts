@@ -174,7 +174,7 @@ contract('steps come in their order, by state, from a certain one on', async (t,
   t.deepEqual((await plans.plan(id)).counts, { RUNNING: 2, FAILED: 1, PENDING: 1 });
 });
 
-contract('a step that runs says who works at it and by when; one that has ended, when', async (t, world) => {
+contract('a step says who works at it and by when; once ended, who did, and when', async (t, world) => {
   const id = await submit(world);
   await world.begin(id);
   const runs = await world.plans.step(id, 0);
@@ -182,7 +182,7 @@ contract('a step that runs says who works at it and by when; one that has ended,
   for (const known of [runs.token, runs.lockedBy, runs.completeBy, runs.startedAt]) t.not(known, null);
   await world.finish(id, 0, { kind: 'completed', output: { value: { rows: 3 } } });
   const done = await world.plans.step(id, 0);
-  t.like(done, { state: 'COMPLETED', attempt: 1, lockedBy: null, completeBy: null });
+  t.like(done, { state: 'COMPLETED', attempt: 1, lockedBy: null, ranOn: runs.lockedBy, completeBy: null });
   t.deepEqual(done.output, { value: { rows: 3 } });
   t.not(done.endedAt, null);
   t.is((await world.plans.step(id, 1)).state, 'RUNNING');

@@ -19,7 +19,7 @@ import type {
 import { acceptResult } from '../../src/workflow/attempts.ts';
 import { checkSubmission } from '../../src/workflow/check-submission.ts';
 import { checkCron } from '../../src/workflow/cron.ts';
-import type { Moment } from '../../src/workflow/history.ts';
+import { workedBy, type Moment } from '../../src/workflow/history.ts';
 import type { Outlook } from '../../src/workflow/moves.ts';
 import { nextMoves } from '../../src/workflow/next-moves.ts';
 import { retryByHand } from '../../src/workflow/retry-by-hand.ts';
@@ -397,6 +397,7 @@ export class FakePlans implements Plans {
       attempt: record.attempt,
       token: record.attempt > 0 ? TOKEN : null,
       lockedBy: run?.lockedBy ?? null,
+      ranOn: workedBy(record),
       completeBy: run?.completeBy ?? null,
       nextRunAt: record.state === 'RETRY_WAIT' ? record.wait.nextRunAt : null,
       failures: record.trouble?.failures ?? 0,

@@ -1,11 +1,12 @@
 import test from 'ava';
 import fc from 'fast-check';
 import type { FailureType, StepRecord, StepResult, StepSpec } from '../../src/model/plan.ts';
-import { acceptResult } from '../../src/workflow/attempts.ts';
-import { backoffMs } from '../../src/workflow/history.ts';
+import { acceptResult, started } from '../../src/workflow/attempts.ts';
+import { backoffMs, workedBy } from '../../src/workflow/history.ts';
 import { overdueSteps } from '../../src/workflow/overdue.ts';
 import { afterOwnerLost } from '../../src/workflow/owner-lost.ts';
 import { effectKey, shapeOf } from '../../src/workflow/shape.ts';
+import { undoStarted } from '../../src/workflow/undo.ts';
 import { moment, plan, record, step } from './helpers.ts';
 
 const retry = { attempts: 3, firstWaitSeconds: 1, factor: 3, longestWaitSeconds: 5, jitter: 0.5 };
@@ -216,4 +217,24 @@ test('a supervisor finds what runs past its time, by its own clock', t => {
 test('all attempts at one effect have one key', t => {
   t.is(effectKey('p1', 3, 'work'), 'p1/3');
   t.is(effectKey('p1', 3, 'undo'), 'p1/3/undo');
+});
+
+test('who worked at a step last is known of it, whatever became of that', t => {
+  const shape = shapeOf(plan([step({ compensate: undo })], { onFailure: 'compensate' }));
+  const after = (one: StepRecord, result: StepResult): StepRecord => {
+    const given = { attempt: one.attempt, token: '7' };
+    const answer = accept({ compensate: undo }, one, result, 100, given);
+    return answer.accepted ? answer.record : t.fail(answer.reason);
+  };
+  const [lost] = afterOwnerLost(shape, [running], 'node-1', () => 0, 0, moment);
+  t.is(workedBy(lost), 'node-1');
+  const again = started(step(), lost, 0, 'node-2', 0, moment);
+  t.is(workedBy(again), 'node-2');
+  const ended = after(again, completed);
+  t.is(workedBy(ended), 'node-2');
+  const undoing = undoStarted(step({ compensate: undo }), ended, 'node-3', moment);
+  t.is(workedBy(undoing), 'node-3');
+  t.is(workedBy(after(undoing, failed('RETRYABLE'))), 'node-3');
+  t.is(workedBy(after(undoing, completed)), 'node-3');
+  t.is(workedBy(record(0, 'SKIPPED')), null);
 });

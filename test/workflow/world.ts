@@ -1,5 +1,6 @@
 import type { PlanCancel, PlanSpec, StepRecord, StepResult, SettledState } from '../../src/model/plan.ts';
-import { acceptResult, limitOf, runOf } from '../../src/workflow/attempts.ts';
+import { acceptResult, limitOf } from '../../src/workflow/attempts.ts';
+import { runOf } from '../../src/workflow/history.ts';
 import { chunksOf } from '../../src/workflow/chunks.ts';
 import { dueChunks, type FreeChunk } from '../../src/workflow/claim-order.ts';
 import type { Moment } from '../../src/workflow/history.ts';

@@ -1,5 +1,6 @@
 import { chunkToken, type StepRecord, type StepRun, type StepSpec, type StepWait } from '../../model/plan.ts';
 import type { PlanSummary, PlanView, StepView } from '../../model/plan-views.ts';
+import { workedBy } from '../../workflow/history.ts';
 import { effectKey } from '../../workflow/shape.ts';
 import type { KnownPlan } from './known-plan.ts';
 import { unmanned, type Here } from './unmanned.ts';
@@ -56,6 +57,7 @@ export function stepView(plan: KnownPlan, index: number): StepView {
     attempt: record?.attempt ?? 0,
     token: chunk === undefined ? null : chunkToken(chunk.entry),
     lockedBy: run?.lockedBy ?? null,
+    ranOn: workedBy(record),
     completeBy: run?.completeBy ?? null,
     nextRunAt: wait?.nextRunAt ?? null,
     failures: record?.trouble?.failures ?? 0,

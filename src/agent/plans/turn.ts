@@ -1,6 +1,7 @@
 import type { InstantMs, NodeName, Token } from '../../model/ids.ts';
 import type { StepRecord, StepWork } from '../../model/plan.ts';
-import { acceptResult, runOf } from '../../workflow/attempts.ts';
+import { acceptResult } from '../../workflow/attempts.ts';
+import { runOf } from '../../workflow/history.ts';
 import type { AttemptEnd, Moment } from '../../workflow/history.ts';
 import type { Move, Outlook } from '../../workflow/moves.ts';
 import { nextMoves } from '../../workflow/next-moves.ts';

@@ -60,7 +60,7 @@ function stepTable(steps: StepView[], out: Output): string {
       step.agent,
       shortened(step.resource),
       step.dependsOn.join(', ') || '-',
-      step.lockedBy ?? '-',
+      step.ranOn ?? '-',
       step.error ?? step.reason ?? '-',
     ]),
   );
