@@ -107,8 +107,9 @@ function paced(io: CliIo, afterMs: number, tell: () => void): { now(): void; soo
   return {
     now,
     soon() {
-      const restMs = toldMs + afterMs - io.now();
       if (isWaiting) return;
+      // Also when the wall clock was set back.
+      const restMs = Math.min(afterMs, toldMs + afterMs - io.now());
       if (restMs <= 0) now();
       else {
         isWaiting = true;
