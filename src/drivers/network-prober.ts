@@ -1,4 +1,4 @@
-import { request, type IncomingMessage } from 'node:http';
+import { request, type ClientRequest, type IncomingMessage } from 'node:http';
 import { connect, type Socket } from 'node:net';
 
 import type { Verification } from '../model/node-promise.ts';
@@ -98,14 +98,38 @@ function askHttp(
   const { host, port, contains } = verification;
   const path = encodeURI(verification.path.startsWith('/') ? verification.path : `/${verification.path}`);
   let answer = '';
-  let connected = false;
-  // The body is read on after the judgement, so that the app does not see its answer cut off.
-  const asked = request({ host, port, path, agent: false, headers: { Host: `localhost:${port}` } });
-  asked.once('socket', socket => socket.once('connect', () => (connected = true)));
-  asked.once('error', (error: NodeJS.ErrnoException) =>
-    judge(answer === '' ? failure(verification, error) : brokenOff(answer)),
-  );
-  asked.once('response', response => {
+  let asked: ClientRequest | null = null;
+  const failed = (error: NodeJS.ErrnoException): void =>
+    judge(answer === '' ? failure(verification, error) : brokenOff(answer));
+  // A copy that starts refuses many connections, and a request costs several times what that does.
+  const socket = connect({ host, port }, () => {
+    asked = request({ path, createConnection: () => socket, headers: { Host: `localhost:${port}` } });
+    asked.once('error', failed);
+    asked.once('response', heard);
+    asked.once('close', () => onClosed());
+    asked.end();
+  });
+  let onClosed = (): void => undefined;
+  socket.once('error', failed);
+  socket.once('close', () => {
+    if (asked === null) onClosed();
+  });
+  return {
+    timedOut() {
+      if (answer !== '') return { verdict: 'refused', evidence: missing(answer, contains ?? '') };
+      const hint = asked === null ? '' : ', though it accepted the connection';
+      return { verdict: 'unreachable', evidence: noAnswer(verification) + hint };
+    },
+    closed: () =>
+      answer === ''
+        ? { verdict: 'unreachable', evidence: closedWithoutAnswer(verification) }
+        : brokenOff(answer),
+    onClose: listener => (onClosed = listener),
+    end: () => socket.destroy(),
+  };
+
+  /** The body is read on after the judgement, so that the app does not see its answer cut off. */
+  function heard(response: IncomingMessage): void {
     const status = response.statusCode ?? 0;
     answer = `HTTP ${status} from ${place(verification)} in ${duration(elapsedMs())}`;
     if (strict && (status < 200 || status >= 400)) judge({ verdict: 'refused', evidence: answer });
@@ -114,21 +138,7 @@ function askHttp(
     // A body cut short: the headers were an answer all the same.
     response.once('error', () => judge(brokenOff(answer)));
     response.resume();
-  });
-  asked.end();
-  return {
-    timedOut() {
-      if (answer !== '') return { verdict: 'refused', evidence: missing(answer, contains ?? '') };
-      const hint = connected ? ', though it accepted the connection' : '';
-      return { verdict: 'unreachable', evidence: noAnswer(verification) + hint };
-    },
-    closed: () =>
-      answer === ''
-        ? { verdict: 'unreachable', evidence: closedWithoutAnswer(verification) }
-        : brokenOff(answer),
-    onClose: listener => asked.once('close', listener),
-    end: () => asked.destroy(),
-  };
+  }
 }
 
 function searchBody(response: IncomingMessage, contains: string, answer: string, judge: Judge): void {
