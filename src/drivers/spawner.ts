@@ -4,11 +4,11 @@ import { constants } from 'node:os';
 import { createInterface } from 'node:readline';
 import { Socket } from 'node:net';
 import type { Writable } from 'node:stream';
-import { getSystemErrorName } from 'node:util';
+import { getSystemErrorMap } from 'node:util';
 
 import { DriverError, type Launch } from '../ports/driver.ts';
 import { cannotStart, type Gated } from './gated-spawn.ts';
-import { openOutput, type OutputFiles } from './output-files.ts';
+import type { OutputFiles } from './output-files.ts';
 import { SPAWNER_SCRIPT } from './spawner-script.ts';
 
 const PERL = '/usr/bin/perl';
@@ -48,13 +48,7 @@ export function spawner(): Spawner {
   let last = 0;
 
   return {
-    async spawn(launch, files, user) {
-      try {
-        // Made here, where what is wrong with them can be told.
-        openOutput(files, user).close();
-      } catch (error) {
-        throw cannotStart(launch, error as NodeJS.ErrnoException);
-      }
+    spawn(launch, files, user) {
       const { stdin, stdout, asked } = (helper ??= startHelper());
       const id = String(++last);
       const { directory, process, env } = launch;
@@ -96,7 +90,7 @@ export function spawner(): Spawner {
 }
 
 function hear(helper: Helper, line: string): void {
-  const [what, first = '', second = '', third = ''] = line.split(' ');
+  const [what, first = '', second = '', third = '', ...rest] = line.split(' ');
   if (what === 'exit') {
     const listener = helper.exits.get(Number(first));
     helper.exits.delete(Number(first));
@@ -108,7 +102,7 @@ function hear(helper: Helper, line: string): void {
   helper.asked.delete(first);
   if (helper.asked.size === 0) helper.stdout.unref();
   if (what === 'pid') asked?.resolve(gatedBy(helper, Number(second)));
-  else asked?.reject(cannotStart(asked.launch, systemError(Number(second))));
+  else asked?.reject(cannotStart(asked.launch, systemError(Number(second), [third, ...rest].join(' '))));
 }
 
 function gatedBy({ stdin, exits, orphans }: Helper, pid: number): Gated {
@@ -145,7 +139,7 @@ function signalName(number: number): string {
   return found?.[0] ?? `signal ${number}`;
 }
 
-function systemError(errno: number): NodeJS.ErrnoException {
-  const code = getSystemErrorName(-errno);
-  return Object.assign(new Error(code), { code });
+function systemError(errno: number, file: string): NodeJS.ErrnoException {
+  const [code, words] = getSystemErrorMap().get(-errno) ?? [`E${errno}`, 'unknown error'];
+  return Object.assign(new Error(`${code}: ${words}${file === '' ? '' : `, open '${file}'`}`), { code });
 }

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
@@ -66,6 +66,20 @@ test('commands whose agent dies before it opened their gates never run', async t
   t.false(existsSync(join(directory, 'ran')));
 });
 
+test('what a command writes is there before it runs, in directories made for it, for nobody else to read', async t => {
+  const directory = temporaryDirectory(t);
+  const spawns = spawner();
+  const files = aboutIn(join(directory, 'logs of', 'web.0'));
+  const gated = await spawns.spawn(launch({ directory }), files, undefined);
+  const modes = [join(directory, 'logs of'), join(directory, 'logs of', 'web.0'), files.out, files.err];
+  t.deepEqual(
+    modes.map(file => statSync(file).mode & 0o777),
+    [0o700, 0o700, 0o600, 0o600],
+  );
+  gated.shut();
+  spawns.close();
+});
+
 test('what can not be started is told with its reason', async t => {
   const directory = temporaryDirectory(t);
   const spawns = spawner();
@@ -74,7 +88,10 @@ test('what can not be started is told with its reason', async t => {
   const error = await t.throwsAsync(spawns.spawn(launch({ directory }), files, undefined), {
     instanceOf: DriverError,
   });
-  t.regex(error.message, /can't start blog-web-0-a: EISDIR/);
+  t.is(
+    error.message,
+    `can't start blog-web-0-a: EISDIR: illegal operation on a directory, open '${files.out}'`,
+  );
   spawns.close();
 });
 
