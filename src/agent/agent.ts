@@ -325,9 +325,10 @@ export class Agent {
       ledger,
       clock,
       log,
-      onStatuses: () => {
+      onStatuses: onlyBegins => {
         this.#rememberRuns();
-        promises.wakeSoon();
+        if (onlyBegins) promises.wakeLater();
+        else promises.wakeSoon();
         drain.loop.wake();
       },
     }));
@@ -545,7 +546,7 @@ export class Agent {
       world.onChange(['apps'], () => collect.wakeWithin(COLLECT_MS)),
       world.onChange(['apps'], () => oldReleases.wakeWithin(COLLECT_MS)),
       // What this node promises of deployments: who works at them, and how far they are.
-      world.onChange(['deploys'], () => promises.wake()),
+      world.onChange(['deploys'], () => promises.wakeLater()),
       // Whether they can do what is next of them, or other nodes have to.
       world.deploys.onChange(changes => {
         for (const { after } of changes) if (after) planEngine.lookAgain(after.value.plan);
@@ -555,7 +556,7 @@ export class Agent {
         if (changes.some(({ before, after }) => builtFor(before) !== builtFor(after))) planEngine.lookAtAll();
       }),
       planEngine.onTouched(plan => {
-        if (isDeployment(plan)) promises.wakeSoon();
+        if (isDeployment(plan)) promises.wakeLater();
       }),
       world.onChange(['requests'], () => requests.wake()),
       world.onChange(['supervisor', 'sessions'], () => this.#supervisor.loop.wake()),

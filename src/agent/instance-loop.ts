@@ -48,8 +48,8 @@ export interface InstanceLoopOptions {
   ledger: Ledger;
   clock: Clock;
   log: Log;
-  /** Called after each round in which what this node says of its instances changed. */
-  onStatuses: () => void;
+  /** Called after each round in which what this node says of its instances changed. `onlyBegins`: nobody acts upon that yet. */
+  onStatuses: (onlyBegins: boolean) => void;
 }
 
 /**
@@ -572,14 +572,22 @@ export class InstanceLoop {
         });
       }
     }
+    const before = this.#statuses ?? [];
     const changed = JSON.stringify(statuses) !== JSON.stringify(this.#statuses);
     this.#statuses = statuses;
     if (changed) {
-      this.#options.onStatuses();
+      this.#options.onStatuses(onlyBegins(before, statuses));
       // The rollout of the next index may depend on this one's readiness.
       this.#loop.wakeWithin(GATHER_MS);
     }
   }
+}
+
+/** Copies are about to start, or have just been started, and all else is as before. */
+function onlyBegins(before: readonly InstanceStatus[], after: readonly InstanceStatus[]): boolean {
+  const others = (statuses: readonly InstanceStatus[]): string =>
+    JSON.stringify(statuses.filter(({ state, standby }) => state !== 'starting' || standby !== undefined));
+  return others(before) === others(after);
 }
 
 function adopted(observed: DriverUnit, nowMs: number): Unit {

@@ -18,6 +18,7 @@ import type { World } from './world.ts';
 const PROMISES_PER_TRANSACTION = 40;
 const EVENTS_PER_TRANSACTION = 40;
 const GATHER_MS = 20;
+const GATHER_LONGER_MS = 60;
 
 export interface Undertakings {
   statuses: readonly InstanceStatus[];
@@ -76,9 +77,14 @@ export class PromiseLoop {
     this.#loop.wake();
   }
 
-  /** For what instances do: the steps of a start are told together, and after it. */
+  /** For what instances do that others act upon. */
   wakeSoon(): void {
     this.#loop.wakeWithin(GATHER_MS);
+  }
+
+  /** For what is only looked at: how far a deployment is, and copies that begin. By then much of it has changed again. */
+  wakeLater(): void {
+    this.#loop.wakeWithin(GATHER_LONGER_MS);
   }
 
   /** How long the round under way has taken so far; 0 between rounds. */

@@ -1,4 +1,5 @@
 import test from 'ava';
+import type { RunningBody } from '../../src/model/node-promise.ts';
 import { ArtifactError } from '../../src/ports/artifacts.ts';
 import { DriverError } from '../../src/ports/driver.ts';
 import { StoreError } from '../../src/ports/store.ts';
@@ -37,6 +38,34 @@ test('a copy is ready when it answers, and not before', async t => {
   await cluster.advance(1000);
   t.true(cluster.said('node-1', INSTANCE)?.ready);
   t.deepEqual(kinds('instance-started', 'instance-ready'), ['instance-started', 'instance-ready']);
+});
+
+test('copies that begin are told of together and once, with where they listen; one that ends is told of sooner', async t => {
+  const { cluster, node } = await oneNode({ readyAfterMs: 500 });
+  const unpack = node.artifacts.unpack.bind(node.artifacts);
+  node.artifacts.unpack = async (...args) => {
+    await cluster.clock.sleep(30);
+    return unpack(...args);
+  };
+  const told: RunningBody[][] = [];
+  const commit = node.store.commit.bind(node.store);
+  node.store.commit = (compares, writes) => {
+    const bodies = writes.flatMap(write =>
+      'put' in write && write.put === 'promises' ? write.value.promise.body : [],
+    );
+    const running = bodies.filter(body => body.kind === 'running');
+    if (running.length > 0) told.push(running);
+    return commit(compares, writes);
+  };
+  await cluster.run(webApp(3));
+  t.deepEqual(
+    told[0]?.map(({ state, endpoint }) => [state, endpoint !== null]),
+    Array.from({ length: 3 }, () => ['starting', true]),
+  );
+  t.true(told.slice(1).every(bodies => bodies.every(({ ready }) => ready)));
+  node.driver.exit(cluster.copies(INSTANCE)[0]!.unit.unit, { signal: 'SIGKILL' });
+  await cluster.until(() => cluster.said('node-1', INSTANCE)?.ready === false, 30);
+  await cluster.until(() => cluster.settled('blog'));
 });
 
 test('a worker without an endpoint is ready as long as it lives, and gets no port', async t => {
