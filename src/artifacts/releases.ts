@@ -33,13 +33,12 @@ export async function unpackRelease(
 ): Promise<UnpackedArtifact> {
   const releases = join(room.appsDirectory, checkedApp(app), 'releases');
   const dataDirectory = join(room.appsDirectory, app, 'data');
-  await mkdir(join(room.appsDirectory, app), { recursive: true });
+  await mkdir(releases, { recursive: true });
   await mkdir(dataDirectory, { mode: 0o750 }).catch(unlessThere);
   const final = join(releases, String(release));
   const directory = join(final, 'src');
   if ((await notedDigest(final)) !== digest) {
     const { stream } = await room.store.read(digest);
-    await mkdir(releases, { recursive: true });
     const temporary = join(releases, `.${room.run}-${release}-${randomBytes(6).toString('hex')}`);
     await mkdir(temporary);
     try {
@@ -51,8 +50,9 @@ export async function unpackRelease(
       await symlink(join('..', '..', 'data'), join(temporary, 'data'));
       await writeFile(join(temporary, 'digest'), digest);
       await replace(final, temporary);
-    } finally {
+    } catch (error) {
       await rm(temporary, { recursive: true, force: true });
+      throw error;
     }
   }
   return { directory, dataDirectory, ...described(await readBuildArtifact(directory), room) };
