@@ -98,12 +98,14 @@ async function startsOnOneNode(cluster: TestCluster): Promise<void> {
   });
   const beside = await rows.add('floor: spawn to first answer, beside the crashes', 'ms', spawns);
   await rows.add('crash restart', 'ms', crashes, beside, 'SIGKILL to the first answer of a new pid');
-  const ten = await floor(10);
+  const tens: number[] = [];
   const onOneNode: number[] = [];
   for (const turn of times(5)) {
+    tens.push(await spawnMs(10));
     onOneNode.push(await applyMs(cluster, `ten${turn}`, 10));
     await removed(cluster, `ten${turn}`);
   }
+  const ten = await rows.add('floor: ten spawns at once, beside the deployments', 'ms', tens);
   await rows.add('apply to all of 10 instances answering, one node', 'ms', onOneNode, ten);
   await cluster.api.scale('bench', { web: 20 });
   await cluster.ready('bench', 20);
