@@ -4,6 +4,7 @@ import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import type { PlanChange } from '../../src/model/plan-views.ts';
 import { hop3, startCluster, type TestCluster } from '../support/cluster.ts';
 import { until } from '../support/until.ts';
 
@@ -62,7 +63,7 @@ test('a plan goes on when a node is lost in its middle, and whoever watches it e
   t.is((await hop3(submit, cluster.node('node-2').url)).stdout.trim(), plan);
 
   const watcher = cluster.node('node-3');
-  const watched = hop3(['batch', 'status', plan, '--watch'], watcher.url);
+  const watched = hop3(['batch', 'status', plan, '--watch', '--json'], watcher.url);
   const lost = await until('a node that is not watched at works at steps', async () => {
     const { items } = await watcher.api.stepsOf(plan, { states: ['RUNNING'] });
     return ['node-1', 'node-2'].find(name => items.some(({ lockedBy }) => lockedBy === name));
@@ -72,9 +73,18 @@ test('a plan goes on when a node is lost in its middle, and whoever watches it e
 
   const { code, stdout, stderr } = await watched;
   t.is(code, 0, stderr);
-  const lines = stdout.trim().split('\n');
-  t.is(lines.at(-1), `${plan}: completed`);
-  t.is(lines.filter(line => /: completed/.test(line)).length, STEPS + 2);
+  const told = stdout
+    .trim()
+    .split('\n')
+    .map(line => JSON.parse(line) as PlanChange);
+  t.like(told.at(-1), { kind: 'plan', plan: { state: 'COMPLETED', counts: { COMPLETED: STEPS + 1 } } });
+  const ends = told.flatMap(change =>
+    change.kind === 'step' && change.step.state === 'COMPLETED' ? [change.step.index] : [],
+  );
+  t.deepEqual(
+    ends.toSorted((a, b) => a - b),
+    Array.from({ length: STEPS + 1 }, (_, index) => index),
+  );
 
   const { items } = await watcher.api.stepsOf(plan);
   t.true(items.every(({ state }) => state === 'COMPLETED'));
