@@ -5,10 +5,10 @@ import { planRoutes } from '../../src/api/routes/plans.ts';
 import { scheduleRoutes } from '../../src/api/routes/schedules.ts';
 import { AdminError } from '../../src/ports/admin.ts';
 import { FakePlans } from '../support/fake-plans.ts';
+import { planFeeds } from '../support/plan-feeds.ts';
 import { plan, step } from '../workflow/helpers.ts';
 import { answersAsDocumented, type Asked, documentOf, operationsOf } from './as-documented.ts';
 import { served, take, withJson } from './helpers.ts';
-import { planFeeds } from '../support/plan-feeds.ts';
 
 const completed = { kind: 'completed', output: null } as const;
 const failed = { kind: 'failed', type: 'FATAL', error: 'no such host' } as const;
