@@ -29,5 +29,5 @@ async function watch(place: number): Promise<void> {
 
 await Promise.all(Array.from({ length: Number(count) }, (_, place) => watch(place)));
 const heard = Object.keys(last).length;
-const report = { statuses: [...statuses], heard, attempts: [...new Set(last)], changes };
+const report = { ends: [...statuses], heard, attempts: [...new Set(last)], changes };
 process.stdout.write(`${JSON.stringify(report)}\n`, () => process.exit(0));

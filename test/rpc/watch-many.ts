@@ -32,6 +32,6 @@ for (let made = 0; made < Number(count); made += STREAMS_EACH) {
 }
 const codes = new Set((await Promise.all(ends)).map(({ code }) => code));
 const attempts = [...new Set(last.values())];
-process.stdout.write(`${JSON.stringify({ codes: [...codes], heard: last.size, attempts, changes })}\n`, () =>
+process.stdout.write(`${JSON.stringify({ ends: [...codes], heard: last.size, attempts, changes })}\n`, () =>
   process.exit(0),
 );
