@@ -24,7 +24,11 @@ const isFailure =
 
 /** Of this run alone: another one in the same checkout has files of its own. */
 const compiled = `.cache/tests/${process.pid}`;
-const ava = [bin('ava'), '--no-color'];
+/**
+ * A limit for what hangs, not for what is slow: it counts from when a test of any file last ended. Machines differ, and what only
+ * computes gets a processor when nobody else wants it.
+ */
+const ava = [bin('ava'), '--no-color', '--timeout=180s'];
 /** For what only computes, beside suites that depend on time: it has the processor when nobody else wants it. */
 const patient = ['nice', '-n', '19'];
 /**
@@ -40,16 +44,11 @@ const lanes = [
   },
   {
     cluster: {
-      command: [...ava, '--serial', '--timeout=180s', ...clusters(name => !waiting.includes(name))],
+      command: [...ava, '--serial', ...clusters(name => !waiting.includes(name))],
       isAva: true,
     },
     ownership: {
-      command: [
-        ...ava,
-        `--concurrency=${waiting.length}`,
-        '--timeout=180s',
-        ...clusters(name => waiting.includes(name)),
-      ],
+      command: [...ava, `--concurrency=${waiting.length}`, ...clusters(name => waiting.includes(name))],
       isAva: true,
     },
   },
@@ -86,6 +85,9 @@ if (only !== null && (given.length !== 2 || given[0] !== '--only' || !names.incl
 }
 
 const totals = { passed: 0, failed: 0 };
+/** The ends of what failing suites said, told again after all others: AVA tells there what failed, and how. */
+const failures = [];
+const LINES_OF_FAILURE = 120;
 const env = { ...process.env, ...(await toolsEnvironment()), HOP3_TESTS: compiled };
 process.once('exit', () => rmSync(join(root, compiled), { recursive: true, force: true }));
 const chosen = lane => Object.entries(lane).filter(([name]) => only === null || only === name);
@@ -98,6 +100,7 @@ const progress = setInterval(() => {
 await go(build);
 await Promise.all(lanes.map(go));
 clearInterval(progress);
+if (only === null) for (const lines of failures) process.stdout.write(`${lines.join('\n')}\n`);
 process.stdout.write(`${totals.passed} passed, ${totals.failed} failed\n`);
 process.exitCode = totals.failed === 0 ? 0 : 1;
 
@@ -124,6 +127,7 @@ async function judge(name, suite, hasCompany) {
   const verdict = broken || failed > 0 ? 'FAILED' : 'ok';
   lines.push(`# ${name}: ${verdict} in ${Math.round((Date.now() - beganMs) / 1000)} s`);
   process.stdout.write(`${lines.join('\n')}\n`);
+  if (verdict !== 'ok') failures.push(lines.slice(-LINES_OF_FAILURE));
 }
 
 /** Of the folders of test/, and of the tests that lie beside them. */

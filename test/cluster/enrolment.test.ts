@@ -9,7 +9,7 @@ import { makeAuthority, makeRequest, signRequest } from '../../src/authority/cer
 import type { IssuedToken } from '../../src/ports/enrolment.ts';
 import { hop3, ROOT, TestNode } from '../support/cluster.ts';
 import { type Etcd, startEtcd } from '../support/etcd.ts';
-import { freePort } from '../support/free-port.ts';
+import { appPorts, freePort } from '../support/free-port.ts';
 import { until } from '../support/until.ts';
 
 /**
@@ -36,7 +36,7 @@ test.before(async () => {
     await mkdir(stateDir);
     const adminPort = await freePort();
     peerPorts[name] = await freePort();
-    const firstPort = 11_000 + (process.pid % 20) * 1000 + 600 + index * 100;
+    const [firstPort, lastPort] = await appPorts(index);
     const config = {
       'state-dir': stateDir,
       roles: ['apps'],
@@ -46,7 +46,7 @@ test.before(async () => {
       peer: { listen: `${addressOf(name)}:${peerPorts[name]}` },
       // The first enrols others; theirs are asked on loopback.
       admin: { listen: `${index === 0 ? addressOf(name) : '127.0.0.1'}:${adminPort}` },
-      'port-range': `${firstPort}-${firstPort + 99}`,
+      'port-range': `${firstPort}-${lastPort}`,
     };
     await writeFile(configOf(name), JSON.stringify(config));
     nodes.push(new TestNode(name, stateDir, adminPort));

@@ -14,7 +14,7 @@ import { openStore } from '../../src/store/open-store.ts';
 import { TestCluster, type AgentCommand, type TestNode } from '../support/cluster.ts';
 import { leaderOf, startEtcd, type EtcdMember } from '../support/etcd.ts';
 import { FakeLog } from '../support/fake-log.ts';
-import { freePort } from '../support/free-port.ts';
+import { appPorts, freePort, type PortRange } from '../support/free-port.ts';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.ts';
 import { until } from '../support/until.ts';
 import { AcknowledgedWrites } from './acknowledged.ts';
@@ -332,13 +332,14 @@ export class World {
     if (options.smallDisks === true) await this.#mountAt(stateDir);
     const links = await Promise.all(this.etcd.members.map(({ port }) => startTcpProxy(port)));
     this.links.set(name, links);
-    const ranges = [0, 1, 2].filter(each => each !== index).map(each => rangeOf(each));
+    const all = await Promise.all([0, 1, 2].map(appPorts));
+    const ranges = all.filter((_, each) => each !== index);
     const via = await this.network.portFor(
       name,
-      port => `node-${1 + [0, 1, 2].findIndex(each => within(port, rangeOf(each)))}`,
+      port => `node-${1 + all.findIndex(range => within(port, range))}`,
     );
     const agent = (await how?.(stateDir)) ?? {};
-    const [firstPort, lastPort] = rangeOf(index);
+    const [firstPort, lastPort] = all[index]!;
     return this.cluster.add({
       etcdEndpoints: links.map(({ url }) => url),
       peerPort: lastPort,
@@ -397,13 +398,7 @@ export function storeAt(endpoints: string[], cluster: string): Store {
   return openStore({ endpoints, cluster, clock: systemClock(), log: new FakeLog(), random: systemRandom() });
 }
 
-/** A place for all that a node listens on, below the ports that the kernel gives to outgoing connections. */
-function rangeOf(index: number): [number, number] {
-  const first = 20_000 + (process.pid % 60) * 200 + index * 60;
-  return [first, first + 59];
-}
-
-function within(port: number, [first, last]: [number, number]): boolean {
+function within(port: number, [first, last]: PortRange): boolean {
   return first <= port && port <= last;
 }
 

@@ -71,7 +71,8 @@ export async function debianTree(cache: string): Promise<string> {
   await rm(making, { recursive: true, force: true });
   await mkdir(cache, { recursive: true });
   const include = `--include=${PACKAGES.join(',')}`;
-  await loudly('debootstrap', ['--variant=minbase', include, 'bookworm', making, MIRROR]);
+  process.stderr.write('making a Debian 12 for the hosts: about a minute\n');
+  await quietly('debootstrap', ['--variant=minbase', include, 'bookworm', making, MIRROR]);
   const disable = ['--root', making, '--quiet', 'disable', ...UNUSED];
   await loudly('systemctl', disable);
   await loudly('systemctl', ['--root', making, '--quiet', 'enable', 'systemd-networkd.service']);
@@ -80,6 +81,17 @@ export async function debianTree(cache: string): Promise<string> {
   await rm(join(making, 'var/cache/apt/archives'), { recursive: true, force: true });
   await rename(making, tree);
   return tree;
+}
+
+/** @throws Error with the end of its output when it fails */
+async function quietly(file: string, args: string[]): Promise<void> {
+  try {
+    await run(file, args, { maxBuffer: 64 << 20 });
+  } catch (error) {
+    const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string };
+    const lines = `${stdout}\n${stderr}`.trim().split('\n').slice(-40);
+    throw new Error(`${file} failed; it said last:\n${lines.join('\n')}`, { cause: error });
+  }
 }
 
 /** Its output goes to standard error. @throws Error when it fails */

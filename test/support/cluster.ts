@@ -12,7 +12,7 @@ import { systemClock } from '../../src/platform/clock.ts';
 import { endAll, processesOf, type HaproxyProcess } from '../../src/proxy/processes.ts';
 import { startEtcd, type Etcd } from './etcd.ts';
 import { FakeLog } from './fake-log.ts';
-import { freePort } from './free-port.ts';
+import { appPorts, freePort, type PortRange } from './free-port.ts';
 import { until } from './until.ts';
 
 export const ROOT = join(import.meta.dirname, '../..');
@@ -52,8 +52,8 @@ export interface NodeSettings {
   peerPort?: number;
   /** Where its peers and its apps find it; default: 127.0.0.1. */
   address?: string;
-  /** Of instances. Default: a place for each test process and node. */
-  portRange?: [first: number, last: number];
+  /** Of instances. Default: one that nobody else of the tests uses. */
+  portRange?: PortRange;
   /** How its agent is run, when not as is. */
   agent?: AgentCommand;
 }
@@ -224,9 +224,7 @@ export class TestCluster {
     const rpcPort = await freePort();
     const roles = settings.roles ?? ['apps'];
     const proxyPort = roles.includes('proxy') ? (settings.proxyPort ?? (await freePort())) : null;
-    // Below those that the kernel gives to outgoing connections.
-    const firstPort = 11_000 + (process.pid % 20) * 1000 + this.nodes.length * 200;
-    const [first, last] = settings.portRange ?? [firstPort, firstPort + 199];
+    const [first, last] = settings.portRange ?? (await appPorts(this.nodes.length));
     await mkdir(stateDir, { recursive: true });
     const config = {
       name,

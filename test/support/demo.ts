@@ -5,9 +5,10 @@ import { request, type IncomingHttpHeaders } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { apiClient, type ApiClient } from '../../src/api/client.ts';
+import { PEER_PORT_ABOVE, RPC_PORT_ABOVE } from '../../src/main/dev-node.ts';
 import { portHolder } from '../../src/platform/port-holder.ts';
 import { MAIN, ROOT } from './cluster.ts';
-import { freePort } from './free-port.ts';
+import { freePort, freePorts } from './free-port.ts';
 import { until } from './until.ts';
 
 const NODES = 3;
@@ -28,8 +29,7 @@ export class Demo {
 
   static async make(): Promise<Demo> {
     const stateDir = await mkdtemp(join(tmpdir(), 'hop3-demo-'));
-    const proxyPort = await freePort();
-    return new Demo(stateDir, await freeApiPort(proxyPort), proxyPort);
+    return new Demo(stateDir, await freeApiPort(), await freePort());
   }
 
   /** The API of one of the nodes, 1 to 3. */
@@ -133,12 +133,14 @@ function hasEnded(child: ChildProcess): boolean {
   return child.exitCode !== null || child.signalCode !== null;
 }
 
-/** The nodes take ports that follow each other, and for their peers as many again a hundred above. */
-async function freeApiPort(taken: number): Promise<number> {
+/** The nodes take ports that follow each other, for their peers as many again a hundred above, and for gRPC two hundred. */
+async function freeApiPort(): Promise<number> {
   return until('a row of ports is free', async () => {
-    const first = await freePort();
-    const row = Array.from({ length: NODES }, (_, index) => [first + index, first + 100 + index]).flat();
+    const first = await freePorts(RPC_PORT_ABOVE + NODES);
+    const row = Array.from({ length: NODES }, (_, index) =>
+      [0, PEER_PORT_ABOVE, RPC_PORT_ABOVE].map(above => first + above + index),
+    ).flat();
     const holders = await Promise.all(row.map(portHolder));
-    return !row.includes(taken) && holders.every(holder => holder === null) ? first : null;
+    return holders.every(holder => holder === null) ? first : null;
   });
 }
