@@ -1,11 +1,15 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { mismatches, readRows } from './support/corpus.ts';
+import { developersCommand } from './support/developers-command.ts';
 
 /** `npm run test:corpus -- DIR`: holds the readers against a folder of files and its expected.tsv. */
-const [directory] = process.argv.slice(2);
-if (directory === undefined) {
-  console.error('usage: npm run test:corpus -- DIR   (a folder with an expected.tsv)');
-  process.exit(2);
-}
+const command = developersCommand('test:corpus', 'Holds the readers against a folder of files.')
+  .argument('<directory>', 'a folder with an expected.tsv, which says what must be accepted')
+  .parse();
+const [directory = ''] = command.args;
+if (!existsSync(join(directory, 'expected.tsv')))
+  command.error(`error: there is no ${join(directory, 'expected.tsv')}`);
 
 let failed = 0;
 const rows = readRows(directory);

@@ -1,6 +1,6 @@
 /**
- * Takes the rules of ownership out of the code, one at a time, and demands that a test notices: `node --import=tsx
- * test/mutants.ts [PART OF A NAME]`. Works on a copy; a mutant is killed when the tests that pass without it fail.
+ * `npm run test:mutants`: takes the rules of ownership out of the code, one at a time, and demands that a test notices.
+ * Works on a copy; a mutant is killed when the tests that pass without it fail.
  */
 import { spawn } from 'node:child_process';
 import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { allMutants, timesFound } from './mutants/all.ts';
 import type { Mutant } from './mutants/ownership.ts';
+import { developersCommand } from './support/developers-command.ts';
 import { pathWithTools } from './tools.ts';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -20,13 +21,16 @@ interface Verdict {
   failing: string[];
 }
 
-process.env['PATH'] = await pathWithTools();
-const asked = process.argv[2] ?? '';
+const command = developersCommand(
+  'test:mutants',
+  'Takes rules out of the code, and demands that a test notices.',
+)
+  .argument('[part]', 'tries those with this in their names; all, without it')
+  .parse();
+const [asked = ''] = command.args;
 const chosen = allMutants.filter(mutant => mutant.name.includes(asked));
-if (chosen.length === 0) {
-  process.stderr.write(`error: no mutant has "${asked}" in its name\n`);
-  process.exit(2);
-}
+if (chosen.length === 0) command.error(`error: no mutant has "${asked}" in its name`);
+process.env['PATH'] = await pathWithTools();
 const copy = await mkdtemp(join(tmpdir(), 'hop3-mutants-'));
 let failed = 0;
 try {

@@ -1,13 +1,13 @@
 /**
  * `npm run bench`: prints a table and writes JSON lines. Times of different machines don't compare: read the ratios
- * to the floor, which is measured in the same run. Nothing here passes or fails but its own working. `--quick` takes fewer
- * samples, `--only PART` just one of the parts below.
+ * to the floor, which is measured in the same run. Nothing here passes or fails but its own working.
  */
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
+import { Option } from 'commander';
 import { winstonLog } from '../../src/platform/log.ts';
 import { startCluster, type TestCluster } from '../support/cluster.ts';
+import { developersCommand } from '../support/developers-command.ts';
 import { until } from '../support/until.ts';
 import { pathWithTools } from '../tools.ts';
 import { benchBullMq } from './bullmq.ts';
@@ -45,14 +45,14 @@ const parts: Record<string, () => Promise<void>> = {
   takeover,
 };
 
-const { values: asked } = parseArgs({
-  options: { quick: { type: 'boolean', default: false }, only: { type: 'string' } },
-});
-const { quick, only } = asked;
-if (only !== undefined && !Object.hasOwn(parts, only)) {
-  process.stderr.write(`error: --only ${only}: one of ${Object.keys(parts).join(', ')}\n`);
-  process.exit(2);
-}
+const { quick = false, only } = developersCommand(
+  'bench',
+  'Measures, and prints a table of times and their ratios to a floor.',
+)
+  .option('--quick', 'takes fewer samples')
+  .addOption(new Option('--only <part>', 'measures just this').choices(Object.keys(parts)))
+  .parse()
+  .opts<{ quick?: true; only?: string }>();
 process.env['PATH'] = await pathWithTools();
 
 const rows = new Rows(join(CACHE, `bench-${new Date().toISOString().replaceAll(':', '-')}.jsonl`));

@@ -1,11 +1,10 @@
 /**
- * `npm run test:faults`: breaks a real etcd and real agents in every way of the matrix and judges the history of each run. With
- * `--quick` the combinations that matter most; `--only PART` those whose name holds PART, as in `owner: SIGSTOP`; `--cycles N`
- * repeats each. What needs root or libfaketime says so where it can't be had, and is counted as left out.
+ * `npm run test:faults`: breaks a real etcd and real agents in every way of the matrix and judges the history of each run.
+ * What needs root or libfaketime says so where it can't be had, and is counted as left out.
  */
 import { appendFile, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { developersCommand, wholeNumber } from '../support/developers-command.ts';
 import { pathWithTools } from '../tools.ts';
 import { agentFaults, guardAndProcess } from './faults.ts';
 import { allCycles, brokenGuardRow, failings, guardCycle, type GuardRow } from './guard-cycles.ts';
@@ -22,18 +21,20 @@ const MOST_TRIES = 6;
 /** About one pause in five does it. */
 const MOST_PAUSES = 40;
 
-const { values: asked } = parseArgs({
-  options: { quick: { type: 'boolean' }, only: { type: 'string' }, cycles: { type: 'string' } },
-});
-const quick = asked.quick === true;
-const cycles = Number(asked.cycles ?? '1');
-if (!Number.isInteger(cycles) || cycles < 1)
-  refuse(`--cycles ${asked.cycles ?? ''}: a whole number, at least 1`);
+const command = developersCommand(
+  'test:faults',
+  'Breaks a real etcd and real agents, and judges what they did.',
+)
+  .option('--quick', 'tries the combinations that matter most')
+  .option('--only <part>', 'tries those with this in their names, as in "owner: SIGSTOP"')
+  .option('--cycles <number>', 'repeats each so often', wholeNumber(1), 1)
+  .parse();
+const { quick = false, only, cycles } = command.opts<{ quick?: true; only?: string; cycles: number }>();
 const file = join(ROOT, `.cache/faults-${new Date().toISOString().replaceAll(':', '-')}.jsonl`);
 await mkdir(join(ROOT, '.cache'), { recursive: true });
 
 const isWanted = (name: string, inShortForm: boolean): boolean =>
-  asked.only === undefined ? !quick || inShortForm : name.includes(asked.only);
+  only === undefined ? !quick || inShortForm : name.includes(only);
 const totals = { passed: 0, failed: 0, leftOut: 0, cycles: 0, stale: 0, overlaps: 0 };
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   // What runs on without this process, as apps do by design, is ended with it.
@@ -66,12 +67,13 @@ for (const rate of [0.5, 2]) await withRate(rate);
 await guards();
 await leaderPauses();
 await plans();
-if (asked.only === undefined && !quick)
+if (only === undefined && !quick)
   for (const { who, what, why } of leftOut) say(`left out - ${who}: ${what}: ${why}`);
 say(
   `${totals.cycles} cycles, ${totals.overlaps} overlaps where they count, ${totals.stale} stale attempts; JSON lines: ${file}`,
 );
-if (totals.passed + totals.failed + totals.leftOut === 0) refuse(`nothing is named "${asked.only ?? ''}"`);
+if (totals.passed + totals.failed + totals.leftOut === 0)
+  command.error(`error: option '--only <part>': nothing has "${only ?? ''}" in its name`);
 say(`${totals.passed} passed, ${totals.failed} failed, ${totals.leftOut} left out`);
 process.exitCode = totals.failed === 0 && totals.passed > 0 ? 0 : 1;
 
@@ -342,11 +344,6 @@ async function told(world: World): Promise<void> {
 function leftOutHere(name: string, why: string): void {
   totals.leftOut++;
   say(`left out - ${name}: ${why}`);
-}
-
-function refuse(why: string): never {
-  process.stderr.write(`error: ${why}\n`);
-  process.exit(2);
 }
 
 function rounded(number: number | null): string {

@@ -1,14 +1,12 @@
 /**
  * `npm run test:hosts` boots three hosts, installs the agent on them as an operator does, and breaks them in turn.
- * `-- --quick` is the short form, `-- --only TEXT` runs what has TEXT in its name (and the first two, which set it up); it may be
- * given several times. `-- --cycles N` says how often an agent fails in each way while it runs what is exclusive (5; 1 in the
- * short form).
  * It needs root, and takes from Debian's packages what is missing.
  */
 import { execFile } from 'node:child_process';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseArgs, promisify } from 'node:util';
+import { promisify } from 'node:util';
+import { developersCommand, wholeNumber } from '../support/developers-command.ts';
 import { bootFleet, journalOf, type Fleet } from './fleet.ts';
 import { PATH } from './host.ts';
 import { hostsDirectory, inAWorldOfItsOwn } from './inside.ts';
@@ -21,39 +19,45 @@ const SET_UP = 2;
 const LAST_WORDS = 40;
 /** By the places of the scenarios, of the last run. */
 const journals = join(cache, 'journals');
-const { values: asked, positionals } = parseArgs({
-  options: {
-    quick: { type: 'boolean', default: false },
-    only: { type: 'string', multiple: true, default: [''] },
-    cycles: { type: 'string' },
-  },
-  allowPositionals: true,
-});
-const form = { quick: asked.quick, cycles: Number(asked.cycles ?? (asked.quick ? 1 : 5)) };
+const command = developersCommand(
+  'test:hosts',
+  'Boots three hosts with the agent on them, and breaks them in turn.',
+)
+  .option('--quick', 'the short form')
+  .option(
+    '--only <text>',
+    'runs what has this in its name, and the first two, which set it up; may be given several times',
+    (text, before: string[] | undefined) => [...(before ?? []), text],
+  )
+  .option(
+    '--cycles <number>',
+    'how often an agent fails in each way while it runs what is exclusive (default: 5, in the short form 1)',
+    wholeNumber(1),
+  );
+const isInside = process.env['HOP3_HOSTS_DIRECTORY'] !== undefined;
+// Inside, the release comes before what was asked for.
+const [release, args] = isInside ? [process.argv[2]!, process.argv.slice(3)] : ['', process.argv.slice(2)];
+const asked = command.parse(args, { from: 'user' }).opts<HostsArguments>();
+const { quick: isShort = false, only = [''] } = asked;
+const form = { quick: isShort, cycles: asked.cycles ?? (isShort ? 1 : 5) };
 const wanted = scenarios.filter(
-  ({ name, quick }) => asked.only.some(text => name.includes(text)) && (quick || !asked.quick),
+  ({ name, quick }) => only.some(text => name.includes(text)) && (quick || !isShort),
 );
+if (wanted.length === 0)
+  command.error(`error: option '--only <text>': nothing has "${only.join('" or "')}" in its name`);
 const chosen = scenarios.filter((scenario, index) => index < SET_UP || wanted.includes(scenario));
 process.env['PATH'] = PATH;
 
-if (process.env['HOP3_HOSTS_DIRECTORY'] !== undefined) process.exit(await inside(positionals[0]!));
-const misused = misuse();
-if (misused !== null) {
-  process.stderr.write(`error: ${misused}\n`);
-  process.exit(2);
-}
-process.exit(await outside(process.argv.slice(2)));
+process.exit(isInside ? await inside() : await outside());
 
-/** What is wrong with what was asked for, or null. */
-function misuse(): string | null {
-  if (positionals.length > 0) return `what is ${positionals.join(' ')}?`;
-  if (!Number.isInteger(form.cycles) || form.cycles < 1)
-    return `--cycles takes a whole number from 1 on, not ${asked.cycles}`;
-  return wanted.length > 0 ? null : `nothing is named "${asked.only.join('" or "')}"`;
+interface HostsArguments {
+  quick?: true;
+  only?: string[];
+  cycles?: number;
 }
 
 /** Everything that needs the network of this machine. */
-async function outside(args: string[]): Promise<number> {
+async function outside(): Promise<number> {
   const reason = whyNot();
   if (reason !== null) {
     process.stderr.write(`error: ${reason}\n`);
@@ -67,7 +71,7 @@ async function outside(args: string[]): Promise<number> {
   return inAWorldOfItsOwn(import.meta.filename, [made, ...args], [made]);
 }
 
-async function inside(release: string): Promise<number> {
+async function inside(): Promise<number> {
   const fleet = await bootFleet({ tree: await debianTree(cache), release, directory: hostsDirectory() });
   let passed = 0;
   let failed = 0;

@@ -1,35 +1,39 @@
 /**
- * Attacks the agents in a simulated world, one seed after the other: `npm run test:sim -- [--seeds N] [--seed S] [--from S]
- * [--minutes M] [--mode MODE] [--processes P] [--trace]`. The seeds in known-seeds.json come first. Ends with a line of totals.
+ * `npm run test:sim`: attacks the agents in a simulated world, one seed after the other. The seeds in known-seeds.json come first.
+ * Ends with a line of totals.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { availableParallelism } from 'node:os';
-import { parseArgs } from 'node:util';
+import { Option } from 'commander';
+import { developersCommand, positiveNumber, wholeNumber } from '../support/developers-command.ts';
 import { runSeeds } from './pool.ts';
 import { MODES, modeOf, runSeed, type SeedResult } from './run-seed.ts';
 
-const { values } = parseArgs({
-  options: {
-    /** How many, after the known ones. */
-    seeds: { type: 'string', default: '500' },
-    /** Only this one, and what happened in it. */
-    seed: { type: 'string' },
-    from: { type: 'string', default: '1' },
-    /** Only seeds that are about this: all, names, store or beyond. */
-    mode: { type: 'string' },
-    /** As many as fit into so long. */
-    minutes: { type: 'string' },
-    trace: { type: 'boolean', default: false },
-    processes: { type: 'string', default: String(availableParallelism()) },
-    /** Ends at the first that fails. */
-    bail: { type: 'boolean', default: false },
-  },
-});
+const asked = developersCommand(
+  'test:sim',
+  'Attacks the agents in a simulated world, one seed after the other.',
+)
+  .option('--seeds <number>', 'tries so many, after the known ones', wholeNumber(0), 500)
+  .option('--from <seed>', 'the first of them', wholeNumber(0), 1)
+  .option('--minutes <minutes>', 'tries as many as fit into so long', positiveNumber)
+  .addOption(new Option('--mode <mode>', 'only seeds that are about this').choices(MODES))
+  .option('--processes <number>', 'tries so many at once', wholeNumber(1), availableParallelism())
+  .option('--bail', 'ends at the first that fails')
+  .option('--seed <seed>', 'tries only this one, and tells what became of it', wholeNumber(0))
+  .option('--trace', 'tells what happened in it')
+  .parse()
+  .opts<SimArguments>();
 
-if (values.mode !== undefined && !(MODES as readonly string[]).includes(values.mode)) {
-  process.stderr.write(`error: --mode ${values.mode}: one of ${MODES.join(', ')}\n`);
-  process.exit(2);
+interface SimArguments {
+  seeds: number;
+  from: number;
+  minutes?: number;
+  mode?: (typeof MODES)[number];
+  processes: number;
+  bail?: true;
+  seed?: number;
+  trace?: true;
 }
 
 const failed: SeedResult[] = [];
@@ -50,23 +54,22 @@ const sums = {
 };
 const beganMs = performance.now();
 
-if (values.seed === undefined) await attack();
-else await replay(Number(values.seed));
+if (asked.seed === undefined) await attack();
+else await replay(asked.seed);
 
 async function attack(): Promise<void> {
   const known = JSON.parse(readFileSync(join(import.meta.dirname, 'known-seeds.json'), 'utf8')) as {
     seed: number;
   }[];
-  const untilMs = values.minutes === undefined ? Infinity : beganMs + Number(values.minutes) * 60_000;
-  const most = values.minutes === undefined ? Number(values.seeds) : Infinity;
-  const first = Number(values.from);
-  const isWanted = (seed: number): boolean => values.mode === undefined || modeOf(seed) === values.mode;
-  process.stdout.write(`the known seeds, then from ${first} on\n`);
+  const untilMs = asked.minutes === undefined ? Infinity : beganMs + asked.minutes * 60_000;
+  const most = asked.minutes === undefined ? asked.seeds : Infinity;
+  const isWanted = (seed: number): boolean => asked.mode === undefined || modeOf(seed) === asked.mode;
+  process.stdout.write(`the known seeds, then from ${asked.from} on\n`);
   const queue = known.map(({ seed }) => seed).filter(isWanted);
-  let seed = first;
+  let seed = asked.from;
   let begun = 0;
   const next = (): number | null => {
-    if (values.bail && failed.length > 0) return null;
+    if (asked.bail && failed.length > 0) return null;
     const again = queue.shift();
     if (again !== undefined) return again;
     if (begun >= most || performance.now() >= untilMs) return null;
@@ -74,7 +77,7 @@ async function attack(): Promise<void> {
     while (!isWanted(seed)) seed++;
     return seed++;
   };
-  await runSeeds(next, Number(values.processes), count);
+  await runSeeds(next, asked.processes, count);
   if (sums.staleAttempts === 0) process.stdout.write('no stale write was ever tried: nothing was proved\n');
   for (const { seed } of failed) process.stdout.write(`replay: npm run test:sim -- --seed ${seed} --trace\n`);
   const seconds = (performance.now() - beganMs) / 1000;
@@ -100,7 +103,7 @@ function count(result: SeedResult): void {
 }
 
 async function replay(seed: number): Promise<void> {
-  const result = await runSeed(seed, { keepTrace: values.trace });
+  const result = await runSeed(seed, { keepTrace: asked.trace === true });
   const again = await runSeed(seed);
   for (const line of result.trace) process.stdout.write(line);
   process.stdout.write(`seed ${seed} (${result.mode}), ${result.steps} steps: ${result.failure ?? 'ok'}\n`);
