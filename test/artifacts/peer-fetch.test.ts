@@ -70,12 +70,13 @@ const bad: { name: string; listener: RequestListener; why: RegExp; stallSeconds?
 
 for (const { name, listener, why, stallSeconds = 15 } of bad) {
   test(`a peer that ${name} is passed over, and nothing of it is kept`, async t => {
-    const { artifacts } = await artifactsIn(t, { limits: { stallSeconds, maxBytes: 100_000 } });
+    const maxBytes = 100_000;
+    const { artifacts } = await artifactsIn(t, { limits: { stallSeconds, maxBytes } });
     const wrong = await serve(t, listener);
     await t.throwsAsync(artifacts.fetch(digest, [wrong], never), { instanceOf: ArtifactError, message: why });
     t.deepEqual(await artifacts.list(), []);
     const right = await serve(t, (_request, response) => response.end(bytes));
-    const { artifacts: patient } = await artifactsIn(t, { limits: { stallSeconds: 5 } });
+    const { artifacts: patient } = await artifactsIn(t, { limits: { stallSeconds: 5, maxBytes } });
     await patient.fetch(digest, [wrong, right], never);
     t.true(await patient.has(digest));
   });
