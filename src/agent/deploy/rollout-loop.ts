@@ -219,10 +219,14 @@ async function write(
   record: AppRecord,
   event: { kind: string; message: string; details: Record<string, unknown> },
 ): Promise<void> {
-  const result = await store.commit(
+  // Told with the same write: whoever waits to hear of it hears of it, though this node goes, or never hears that it is done. When
+  // somebody else was faster, what is there now is looked at next.
+  await store.commit(
     [{ kind: 'apps', name: entry.name, revision: entry.revision }],
-    [{ put: 'apps', name: entry.name, value: record }, ...hostnameWrites(entry.value, record)],
+    [
+      { put: 'apps', name: entry.name, value: record },
+      ...hostnameWrites(entry.value, record),
+      ledger.draft({ ...event, subject: `app/${entry.name}` }),
+    ],
   );
-  // Somebody else was faster: what is there now is looked at next.
-  if (result.kind === 'committed') ledger.note({ ...event, subject: `app/${entry.name}` });
 }

@@ -75,6 +75,21 @@ test('a release is settled when its observers find all of it healthy', async t =
   );
 });
 
+test('what became of a release is told with the write that makes it so, lest nobody tells of it', async t => {
+  const { cluster, spec, record } = await running({ strategy: 'blue-green' }, ({ release }) =>
+    release === 3 ? { endsAfterMs: 10, code: 1 } : {},
+  );
+  const told = (kind: string) => cluster.events(kind).length;
+  await cluster.apply(spec('2'));
+  await cluster.until(() => record().rollout?.stage === 'replacing', 120_000, 1);
+  t.is(told('rollout-promoted'), 1);
+  await cluster.until(() => record().rollout === undefined, 120_000, 1);
+  t.is(told('rollout-settled'), 2);
+  await cluster.apply(spec('3'));
+  await cluster.until(() => record().givenUp !== undefined, 120_000, 1);
+  t.is(told('rollout-given-up'), 1);
+});
+
 test('a release that crashes is given up by itself, and what ran before never stops serving', async t => {
   const { cluster, spec, record, serving, releases } = await running({}, () => ({
     readyAfterMs: 1e9,
