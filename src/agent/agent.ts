@@ -234,7 +234,7 @@ export class Agent {
     const onHeld = (): void => shelf.wake();
     const platforms = new Platforms({ platform: host.platform, world });
     const making = { node, user: parts.user, store, artifacts, supplies, turns, platforms, random, onHeld };
-    const rollbacks = new Rollbacks({ store, supplies, platforms, ledger, clock });
+    const rollbacks = new Rollbacks({ world, store, supplies, platforms, ledger, clock });
     const deploys = deployAgent({
       node,
       preparing: new Preparing(making),

@@ -4,20 +4,26 @@ import type { AppName, ProcessType } from '../model/ids.ts';
 import type { Problem } from '../model/problem.ts';
 import type { AppRecord } from '../model/records.ts';
 import { AdminError } from '../ports/admin.ts';
+import type { Clock } from '../ports/clock.ts';
 import type { Store } from '../ports/store.ts';
 import { portConflicts } from '../promise/conflicts.ts';
 import { asAdminErrors } from './admin-errors.ts';
 import { promotedRecord } from './deploy/change-release.ts';
 import type { Ledger } from './ledger.ts';
+import { worldShows } from './world-change.ts';
 import type { World } from './world.ts';
 
 export interface AppChangesOptions {
   world: World;
   store: Store;
   ledger: Ledger;
+  clock: Clock;
 }
 
-/** What is changed of a wanted app without a deployment. Gives the app's record as it was written. @throws AdminError */
+/**
+ * What is changed of a wanted app without a deployment. Gives the app's record as it was written, once this node shows it.
+ * @throws AdminError
+ */
 export class AppChanges {
   readonly #options: AppChangesOptions;
 
@@ -86,7 +92,9 @@ export class AppChanges {
           [{ put: 'apps', name: app, value: after }],
         ),
       );
-      if (result.kind === 'committed') return { before: entry.value, after };
+      if (result.kind !== 'committed') continue;
+      await worldShows(this.#options, 'apps', result.revision);
+      return { before: entry.value, after };
     }
     throw new AdminError('conflict', `"${app}" is being changed by others all the time; nothing was changed`);
   }

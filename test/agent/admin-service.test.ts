@@ -190,6 +190,27 @@ test('two changes at once are both made', async t => {
   t.is(record.spec.processes[0]?.scale, 2);
 });
 
+test('who changes an app and looks at once sees the change, though watches lag behind what is written', async t => {
+  const { cluster, admin } = await running(1);
+  await cluster.run(webApp(1, { env: { A: { kind: 'literal', value: '2' } } }));
+  cluster.etcd.eventsLagMs = 300;
+  const after = async (change: Promise<unknown>) => {
+    await cluster.whileTimePasses(change);
+    return admin.app('blog');
+  };
+  t.is((await after(admin.scale('blog', { web: 2 }))).processes['web']?.scale, 2);
+  const { generation } = admin.app('blog');
+  t.is((await after(admin.restart('blog', null))).generation, generation + 1);
+  t.is((await after(admin.rollback('blog', null))).release, 1);
+  t.true((await after(admin.remove('blog'))).conditions.some(({ type }) => type === 'Removing'));
+});
+
+test('a change is answered though no watch tells of it', async t => {
+  const { cluster, admin } = await running(1);
+  cluster.etcd.losesEvents = true;
+  t.is((await cluster.whileTimePasses(admin.scale('blog', { web: 2 }), 10_000)).generation, 2);
+});
+
 test('what is changed by others all the time is given up, and says so', async t => {
   const { cluster, admin } = await running(1);
   const { store } = cluster.node('node-1');

@@ -55,6 +55,8 @@ export class FakeEtcd {
   readsAsOf: bigint | null = null;
   /** While true, watches get no events though they live: etcd has lost some before. */
   losesEvents = false;
+  /** How long after a write watches hear of it. */
+  eventsLagMs = 0;
   private readonly cluster: string;
   private readonly entries = new Map<string, KeyValue>();
   private readonly leases = new Map<string, { ttlSeconds: number; cancel: () => void }>();
@@ -230,9 +232,11 @@ export class FakeEtcd {
     this.revision = next;
     this.history.push({ revision: next, events, before });
     for (const watcher of [...this.watchers]) {
-      queueMicrotask(() => {
+      const deliver = () => {
         if (this.watchers.has(watcher)) this.deliver(watcher, events);
-      });
+      };
+      if (this.eventsLagMs === 0) queueMicrotask(deliver);
+      else this.clock.after(this.eventsLagMs, deliver);
     }
     return next;
   }

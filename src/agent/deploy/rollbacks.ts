@@ -10,8 +10,11 @@ import { backTo, hostnameWrites, rolloutFrom } from './change-release.ts';
 import type { Ledger } from '../ledger.ts';
 import type { Platforms } from './platforms.ts';
 import type { Supplies } from '../supplies.ts';
+import { worldShows } from '../world-change.ts';
+import type { World } from '../world.ts';
 
 export interface RollbacksOptions {
+  world: World;
   store: Store;
   supplies: Pick<Supplies, 'canBeHad'>;
   platforms: Pick<Platforms, 'lost'>;
@@ -44,7 +47,7 @@ export class Rollbacks {
     return { revision: String(revision), items: (await Promise.all(items)).reverse() };
   }
 
-  /** To the release given, or to what the present one took the place of. @throws AdminError */
+  /** To the release given, or to what the present one took the place of. This node shows it then. @throws AdminError */
   async rollback(
     app: AppName,
     asked: number | null,
@@ -77,6 +80,7 @@ export class Rollbacks {
       message: `"${app}" goes back from release ${from} to ${target.release}: ${reason}`,
       details: { from, to: target.release },
     });
+    await worldShows(this.#options, 'apps', result.revision);
     return record;
   }
 
