@@ -37,14 +37,7 @@ export interface RpcOptions {
   random: Random;
   log: Log;
   times?: Partial<WorkTimes>;
-  /** How long a connection may say nothing before it is asked whether it is there, and how long that answer may take. */
-  keepAlive?: KeepAlive;
   meter?: Partial<RpcMeter>;
-}
-
-export interface KeepAlive {
-  askAfterMs: number;
-  answerWithinMs: number;
 }
 
 export interface RpcMeter {
@@ -68,17 +61,16 @@ const DEFAULT_TIMES: WorkTimes = { silenceMs: 8000, resumeMs: 5000, stopMs: 10_0
 const DRAIN_MS = 10_000;
 const CLOSE_GRACE_MS = 500;
 
-/** A half-open connection is found out within half a minute. */
-const KEEP_ALIVE: KeepAlive = { askAfterMs: 20_000, answerWithinMs: 10_000 };
-
 /**
- * One message may hold a plan with its payloads (as much as the admin API
- * takes); a connection may carry so many streams, of which there may be many more in all.
+ * One message may hold a plan with its payloads (as much as the admin API takes); a connection may carry so many streams, of
+ * which there may be many more in all. A half-open connection is found out within half a minute.
  */
 const LIMITS: ServerOptions = {
   'grpc.max_receive_message_length': 32 * 1_048_576,
   'grpc.max_send_message_length': -1,
   'grpc.max_concurrent_streams': 2000,
+  'grpc.keepalive_time_ms': 20_000,
+  'grpc.keepalive_timeout_ms': 10_000,
 };
 
 const PACKAGE = 'hop3.agent.v1';
@@ -97,13 +89,7 @@ export async function startRpc(options: RpcOptions): Promise<RpcServer> {
   const onResult = options.meter?.onResult ?? (() => undefined);
   const workers = new Workers({ node, roster, keepOutput, clock, random, log, times, onResult });
 
-  const { askAfterMs, answerWithinMs } = options.keepAlive ?? KEEP_ALIVE;
-  const server = new Server({
-    ...LIMITS,
-    'grpc.keepalive_time_ms': askAfterMs,
-    'grpc.keepalive_timeout_ms': answerWithinMs,
-    interceptors: [tokenGuard(tokens)],
-  });
+  const server = new Server({ ...LIMITS, interceptors: [tokenGuard(tokens)] });
   server.addService(schedulerDefinition, schedulerService(tools, { plans, feeds, blobs }));
   server.addService(services.work, workService(tools, workers, times));
   server.addService(services.health, healthService(tools, { ready: options.ready, names: OWN }));

@@ -2,8 +2,7 @@ import test from 'ava';
 import { setImmediate as macrotask } from 'node:timers/promises';
 import { AdminError } from '../../src/ports/admin.ts';
 import { until } from '../support/until.ts';
-import { startTcpProxy } from '../support/tcp-proxy.ts';
-import { client as clientAt, endOf, noopPlan, refusal, rpcWorld, type Message } from './helpers.ts';
+import { endOf, noopPlan, refusal, rpcWorld, type Message } from './helpers.ts';
 
 interface Change {
   plan?: Message;
@@ -30,22 +29,6 @@ class Picture {
 }
 
 const completed = { kind: 'completed', output: null } as const;
-
-test('a connection that has gone without a word is found out, and who watched through it is let go', async t => {
-  const world = await rpcWorld(t, { keepAlive: { askAfterMs: 400, answerWithinMs: 3000 } });
-  const proxy = await startTcpProxy(Number(world.server.address.split(':')[1]));
-  t.teardown(() => proxy.stop());
-  await world.client('scheduler').call('Submit', { plan: noopPlan(1) });
-  const through = clientAt(t, `127.0.0.1:${proxy.port}`, 'scheduler');
-  const stream = through.stream('Watch', { plan: 'plan-1' });
-  stream.on('error', () => undefined).resume();
-  await until('it is watched', () => world.feeds.watchers === 1);
-  // Asked several times, it answers, and nothing happens to it.
-  await world.clock.sleep(1500);
-  t.is(world.feeds.watchers, 1);
-  await proxy.set('black-hole');
-  await until('it is let go', () => world.feeds.watchers === 0);
-});
 
 test('a watch tells the plan as it is, then each change, and ends with it', async t => {
   const { client, plans, feeds } = await rpcWorld(t);
