@@ -27,6 +27,7 @@ import { PlanService } from './plan-service.ts';
 import { moment, PlanWork } from './plan-work.ts';
 import { Schedules } from './schedules.ts';
 import { Submit, type AlongWith, type Submitted } from './submit.ts';
+import type { Here } from './unmanned.ts';
 
 const OVERDUE_EVERY_MS = 1_000;
 const KEEPING_EVERY_MS = 60_000;
@@ -103,9 +104,15 @@ export class PlanEngine {
     const shared = { node, store, book, clock, log, ledger, session, elected, moment: moment(clock, random) };
     const parts = { ...shared, open: limits.open, work: this.#work, writes, attempts, agents, blobs, random };
     const submit = (this.#submit = new Submit({ ...parts, reserved: own.map(({ name }) => name) }));
+    const here: Here = {
+      node,
+      has: agent => agents.find(agent) !== null,
+      does: work => attempts.has(work),
+    };
     const schedules = new Schedules({
       ...shared,
       random,
+      here,
       schedules: world.schedules,
       submit,
       cancel: (plan, by) => this.plans.cancel(plan, by).catch(() => null),
@@ -115,7 +122,7 @@ export class PlanEngine {
       submit,
       schedules,
       blobs,
-      here: { node, has: agent => agents.find(agent) !== null },
+      here,
       revision: () => world.revision(),
       caughtUp: () => world.steps.revision,
     });

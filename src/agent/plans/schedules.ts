@@ -14,6 +14,7 @@ import { definitionBytes } from '../../workflow/submission.ts';
 import type { Ledger } from '../ledger.ts';
 import type { PlanBook } from './plan-book.ts';
 import type { Submit } from './submit.ts';
+import { unmanned, type Here } from './unmanned.ts';
 
 /** A firing that is no later than this is on time: an election takes as long. */
 const PUNCTUAL_MS = 60_000;
@@ -32,6 +33,7 @@ export interface SchedulesOptions {
   store: Pick<Store, 'commit' | 'get'>;
   book: PlanBook;
   submit: Submit;
+  here: Here;
   cancel: (plan: string, by: string) => Promise<unknown>;
   ledger: Pick<Ledger, 'note'>;
   clock: Clock;
@@ -220,7 +222,7 @@ export class Schedules {
       ledger.note({ kind: 'firing-left-out', subject: `schedule/${name}`, message: `${name}: ${why}` });
     };
     if (!start) {
-      await leaveOut(reason);
+      await leaveOut([reason, ...running.flatMap(id => this.#unmanned(id))].join('; '));
       return;
     }
     try {
@@ -318,6 +320,13 @@ export class Schedules {
       if (record?.settled === null) running.push(id);
     }
     return running;
+  }
+
+  /** Why nobody begins it, as far as this node knows. */
+  #unmanned(id: string): string[] {
+    const { book, here } = this.#options;
+    const plan = book.get(id);
+    return plan === undefined ? [] : unmanned(plan, here);
   }
 
   #nextMs({ schedule, dealtWithMs }: ScheduleRecord): number | null {

@@ -105,6 +105,12 @@ test('a scheduled command is left to nodes that can run the release of its app, 
   await cluster.advance(120_000);
   t.is(latest(cluster).settled, null, 'it is for a node that does not take it');
   t.deepEqual(ran, []);
+  const { plans } = cluster.node('node-1').agent;
+  const why =
+    'step 0 waits for the agent "command": node-1 leaves this one to those that can do it, and no other node has begun the step';
+  t.deepEqual((await plans.plan(latest(cluster).plan)).troubles, [why]);
+  const [left] = cluster.events('firing-left-out').map(({ message }) => message);
+  t.true(left?.endsWith(`: left out: ${latest(cluster).plan} of this schedule has not ended; ${why}`), left);
   builtFor(ARM);
   await cluster.advance(1000);
   t.deepEqual(ran, ['node-1'], 'now it is for this one');
@@ -114,7 +120,6 @@ test('a scheduled command is left to nodes that can run the release of its app, 
   cluster.etcd.delete('sessions', 'node-9/i');
   await cluster.advance(1000);
   t.is(latest(cluster).settled?.state, 'FAILED');
-  const { plans } = cluster.node('node-1').agent;
   const { error } = await plans.step(latest(cluster).plan, 0);
   t.is(
     error,

@@ -109,7 +109,7 @@ test('the end of a plan that is heard of before those of its steps is told after
   ]);
   const events = new PlanWatch(book, plan, 1n, {
     caughtUp: () => 1n,
-    here: { node: 'node-1', has: () => true },
+    here: { node: 'node-1', has: () => true, does: () => true },
   }).events();
   const next = async () => {
     const { value } = (await events.next()) as { value: PlanEvent | undefined };
