@@ -50,6 +50,7 @@ const endpoint = z.object({ host: z.string(), port: z.int() }).meta({ id: 'Endpo
 const instanceState = z.enum([
   'pending',
   'starting',
+  'standby',
   'running',
   'unhealthy',
   'backoff',

@@ -127,6 +127,7 @@ function unready({ state, trouble }: RunningBody, previous: Assessment | undefin
       };
     case 'pending':
     case 'starting':
+    case 'standby':
     case 'running':
     case 'stopping':
       // On the way back from a break it is as broken as before: the next good check shall count as a repair.

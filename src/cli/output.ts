@@ -74,6 +74,7 @@ const colorOf: Record<string, 'green' | 'yellow' | 'red'> = {
   Removing: 'yellow',
   pending: 'yellow',
   starting: 'yellow',
+  standby: 'yellow',
   stopping: 'yellow',
   unplaced: 'yellow',
   unassessed: 'yellow',

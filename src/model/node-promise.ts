@@ -72,11 +72,12 @@ export interface StandbyBody {
 }
 
 /**
- * `pending` claimed, not started yet (fetching, or waiting for what it depends on) · `starting` · `running` ready ·
- * `unhealthy` alive but failing its health check · `backoff` waiting before the next start · `stopping` · `failed` given up.
+ * `pending` claimed, not started yet (fetching, or waiting for what it depends on) · `starting` · `standby` would be ready if its
+ * release had taken over, and there is no other copy · `running` ready · `unhealthy` alive but failing its health check · `backoff`
+ * waiting before the next start · `stopping` · `failed` given up.
  */
 export type InstanceState =
-  'pending' | 'starting' | 'running' | 'unhealthy' | 'backoff' | 'stopping' | 'failed';
+  'pending' | 'starting' | 'standby' | 'running' | 'unhealthy' | 'backoff' | 'stopping' | 'failed';
 
 export interface Endpoint {
   host: string;

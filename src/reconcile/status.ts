@@ -38,7 +38,8 @@ function mainStatus(
   if (alive?.phase.kind === 'unhealthy') {
     return statusOfCopy(desired, alive, 'unhealthy', alive.phase.evidence);
   }
-  if (alive) return statusOfCopy(desired, alive, 'starting', refusalOf(alive));
+  const standsBy = desired.serves === 'not-yet' && alive?.phase.kind === 'ready';
+  if (alive) return statusOfCopy(desired, alive, standsBy ? 'standby' : 'starting', refusalOf(alive));
   if (actions.some(action => action.kind === 'start')) return statusWithout(desired, 'starting', null);
   const going = retiring ? serving : (leaving.find(unit => unit.phase.kind === 'draining') ?? leaving[0]);
   if (going) return statusOfCopy(desired, going, 'stopping', trouble);

@@ -208,6 +208,19 @@ const rows: Record<string, Row> = {
       'blog/web/0 running ready 1 at 4001: version 1 goes on instead of 2: given up after 5 failed starts in a row: version 2 exited with code 1\nno such module',
     ],
   },
+  'a new version that is to stand ready beside nothing starts like any other': {
+    desired: [second({ serves: 'not-yet' })],
+    units: [young({ phase: { kind: 'starting' } })],
+    actions: [],
+    statuses: ['blog/web/0 starting 2 at 4001'],
+    wakeInMs: 20_000,
+  },
+  'a new version that stands ready beside nothing says so': {
+    desired: [second({ serves: 'not-yet' })],
+    units: [young()],
+    actions: [],
+    statuses: ['blog/web/0 standby 2 at 4001'],
+  },
   'nothing is replaced before its turn': {
     desired: [second({ mayReplace: false, replaceWaitsFor: 'blog/web/1' })],
     units: [old()],

@@ -208,6 +208,12 @@ test('what stood ready beside and was not promoted gets no request when somethin
   );
   await cluster.advance(10_000);
   t.is(serving(), '1 1 1 1');
+  t.deepEqual(
+    admin
+      .instances({ app: 'blog' })
+      .items.map(({ state, ready, version }) => `${state} ${ready ? 'ready' : '-'} ${version ?? ''}`),
+    [...INSTANCES.map(() => 'running ready 1'), 'standby - 2'],
+  );
   t.like(admin.app('blog').conditions, [
     { type: 'Ready', status: true, message: 'all 4 instance(s) are ready' },
     { type: 'RollingOut', status: true },
