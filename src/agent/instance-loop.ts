@@ -199,10 +199,16 @@ export class InstanceLoop {
     return this.#exclusive;
   }
 
-  /** Asked by the supervisor: the copies of an instance that are there now are replaced, old before new. */
-  async restart(instance: InstanceId, reason: string): Promise<void> {
-    const copies = this.units().filter(unit => unit.instance === instance && alive(unit));
+  /**
+   * Asked by the supervisor: the copies of an instance that are there now, or of them the one that is this process, are
+   * replaced, old before new. False = there is none.
+   */
+  async restart(instance: InstanceId, pid: number | null, reason: string): Promise<boolean> {
+    const copies = this.units().filter(
+      unit => unit.instance === instance && alive(unit) && (pid === null || unit.pid === pid),
+    );
     await Promise.all(copies.map(unit => this.#stopUnit(unit, this.#targets.graceSeconds(instance), reason)));
+    return copies.length > 0;
   }
 
   /** Reads the units anew, decides, and sets the actions going. */

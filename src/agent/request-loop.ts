@@ -109,8 +109,10 @@ async function performOrWhyNot(
   const owner = holdings.held().has(request.subject) ? await store.get('owners', request.subject) : null;
   if (owner?.value.node !== node) return `${node} does not own ${request.subject}`;
   const instance = instanceOfSubject(request.subject);
-  if (instance !== null) await instances.restart(instance, `the supervisor asked: ${request.reason}`);
-  return null;
+  if (instance === null) return null;
+  const { pid = null, reason } = request;
+  const found = await instances.restart(instance, pid, `the supervisor asked: ${reason}`);
+  return found || pid === null ? null : `process ${pid} of ${instance} is gone already`;
 }
 
 /** To the node that the request names, if that can take it: the copy here runs on until the one there is ready. */

@@ -1,5 +1,5 @@
 import type { NodeName, Timestamp } from '../model/ids.ts';
-import type { Assessment, NodePromise, Outcome, RunningBody } from '../model/node-promise.ts';
+import type { Assessment, NodePromise, Outcome, PromiseBody, RunningBody } from '../model/node-promise.ts';
 import { trustAfter } from './trust.ts';
 
 /** One lost packet breaks no promise. */
@@ -34,8 +34,10 @@ export function judge(input: JudgeInput): Assessment | null {
   if (finding === null) return null;
   const unreachable = finding.unreachable ?? false;
   const answering = finding.answering === true ? promise : undefined;
+  const { pid = previous?.pid } = finding;
   const same =
     finding.outcome === previous?.outcome &&
+    pid === previous.pid &&
     unreachable === (previous.unreachable ?? false) &&
     (answering === undefined) === (previous.answering === undefined);
   if (same) return null;
@@ -46,6 +48,7 @@ export function judge(input: JudgeInput): Assessment | null {
     outcome: finding.outcome,
     evidence: finding.evidence,
     at,
+    ...(finding.pid === undefined ? {} : { pid: finding.pid }),
     ...(unreachable ? { unreachable } : {}),
     ...(answering ? { answering } : {}),
     trust: trustAfter(previous?.trust ?? 1, finding.outcome),
@@ -55,6 +58,7 @@ export function judge(input: JudgeInput): Assessment | null {
 interface Finding {
   outcome: Outcome;
   evidence: string;
+  pid?: number;
   unreachable?: true;
   answering?: true;
 }
@@ -74,7 +78,13 @@ function find(input: JudgeInput): Finding | null {
   }
   if (probe.verdict === 'good') return good(probe.evidence, previous);
   if (consecutiveBad < badProbesToBreak) return null;
-  return { outcome: 'broken', evidence: `${probe.evidence} (${consecutiveBad} bad checks in a row)` };
+  const evidence = `${probe.evidence} (${consecutiveBad} bad checks in a row)`;
+  return { outcome: 'broken', evidence, ...processOf(promise.body) };
+}
+
+/** What is broken is a process rather than an instance: the next one may be well, and is not to pay for it. */
+function processOf(body: PromiseBody): { pid?: number } {
+  return body.kind === 'running' && body.pid !== null ? { pid: body.pid } : {};
 }
 
 /**
@@ -116,7 +126,8 @@ function good(evidence: string, previous: Assessment | undefined): Finding {
 }
 
 /** A copy that is not ready has nothing to be asked; what the promiser itself says of it is the evidence. */
-function unready({ state, trouble }: RunningBody, previous: Assessment | undefined): Finding | null {
+function unready(body: RunningBody, previous: Assessment | undefined): Finding | null {
+  const { state, trouble } = body;
   switch (state) {
     case 'failed':
     case 'backoff':
@@ -124,6 +135,7 @@ function unready({ state, trouble }: RunningBody, previous: Assessment | undefin
       return {
         outcome: 'broken',
         evidence: `by its own word ${state}${trouble === null ? '' : `: ${trouble}`}`,
+        ...processOf(body),
       };
     case 'pending':
     case 'starting':

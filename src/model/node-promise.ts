@@ -108,6 +108,8 @@ export interface Assessment {
   /** In words and numbers: `HTTP 200 from 127.0.0.1:4001/health in 3 ms`. */
   evidence: string;
   at: Timestamp;
+  /** Of a broken promise to run something: the process that was found so. Absent = it has none, or was not heard. */
+  pid?: number | undefined;
   /** Present when neither the promiser's agent nor what was promised answers: the evidence for taking it over. */
   unreachable?: true | undefined;
   /**

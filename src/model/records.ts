@@ -265,6 +265,8 @@ export interface SupervisorRequest {
   node: NodeName;
   action: 'restart' | 'release' | 'drain' | 'rebalance' | 'retry-step';
   subject: Subject;
+  /** Of `restart`: the process that is broken; what has taken its place is not meant. */
+  pid?: number | undefined;
   /** Of `rebalance`: who is to have it instead. */
   to?: NodeName | undefined;
   reason: string;

@@ -30,8 +30,8 @@ export type Repair =
 /**
  * What to do about one promise to run something. Only a copy that its node believes to be fine is asked about: one that
  * is starting, backing off or given up is in its node's own hands. One that is not reached, nor its agent, is for others to
- * take: a restart would end what may be well, and says nothing of a node that has come back since. `requests` are the
- * earlier ones for this promise.
+ * take: a restart would end what may be well, and says nothing of a node that has come back since. Nor is one that has
+ * taken the place of what was found broken. `requests` are the earlier ones for this promise.
  */
 export function repairOf(
   supervised: SupervisedPromise,
@@ -42,8 +42,11 @@ export function repairOf(
   const { promise } = supervised;
   if (promise.body.kind !== 'running') return { kind: 'none' };
   if (quorumSays(supervised, ['kept', 'repaired']).length > 0) return { kind: 'healthy' };
-  const reached = supervised.assessments.filter(({ unreachable }) => unreachable !== true);
-  const broken = quorumSays({ ...supervised, assessments: reached }, ['broken']);
+  const { pid } = promise.body;
+  const ofThisCopy = supervised.assessments.filter(
+    each => each.unreachable !== true && (each.pid === undefined || each.pid === pid),
+  );
+  const broken = quorumSays({ ...supervised, assessments: ofThisCopy }, ['broken']);
   const claimsToWork = promise.body.state === 'running' || promise.body.state === 'unhealthy';
   if (broken.length === 0 || !claimsToWork) return { kind: 'none' };
 
@@ -59,7 +62,9 @@ export function repairOf(
     if (nowMs < untilMs) return { kind: 'wait', untilMs };
   }
   if (attempt >= policy.maxAttempts) return { kind: 'give-up', subject, attempts: attempt, reason };
-  return { kind: 'ask', request: { node: promise.promiser, action: 'restart', subject, reason, attempt } };
+  const which = pid === null ? {} : { pid };
+  const { promiser: node } = promise;
+  return { kind: 'ask', request: { node, action: 'restart', subject, ...which, reason, attempt } };
 }
 
 /** The judgements of more than half of the observers, if that many agree; else none. */

@@ -37,7 +37,7 @@ async function asking() {
 test('a restart is done, answered, and told', async t => {
   const { cluster, ask, answer } = await asking();
   const { unit } = cluster.copies('blog/web/0')[0]!;
-  const id = ask();
+  const id = ask({ pid: unit.pid! });
   await cluster.until(() => answer(id) !== undefined);
   t.like(answer(id), { answer: 'done', node: 'node-1', id });
   await cluster.until(() => cluster.settled('blog') && cluster.copies('blog/web/0').length === 1);
@@ -49,6 +49,11 @@ test('a restart is done, answered, and told', async t => {
 
 for (const { title, parts, reason } of [
   { title: 'what it does not own', parts: { subject: 'instance/blog/web/7' }, reason: /does not own/ },
+  {
+    title: 'to restart for the sake of a process that is gone',
+    parts: { pid: 1 },
+    reason: /process 1 of blog\/web\/0 is gone already/,
+  },
   {
     title: 'to move what no release has been proven of yet',
     parts: { action: 'rebalance' as const, to: 'node-2' },

@@ -1,6 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import type { NodePromise, Outcome } from '../../src/model/node-promise.ts';
+import type { NodePromise, Outcome, RunningBody } from '../../src/model/node-promise.ts';
 import { judge, type JudgeInput, type ProbeOutcome } from '../../src/assess/judge.ts';
 import { assessment, runningPromise } from '../support/nouns.ts';
 
@@ -161,6 +161,23 @@ test('rule 12: that it answers is said once, and again when its promise was made
   t.is(back?.answering, undefined);
 });
 
+test('what is broken is a process: the next one is judged anew, be it as broken, and no process is not another', t => {
+  const broken = (parts: Partial<RunningBody>) =>
+    judge(
+      input({
+        promise: runningPromise(parts),
+        probe: refused,
+        previous: 'broken',
+        consecutiveBad: 2,
+        says: '',
+      }),
+    );
+  t.is(broken({ pid: 4711 }), null);
+  t.is(broken({ pid: 4712 })?.pid, 4712);
+  t.is(broken({ pid: 4712, state: 'unhealthy', ready: false })?.pid, 4712);
+  t.is(broken({ pid: null, state: 'backoff', ready: false }), null);
+});
+
 test('a judgement carries the running trust of its assessor', t => {
   const broken = judge(input({ probe: silent, previous: 'kept', consecutiveBad: 2, says: '' }));
   t.like(broken, {
@@ -191,7 +208,10 @@ function input(row: Row): JudgeInput {
     assessor: 'node-2',
     promise: row.promise ?? runningPromise(),
     probe: row.probe ?? null,
-    previous: row.previous === undefined ? undefined : assessment('node-2', row.previous),
+    previous:
+      row.previous === undefined
+        ? undefined
+        : assessment('node-2', row.previous, row.previous === 'broken' ? { pid: 4711 } : {}),
     footing: row.footing ?? sure,
     consecutiveBad: row.consecutiveBad ?? 0,
     at: 'now',

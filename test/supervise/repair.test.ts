@@ -30,6 +30,8 @@ interface Row {
   outcomes?: Outcome[];
   /** How many of them say that it is not reached, nor its agent. */
   unreached?: number;
+  /** The process that they found broken. */
+  pid?: number;
   body?: Partial<RunningBody>;
   requests?: KnownRequest[];
   move: string;
@@ -44,6 +46,8 @@ const rows: Record<string, Row> = {
   'a quorum of kept is healthy': { outcomes: ['broken', 'kept', 'repaired'], move: 'healthy' },
   'what is not reached, nor its agent, is for others to take': { unreached: 2, move: 'none' },
   'one that can not reach it is no reason to leave the rest unheard': { unreached: 1, move: 'ask 0' },
+  'what was found broken has been replaced: the next is left alone': { pid: 4710, move: 'none' },
+  'what was found broken is what runs': { pid: 4711, move: 'ask 0' },
   'a copy its node is starting is left to it': { body: { state: 'starting', ready: false }, move: 'none' },
   'a copy its node has given up is left to it': { body: { state: 'failed', ready: false }, move: 'none' },
   'a copy its node calls unhealthy is asked about': {
@@ -66,10 +70,10 @@ const rows: Record<string, Row> = {
   },
 };
 
-for (const [title, { outcomes, unreached = 0, body, requests, move }] of Object.entries(rows)) {
+for (const [title, { outcomes, unreached = 0, pid, body, requests, move }] of Object.entries(rows)) {
   test(title, t => {
     const assessments = (outcomes ?? ['broken', 'broken', 'broken']).map((outcome, index) => ({
-      ...assessment(observers[index]!, outcome),
+      ...assessment(observers[index]!, outcome, { pid }),
       ...(index < unreached ? { unreachable: true as const } : {}),
     }));
     const supervised = { promise: runningPromise(body), assessments, observers };
@@ -103,6 +107,7 @@ test('the request names who finds it broken, and why', t => {
       node: 'node-1',
       action: 'restart',
       subject: 'instance/blog/web/0',
+      pid: 4711,
       reason: 'broken in the eyes of node-2, node-3: HTTP 500',
       attempt: 0,
     },
