@@ -23,14 +23,25 @@ export class ContentStore {
   private readonly maxBytes: number;
   private readonly run: string;
   private readonly suffix: string;
+  private readonly arrives: (digest: Digest) => void;
   private readonly listeners = new Set<() => void>();
 
-  /** `run` names what this run of the agent is writing; `suffix` is the end of every file's name. */
-  constructor(directory: string, maxBytes: number, run: string, suffix = '.tar.gz') {
+  /**
+   * `run` names what this run of the agent is writing; `suffix` is the end of every file's name. What arrives is told before it
+   * is there: whoever clears up must never find what its owner has not spoken for yet.
+   */
+  constructor(
+    directory: string,
+    maxBytes: number,
+    run: string,
+    suffix = '.tar.gz',
+    arrives: (digest: Digest) => void = () => undefined,
+  ) {
     this.directory = directory;
     this.maxBytes = maxBytes;
     this.run = run;
     this.suffix = suffix;
+    this.arrives = arrives;
   }
 
   /**
@@ -52,6 +63,7 @@ export class ContentStore {
         });
       }
       await check(temporary);
+      this.arrives(stored.digest);
       await rename(temporary, this.pathOf(stored.digest));
       await flushDirectory(this.directory);
       this.tell();
@@ -64,6 +76,7 @@ export class ContentStore {
   /** Takes over a file on the same file system that is known to have this digest; the original stays. */
   async adopt(filePath: string, digest: Digest): Promise<Stored> {
     await mkdir(this.directory, { recursive: true });
+    this.arrives(digest);
     await link(filePath, this.pathOf(digest)).catch((error: unknown) => {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     });

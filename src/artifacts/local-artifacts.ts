@@ -95,7 +95,8 @@ class DirectoryArtifacts implements Artifacts {
     const run = randomBytes(4).toString('hex');
     const cacheDirectory = join(stateDir, 'cache');
     const env = buildEnvironment(cacheDirectory, options.env ?? process.env);
-    const store = new ContentStore(join(stateDir, 'artifacts'), limits.maxBytes, run);
+    const directory = join(stateDir, 'artifacts');
+    const store = new ContentStore(directory, limits.maxBytes, run, '.tar.gz', digest => this.touch(digest));
     this.store = store;
     this.clock = clock;
     this.log = log;
@@ -126,11 +127,9 @@ class DirectoryArtifacts implements Artifacts {
     expected: Digest | null,
   ): Promise<{ digest: Digest; bytes: number }> {
     const limits = { maxBytes: this.limits.maxSourceBytes, maxEntries: this.limits.maxEntries };
-    const stored = await this.store.put(stream, expected, async path => {
+    return this.store.put(stream, expected, async path => {
       await readArchive(createReadStream(path) as AsyncIterable<Buffer>, limits, () => Promise.resolve());
     });
-    this.touch(stored.digest);
-    return stored;
   }
 
   has(digest: Digest): Promise<boolean> {

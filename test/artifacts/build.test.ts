@@ -314,6 +314,20 @@ test('an unsafe upload is refused before it is kept', async t => {
   t.deepEqual(await artifacts.list(), []);
 });
 
+test('what comes while what nobody needs is cleared away stays', async t => {
+  const { artifacts } = await artifactsIn(t, { limits: { keepUnusedSeconds: 60 } });
+  const uploads = { areOver: false };
+  const collecting = (async () => {
+    let all = 0;
+    while (!uploads.areOver) all += (await artifacts.collect({ digests: [], releases: [] })).removed;
+    return all;
+  })();
+  for (let count = 0; count < 20; count++) await upload(artifacts, await tree(t, { file: String(count) }));
+  uploads.areOver = true;
+  t.is(await collecting, 0);
+  t.is((await artifacts.list()).length, 20);
+});
+
 test('what came a moment ago is not collected', async t => {
   const { artifacts } = await artifactsIn(t, { limits: { keepUnusedSeconds: 60 } });
   const digest = await upload(artifacts, await tree(t, { a: '' }));
