@@ -112,7 +112,8 @@ function withOwnClaims({ node, holdings }: ClaimLoopOptions, { free, nodes, plac
 /**
  * A node whose session ran out runs its redundant instances on, and takes them again as soon as it is back: after an
  * outage of the store all nodes are in that state at once. It goes first, so that an outage moves nothing; a node that is
- * really gone has mostly been replaced on evidence before its session ended.
+ * really gone has mostly been replaced on evidence before its session ended. What is exclusive has had its head start: in the
+ * hold-down, which is longer (rules 3 and 7), only the node that had it may take it.
  */
 function withHeadStarts(
   { node, world }: ClaimLoopOptions,
@@ -122,14 +123,14 @@ function withHeadStarts(
 ): Map<Subject, InstantMs> {
   const present = new Set(nodes.map(other => other.node));
   const since = new Map(freeSinceMs);
-  for (const { subject, instance, runsOn, movesTo } of free) {
+  for (const { subject, instance, process, runsOn, movesTo } of free) {
     const [former] = runsOn;
     const sinceMs = freeSinceMs.get(subject);
     if (sinceMs !== undefined && movesTo !== undefined && movesTo !== node && present.has(movesTo)) {
       since.set(subject, sinceMs + TAKES_AGAIN_MS);
       continue;
     }
-    if (former === undefined || former === node || sinceMs === undefined) continue;
+    if (process.exclusive || former === undefined || former === node || sinceMs === undefined) continue;
     const owner = world.owners.get(subject);
     if (owner && world.sessionLives(owner)) continue;
     since.set(subject, sinceMs + headStartMs(world, instance, owner, present.has(former)));

@@ -34,6 +34,10 @@ async function running(
   return { cluster, owner: cluster.node(cluster.owner(INSTANCE)!.node) };
 }
 
+function hasSession({ etcd }: SimCluster, { name }: SimNode): boolean {
+  return Object.values(etcd.contents('sessions')).some(session => session.node === name);
+}
+
 /** Looks at every step of the clock; the most copies that lived at once, and for how long none did. */
 async function watch(cluster: SimCluster, forMs: number): Promise<{ most: number; longestNoneMs: number }> {
   let most = 0;
@@ -156,6 +160,32 @@ test('rule 3: a released subject is taken at once', async t => {
   t.true(cluster.clock.now() - leftMs < 5000);
   await cluster.stop();
 });
+
+test('rule 3: when the hold-down is over, the best of the others waits for nothing more', async t => {
+  const { cluster, owner } = await running();
+  await owner.crash();
+  await cluster.until(() => !hasSession(cluster, owner));
+  const goneMs = cluster.clock.now();
+  await cluster.until(() => cluster.owner(INSTANCE)!.node !== owner.name);
+  t.true(Math.abs(cluster.clock.now() - goneMs - TTL_SECONDS * 1000) <= 50);
+  await cluster.stop();
+});
+
+for (const backAfterMs of [1000, 8000]) {
+  test(`rule 3: a node that is back ${backAfterMs} ms into the hold-down takes what it had`, async t => {
+    const { cluster, owner } = await running();
+    const { incarnation } = cluster.owner(INSTANCE)!;
+    await owner.crash();
+    await cluster.until(() => !hasSession(cluster, owner));
+    await cluster.advance(backAfterMs);
+    owner.store.setLink('up');
+    await owner.start();
+    await cluster.until(() => cluster.owner(INSTANCE)!.incarnation !== incarnation);
+    t.is(cluster.owner(INSTANCE)!.node, owner.name);
+    await cluster.until(() => cluster.copies(INSTANCE).length === 1);
+    await cluster.stop();
+  });
+}
 
 test('rule 9: an agent that is back before its deadline keeps what runs', async t => {
   const { cluster, owner } = await running();
@@ -356,9 +386,7 @@ test('explain says for how long an exclusive instance is still left alone', asyn
   const { cluster, owner } = await running();
   const other = [...cluster.nodes.values()].find(node => node !== owner)!;
   await owner.crash();
-  await cluster.until(
-    () => !Object.keys(cluster.etcd.contents('sessions')).some(name => name.startsWith(owner.name)),
-  );
+  await cluster.until(() => !hasSession(cluster, owner));
   await cluster.advance(1000);
   t.regex(
     other.agent.admin.explain(INSTANCE).lines.join('\n'),

@@ -22,6 +22,20 @@ export const exclusiveMutants: Mutant[] = [
     test: agent,
   },
   {
+    name: 'rule 3: what a node had itself is held down for it, too',
+    file: 'src/agent/agent.ts',
+    search: 'owner?.value.node === config.name && this.#keeper.wasOwn(owner.value.incarnation);',
+    replace: 'false;',
+    test: agent,
+  },
+  {
+    name: 'rule 3: when the hold-down is over, the node that is gone is given more time',
+    file: 'src/agent/claim-loop.ts',
+    search: 'process.exclusive || former === undefined',
+    replace: 'former === undefined',
+    test: agent,
+  },
+  {
     name: 'rule 5: stopping begins at the deadline, not before',
     file: 'src/agent/exclusive.ts',
     search: 'const beginMs = untilMs - copy.stopTimeoutSeconds * 1000;',
