@@ -322,7 +322,10 @@ export async function startCluster(
   const count = options.nodes ?? 3;
   for (let index = 0; index < count; index++) await cluster.add(options.settings?.[index]);
   await Promise.all(cluster.nodes.map(node => node.ready()));
-  await until('every node sees all of them', async () => (await cluster.api.nodes()).items.length === count);
+  await until('every node sees all of them', async () => {
+    const seen = await Promise.all(cluster.nodes.map(({ api }) => api.nodes()));
+    return seen.every(({ items }) => items.length === count);
+  });
   return cluster;
 }
 
