@@ -308,12 +308,17 @@ async function withoutFailure(
     reports.push(await underLoad(proxy.proxyPort, host, 1));
     return reports;
   })();
-  await until('requests arrive', async () => (await fromWeb(proxy.proxyPort, host)).status === 200);
-  try {
-    await deed();
-  } finally {
-    phase.isDone = true;
-  }
+  const done = (async () => {
+    try {
+      await until('requests arrive', async () => (await fromWeb(proxy.proxyPort, host)).status === 200);
+      await deed();
+    } finally {
+      phase.isDone = true;
+    }
+  })();
+  // Neither outlives the test, whichever of them fails.
+  await Promise.allSettled([load, done]);
+  await done;
   const reports = await load;
   const failed = reports.reduce((sum, report) => sum + report.failed, 0);
   const requests = reports.reduce((sum, report) => sum + report.requests, 0);
