@@ -21,6 +21,8 @@ interface Observed {
   /** The promise as it was when the next check was planned; a changed one is checked at once. */
   revision: bigint;
   nextMs: InstantMs;
+  /** What was asked; another one is not held to what this one answered. */
+  pid: number | null;
   consecutiveBad: number;
 }
 
@@ -126,7 +128,9 @@ async function check(
       : promise.verify;
   const probe = asked ? await prober.probe(asked, { strict: promise.body.kind === 'running', signal }) : null;
   const bad = probe !== null && probe.verdict !== 'good';
-  const consecutiveBad = bad ? (observed.get(entry.name)?.consecutiveBad ?? 0) + 1 : 0;
+  const pid = promise.body.kind === 'running' ? promise.body.pid : null;
+  const before = observed.get(entry.name);
+  const consecutiveBad = bad ? (before?.pid === pid ? before.consecutiveBad : 0) + 1 : 0;
   const trust = trustOf(
     promise.promiser,
     world.assessments.all().map(({ value }) => value.assessment),
@@ -135,7 +139,7 @@ async function check(
     promise.verify.method === 'lease' ? intervalMs * 4 : probeIntervalMs(intervalMs, trust, random.float());
   // A first bad answer is asked about again soon: one lost packet breaks no promise.
   const waitMs = bad && consecutiveBad < 2 ? Math.min(1000, plainMs) : plainMs;
-  observed.set(entry.name, { revision: entry.revision, nextMs: clock.now() + waitMs, consecutiveBad });
+  observed.set(entry.name, { revision: entry.revision, nextMs: clock.now() + waitMs, pid, consecutiveBad });
   return judge({
     assessor: node,
     promise,

@@ -70,6 +70,25 @@ test('one bad answer breaks nothing: it is asked again soon', async t => {
   t.deepEqual(outcomes(), ['kept', 'kept']);
 });
 
+test('a process that takes the place of a broken one is not held to what that one answered', async t => {
+  const { cluster, owner, promise, observers } = await running();
+  const { unit } = cluster.copies(INSTANCE)[0]!;
+  cluster.replies.set(unit.unit, { kind: 'http', status: 503 });
+  await cluster.until(() => told(cluster, 'promise-broken', promise).length === observers.length, 20_000);
+  // The next one answers badly for a moment, too short for a second question.
+  let sinceMs: number | null = null;
+  const reply = cluster.reply.bind(cluster);
+  cluster.reply = (host, port) => {
+    const next = cluster.copies(INSTANCE).find(copy => copy.unit.pid !== unit.pid);
+    if (next?.unit.endpoint?.port !== port) return reply(host, port);
+    sinceMs ??= cluster.clock.now();
+    return cluster.clock.now() - sinceMs < 800 ? { kind: 'http', status: 503 } : reply(host, port);
+  };
+  await cluster.advance(30_000);
+  t.is(cluster.node(owner).driver.launches.length, 2);
+  t.is(told(cluster, 'promise-broken', promise).length, observers.length);
+});
+
 for (const link of ['refused', 'silent'] as const) {
   test(`an observer cut off from the store (${link}) says nothing broken, and nothing of it is in the ledger later`, async t => {
     const { cluster, promise, observers } = await running();
