@@ -113,8 +113,8 @@ for (const [what, text, exitCode, stderr] of notOne) {
 test('submit tells what only the cluster knows to be wrong along with what is wrong here', async t => {
   const { plans, run, write } = await withPlans(t);
   const text = `${chain.replace('fetch, agent', 'fetch, timeout: -1, agent').replace('https://example.com', 'here')}
-  - {agent: http, resource: 7}
-  - {agent: http, resource: "{{9}}", depends-on: [lode]}
+  - {agent: http, resource: 7, arguments: {verb: GET}}
+  - {agent: http, resource: "https://a/{{9}}", arguments: {verb: GET}, depends-on: [lode]}
   - {agent: http, resource: there}
 `;
   write('plan.yaml', text);
@@ -123,12 +123,54 @@ test('submit tells what only the cluster knows to be wrong along with what is wr
   const here = ['steps[0].timeout', 'steps[2].resource', 'steps[3].depends-on[0]'];
   const asked = await run(['batch', 'submit', 'plan.yaml']);
   t.is(asked.exitCode, 1);
-  t.deepEqual(told(asked), [here[0], 'steps[0].resource', ...here.slice(1), 'steps[4].resource']);
-  t.regex(asked.stderr, /nothing was submitted: 5 problems to solve first/);
+  t.deepEqual(told(asked), [
+    'steps[0].timeout',
+    'steps[0].resource',
+    'steps[2].resource',
+    'steps[2].arguments.verb',
+    'steps[3].arguments.verb',
+    'steps[3].depends-on[0]',
+    'steps[4].resource',
+  ]);
+  t.regex(asked.stderr, /nothing was submitted: 7 problems to solve first/);
   const alone = await run(['batch', 'submit', 'plan.yaml', '--api', 'http://127.0.0.1:9']);
   t.is(alone.exitCode, 1);
   t.deepEqual(told(alone), here);
   t.deepEqual(plans.submissions, []);
+});
+
+test('plan and apply tell what the cluster has against some documents along with what is wrong in others', async t => {
+  const { plans, admin, run, write } = await withPlans(t);
+  const before = admin.apps();
+  const taken = before.items.find(({ hostnames }) => hostnames.length > 0)?.hostnames[0] ?? '';
+  const app = (id: string, more: string) => `metadata: {id: ${id}}\nrun: {start: ./run}\n${more}\n`;
+  write('run', '');
+  const documents = [
+    app('first', `source: {path: .}\ndomains: {list: [${taken}]}`),
+    app('second', 'source: {path: .}\nscale: {web: many}'),
+    chain.replace('https://example.com', 'here'),
+    chain.replace('fetch, agent', 'fetch, timeout: -1, agent').replace('https://example.com', 'there'),
+  ];
+  write('all.yaml', documents.join('---\n'));
+  for (const command of ['plan', 'apply']) {
+    const { exitCode, stderr } = await run([command, 'all.yaml']);
+    t.is(exitCode, 1);
+    t.deepEqual(
+      stderr
+        .split('\n')
+        .flatMap(line => /^all\.yaml:(\d+):\d+: error: (\S+):/.exec(line)?.slice(1).join(' ') ?? []),
+      [
+        '4 domains.list',
+        '9 scale.web',
+        '14 steps[0].resource',
+        '20 steps[0].timeout',
+        '20 steps[0].resource',
+      ],
+    );
+    t.regex(stderr, /nothing was changed: 5 problems to solve first/);
+  }
+  t.deepEqual(plans.submissions, []);
+  t.deepEqual(admin.apps(), before);
 });
 
 test('a payload file that is no text is refused', async t => {

@@ -16,6 +16,7 @@ import type {
   ScheduleRequest,
   StepFilter,
 } from '../../src/ports/plans.ts';
+import { checkHttp } from '../../src/drivers/http-question.ts';
 import { acceptResult } from '../../src/workflow/attempts.ts';
 import { checkSubmission } from '../../src/workflow/check-submission.ts';
 import { checkCron } from '../../src/workflow/cron.ts';
@@ -23,7 +24,7 @@ import { workedBy, type Moment } from '../../src/workflow/history.ts';
 import type { Outlook } from '../../src/workflow/moves.ts';
 import { nextMoves } from '../../src/workflow/next-moves.ts';
 import { retryByHand } from '../../src/workflow/retry-by-hand.ts';
-import { effectKey, shapeOf, stepSpec, type PlanShape } from '../../src/workflow/shape.ts';
+import { effectKey, parentsOf, shapeOf, stepSpec, type PlanShape } from '../../src/workflow/shape.ts';
 import { sameAs } from '../../src/workflow/submission.ts';
 import { planState, survey } from '../../src/workflow/survey.ts';
 
@@ -104,11 +105,11 @@ export class FakePlans implements Plans {
   }
 
   check(spec: PlanSpec): PlanProblem[] {
-    const byAgents = spec.steps.flatMap(({ agent, resource }, index): PlanProblem[] =>
-      agent === 'http' && !URL.canParse(resource)
-        ? [{ field: `steps[${index}].resource`, message: `"${resource}" is not an address`, hint: null }]
-        : [],
-    );
+    const parents = parentsOf(spec);
+    const byAgents = spec.steps.flatMap((step, index): PlanProblem[] => {
+      const found = step.agent === 'http' ? checkHttp(step, new Set(parents[index])) : [];
+      return found.map(problem => ({ ...problem, field: `steps[${index}].${problem.field}` }));
+    });
     return [...checkSubmission(spec), ...byAgents];
   }
 

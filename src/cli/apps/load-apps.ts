@@ -12,10 +12,8 @@ import type { Problem } from '../../model/problem.ts';
 import { checkSubmission } from '../../workflow/check-submission.ts';
 import { checkCron } from '../../workflow/cron.ts';
 import type { CommandContext } from '../context.ts';
-import { CliFailure, EXIT } from '../failure.ts';
 import { fileTroubleOf } from '../report.ts';
 import { withPayloads } from '../plans/payload-files.ts';
-import { countText } from '../words.ts';
 
 export interface LoadedApp {
   /** With its processes, also those found in the source. */
@@ -99,20 +97,6 @@ export async function loadApps(
     ],
     sources,
   };
-}
-
-/** @throws CliFailure with all problems, when there is any */
-export function requireSound(loaded: LoadedApps): LoadedApp[] {
-  const problems = inReadingOrder([...loaded.problems, ...loaded.refusals]);
-  if (problems.length === 0) return loaded.apps;
-  throw new CliFailure(
-    EXIT.failed,
-    `nothing was changed: ${countText(problems.length, 'problem')} to solve first`,
-    {
-      problems,
-      sources: loaded.sources,
-    },
-  );
 }
 
 /** What the cluster finds wrong with an app, where its manifest says it; the cluster knows the app by its name alone. */

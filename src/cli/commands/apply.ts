@@ -1,6 +1,7 @@
 import { requireAccepted } from '../apps/ask-first.ts';
 import { type Applied, handOver, tellApplied } from '../apps/hand-over.ts';
-import { loadApps, requireSound } from '../apps/load-apps.ts';
+import { loadApps } from '../apps/load-apps.ts';
+import { requireSound } from '../apps/require-sound.ts';
 import { uploadSources } from '../apps/upload-sources.ts';
 import type { CommandContext } from '../context.ts';
 import { EXIT } from '../failure.ts';
@@ -9,7 +10,7 @@ import { handIn } from '../plans/hand-in.ts';
 
 export async function apply(context: CommandContext, call: Invocation): Promise<number> {
   const loaded = await loadApps(context, call.argumentsFrom(0));
-  const specs = await uploadSources(context, requireSound(loaded), packed =>
+  const specs = await uploadSources(context, await requireSound(context, loaded), packed =>
     requireAccepted(context, packed, loaded),
   );
   const nothing: Applied = { kind: 'applied', apps: [] };

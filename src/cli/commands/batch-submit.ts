@@ -1,9 +1,10 @@
-import { inReadingOrder, loadApps } from '../apps/load-apps.ts';
+import { loadApps } from '../apps/load-apps.ts';
+import { unsound } from '../apps/require-sound.ts';
 import type { CommandContext } from '../context.ts';
-import { CliFailure, EXIT, usageFailure } from '../failure.ts';
+import { EXIT, usageFailure } from '../failure.ts';
 import type { Invocation } from '../invocation.ts';
 import { requireGood, waitForPlan } from '../plans/follow-plan.ts';
-import { handIn, problemsBeside } from '../plans/hand-in.ts';
+import { handIn } from '../plans/hand-in.ts';
 import { countsText, wordOf } from '../plans/plan-words.ts';
 import { countText } from '../words.ts';
 
@@ -11,17 +12,9 @@ import { countText } from '../words.ts';
 export async function batchSubmit(context: CommandContext, call: Invocation): Promise<number> {
   const { io, out } = context;
   const file = call.argument(0);
-  const { apps, plans, drafts, problems: own, sources } = await loadApps(context, [file]);
-  if (own.length > 0) {
-    const read = [...plans, ...drafts];
-    const others = await Promise.all(read.map(plan => problemsBeside(context, plan, own)));
-    const problems = inReadingOrder([...own, ...others.flat()]);
-    const count = countText(problems.length, 'problem');
-    throw new CliFailure(EXIT.failed, `nothing was submitted: ${count} to solve first`, {
-      problems,
-      sources,
-    });
-  }
+  const loaded = await loadApps(context, [file]);
+  const { apps, plans, problems, sources } = loaded;
+  if (problems.length > 0) throw await unsound(context, loaded, problems, 'submitted');
   const [plan, ...others] = plans;
   if (plan === undefined || others.length > 0 || apps.length > 0) {
     const found = [

@@ -1,6 +1,7 @@
 import { requireAccepted } from '../apps/ask-first.ts';
 import { handOver, tellApplied } from '../apps/hand-over.ts';
-import { loadApps, requireSound } from '../apps/load-apps.ts';
+import { loadApps } from '../apps/load-apps.ts';
+import { requireSound } from '../apps/require-sound.ts';
 import { uploadSources } from '../apps/upload-sources.ts';
 import type { CommandContext } from '../context.ts';
 import { CliFailure, EXIT, usageFailure } from '../failure.ts';
@@ -13,7 +14,7 @@ export async function deploy(context: CommandContext, call: Invocation): Promise
   const changes = readChanges(call);
   const directory = call.optionalArgument(0) ?? '.';
   const loaded = await loadApps(context, [directory], spec => changed(spec, changes));
-  const [app, second] = requireSound(loaded);
+  const [app, second] = await requireSound(context, loaded);
   if (app === undefined || second !== undefined) {
     throw new CliFailure(EXIT.failed, `${directory} is not one app`, {
       hint: 'hop3-agent apply FILE… takes manifests',

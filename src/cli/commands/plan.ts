@@ -1,5 +1,6 @@
 import { askFirst, exitOf } from '../apps/ask-first.ts';
-import { loadApps, requireSound } from '../apps/load-apps.ts';
+import { loadApps } from '../apps/load-apps.ts';
+import { requireSound } from '../apps/require-sound.ts';
 import { digestSources } from '../apps/upload-sources.ts';
 import type { CommandContext } from '../context.ts';
 import { CliFailure, EXIT } from '../failure.ts';
@@ -13,7 +14,7 @@ import { countText } from '../words.ts';
 export async function plan(context: CommandContext, call: Invocation): Promise<number> {
   const { out } = context;
   const loaded = await loadApps(context, call.argumentsFrom(0));
-  const specs = await digestSources(context, requireSound(loaded));
+  const specs = await digestSources(context, await requireSound(context, loaded));
   const { plans, problems } = await askFirst(context, specs, loaded);
   if (problems.length > 0) {
     const told = `this would be refused: ${countText(problems.length, 'problem')}`;

@@ -6,9 +6,6 @@ import type { CommandContext } from '../context.ts';
 import { CliFailure, EXIT } from '../failure.ts';
 import { countText } from '../words.ts';
 
-/** Of whoever is told of problems anyway. */
-const PATIENCE_MS = 5000;
-
 export interface HandedIn {
   plans: (PlanView & { created: boolean })[];
   schedules: ScheduleView[];
@@ -42,37 +39,6 @@ export async function handIn(
     }
   }
   return handed;
-}
-
-/** Of a step, all that its agent does not look at. */
-const ASIDE = ['name', 'timeout', 'retry', 'condition', 'complete-by', 'concurrency'];
-const STEP = /^(steps\[\d+\])\.?([a-z-]*)/;
-
-/**
- * What the cluster has against a plan that has problems of its own, so that all can be mended at once: of those steps in which
- * nothing is wrong that it would look at. Nothing, when it can't be asked.
- */
-export async function problemsBeside(
-  { api, io }: CommandContext,
-  plan: LocatedPlan,
-  own: readonly Problem[],
-): Promise<Problem[]> {
-  const here = own.filter(({ file }) => file === plan.file);
-  const fields = new Set(here.map(({ field }) => field));
-  const wrong = new Set(
-    here.flatMap(({ field }) => {
-      const [, step, part = ''] = STEP.exec(field) ?? [];
-      return step === undefined || ASIDE.includes(part) ? [] : [step];
-    }),
-  );
-  const signal = AbortSignal.any([io.signal, AbortSignal.timeout(PATIENCE_MS)]);
-  // What is wrong here is told in any case.
-  const found = await api()
-    .then(client => client.checkPlan(plan.spec, signal))
-    .catch(() => []);
-  return found
-    .map(problem => placedIn(plan, problem))
-    .filter(({ field }) => !fields.has(field) && !wrong.has(STEP.exec(field)?.[1] ?? ''));
 }
 
 /** What is refused is shown where it stands in the file. */
