@@ -5,7 +5,7 @@ import type { InstantMs, NodeName } from '../model/ids.ts';
 import type { Assessment, Endpoint, NodePromise } from '../model/node-promise.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
-import type { Prober } from '../ports/prober.ts';
+import type { ProbeResult, Prober } from '../ports/prober.ts';
 import type { Random } from '../ports/random.ts';
 import type { Store } from '../ports/store.ts';
 import type { Beats } from './beats.ts';
@@ -17,13 +17,29 @@ import { publishAssessments } from './publish-assessments.ts';
 import type { SessionKeeper } from './session-keeper.ts';
 import type { World } from './world.ts';
 
+/** Of answers that come one after the other: they are judged, and written, together. */
+const GATHER_MS = 20;
+/** A first bad answer is asked about again so soon: one lost packet breaks no promise. */
+const AGAIN_MS = 1000;
+/** Of an agent that is late: its host accepts a connection at once, or after one lost packet, or it is gone. */
+const ACCEPTS_WITHIN_MS = 1500;
+
 interface Observed {
-  /** The promise as it was when the next check was planned; a changed one is checked at once. */
+  /** The promise as it was when it was last asked about; a changed one is asked about at once. */
   revision: bigint;
-  nextMs: InstantMs;
+  askedMs: InstantMs;
   /** What was asked; another one is not held to what this one answered. */
   pid: number | null;
+  /** null = the answer is awaited. */
+  nextMs: InstantMs | null;
   consecutiveBad: number;
+}
+
+interface Answer {
+  entry: PromiseEntry;
+  observed: Observed;
+  /** null = there was nothing to ask. */
+  probe: ProbeResult | null;
 }
 
 export interface AssessLoopOptions {
@@ -41,12 +57,16 @@ export interface AssessLoopOptions {
   log: Log;
 }
 
-/** Checks the promises of the nodes this one observes, and publishes its own judgement when that changes. */
+/**
+ * Checks the promises of the nodes this one observes, and publishes its own judgement when that changes. Rounds wait for no
+ * answer: who is slow to answer keeps nobody from being judged.
+ */
 export function assessLoop(options: AssessLoopOptions): Loop {
   const { world, keeper, clock, log } = options;
   const observed = new Map<string, Observed>();
+  const answers: Answer[] = [];
 
-  return new Loop({
+  const loop = new Loop({
     name: 'assess',
     clock,
     log,
@@ -59,26 +79,47 @@ export function assessLoop(options: AssessLoopOptions): Loop {
       const promises = promisesToObserve(options);
       const names = new Set(promises.map(entry => entry.name));
       for (const name of observed.keys()) if (!names.has(name)) observed.delete(name);
-      const due = promises.filter(entry => {
-        const plan = observed.get(entry.name);
-        const planned = !plan || plan.revision !== entry.revision || plan.nextMs <= clock.now();
-        return planned || isNewlySilent(options, entry);
-      });
-      const judged = await Promise.all(due.map(entry => check(options, entry, observed, signal)));
-      if (signal.aborted) return null;
+      for (const entry of promises) {
+        const known = observed.get(entry.name);
+        if (isDue(options, entry, known)) observed.set(entry.name, ask(entry, known, signal));
+      }
+      const judged = answers
+        .splice(0)
+        // What went meanwhile is not this loop's to judge any more.
+        .filter(answer => observed.get(answer.entry.name) === answer.observed)
+        .map(answer => judgementOf(options, answer))
+        .filter(said => said !== null);
       await publishAssessments(
         options,
         session,
-        // What went meanwhile is not this loop's to judge any more.
-        judged
-          .filter(said => said !== null)
-          .filter(said => world.promises.get(`${said.promiser}/${said.promise}`) !== undefined),
+        judged,
         new Set([...names, ...lapsed.map(({ name }) => name)]),
       );
-      const next = Math.min(...[...observed.values()].map(plan => plan.nextMs));
+      const next = Math.min(...[...observed.values()].map(({ nextMs }) => nextMs ?? Infinity));
       return Number.isFinite(next) ? Math.max(20, next - clock.now()) : null;
     },
   });
+  return loop;
+
+  function ask(entry: PromiseEntry, known: Observed | undefined, signal: AbortSignal): Observed {
+    const { promise, revision } = entry;
+    const { verify, body } = promise;
+    const pid = body.kind === 'running' ? body.pid : null;
+    const consecutiveBad = known?.pid === pid ? known.consecutiveBad : 0;
+    const asked = { revision, askedMs: clock.now(), pid, nextMs: null, consecutiveBad };
+    if (verify.method === 'lease' || (body.kind === 'running' && !body.ready)) {
+      answers.push({ entry, observed: asked, probe: null });
+      return asked;
+    }
+    const isLate = options.beats.lateSinceMs(promise.promiser) !== null;
+    const how = { strict: body.kind === 'running', signal, ...(isLate && { acceptMs: ACCEPTS_WITHIN_MS }) };
+    void options.prober.probe(verify, how).then(probe => {
+      if (signal.aborted) return;
+      answers.push({ entry, observed: asked, probe });
+      loop.wakeWithin(GATHER_MS);
+    });
+    return asked;
+  }
 }
 
 interface PromiseEntry {
@@ -107,47 +148,62 @@ function peersToHear({ world, node }: AssessLoopOptions): Map<NodeName, Endpoint
   );
 }
 
-/** Silence is looked into at once: what was promised by a silent node is asked before its turn. */
+function isDue(options: AssessLoopOptions, entry: PromiseEntry, known: Observed | undefined): boolean {
+  if (!known || isNewlyLate(options, entry, known)) return true;
+  if (known.nextMs === null) return false;
+  const isPlanned = known.revision !== entry.revision || known.nextMs <= options.clock.now();
+  return isPlanned || isNewlySilent(options, entry);
+}
+
+/**
+ * What was promised by a node that is late is asked about before its turn: it takes time to find that nobody answers. Whoever
+ * waits for an answer from before asks anew, as that may take longer.
+ */
+function isNewlyLate(
+  { beats }: AssessLoopOptions,
+  { promise }: PromiseEntry,
+  { askedMs }: Observed,
+): boolean {
+  const lateSinceMs = promise.body.kind === 'running' ? beats.lateSinceMs(promise.promiser) : null;
+  return lateSinceMs !== null && askedMs < lateSinceMs;
+}
+
+/** Silence is looked into at once, and so is its end. */
 function isNewlySilent({ beats, world, node }: AssessLoopOptions, { promise, name }: PromiseEntry): boolean {
   if (promise.body.kind !== 'capacity' && promise.body.kind !== 'running') return false;
   const said = world.assessments.get(`${name}/${node}`)?.value.assessment;
   return (beats.silentMs(promise.promiser) !== null) !== (said?.unreachable ?? false);
 }
 
-async function check(
-  { prober, beats, world, clock, random, node, intervalMs, keeper }: AssessLoopOptions,
-  entry: PromiseEntry,
-  observed: Map<string, Observed>,
-  signal: AbortSignal,
-): Promise<Assessment | null> {
+/** What an answer says, by what is known when it is here; plans when to ask again. null = as before, or not to be said yet. */
+function judgementOf(options: AssessLoopOptions, { entry, observed, probe }: Answer): Assessment | null {
+  const { beats, world, clock, random, node, intervalMs } = options;
   const { promise } = entry;
-  const previous = world.assessments.get(`${promise.promiser}/${promise.name}/${node}`)?.value.assessment;
-  const asked =
-    promise.verify.method === 'lease' || (promise.body.kind === 'running' && !promise.body.ready)
-      ? null
-      : promise.verify;
-  const probe = asked ? await prober.probe(asked, { strict: promise.body.kind === 'running', signal }) : null;
-  const bad = probe !== null && probe.verdict !== 'good';
-  const pid = promise.body.kind === 'running' ? promise.body.pid : null;
-  const before = observed.get(entry.name);
-  const consecutiveBad = bad ? (before?.pid === pid ? before.consecutiveBad : 0) + 1 : 0;
   const trust = trustOf(
     promise.promiser,
     world.assessments.all().map(({ value }) => value.assessment),
   );
   const plainMs =
     promise.verify.method === 'lease' ? intervalMs * 4 : probeIntervalMs(intervalMs, trust, random.float());
-  // A first bad answer is asked about again soon: one lost packet breaks no promise.
-  const waitMs = bad && consecutiveBad < 2 ? Math.min(1000, plainMs) : plainMs;
-  observed.set(entry.name, { revision: entry.revision, nextMs: clock.now() + waitMs, pid, consecutiveBad });
+  const silentMs = beats.silentMs(promise.promiser);
+  const isLate = silentMs === null && beats.lateSinceMs(promise.promiser) !== null;
+  if (isLate && probe?.verdict === 'unreachable') {
+    // Its host may be gone, and then all of it; that is known when it has been silent for long enough.
+    observed.nextMs = clock.now() + Math.min(AGAIN_MS, plainMs);
+    return null;
+  }
+  const isBad = probe !== null && probe.verdict !== 'good';
+  observed.consecutiveBad = isBad ? observed.consecutiveBad + 1 : 0;
+  const waitMs = isBad && observed.consecutiveBad < 2 ? Math.min(AGAIN_MS, plainMs) : plainMs;
+  observed.nextMs = clock.now() + waitMs;
   return judge({
     assessor: node,
     promise,
     probe,
-    previous,
-    footing: footing({ keeper, world, beats }, probe),
-    consecutiveBad,
-    silentMs: beats.silentMs(promise.promiser),
+    previous: world.assessments.get(`${promise.promiser}/${promise.name}/${node}`)?.value.assessment,
+    footing: footing(options, probe),
+    consecutiveBad: observed.consecutiveBad,
+    silentMs,
     at: clock.timestamp(),
   });
 }

@@ -5,6 +5,8 @@ import type { Peers } from '../ports/peers.ts';
 
 /** Four beats missed: long enough for an agent to be restarted, short enough to miss a dead host in about 2 s. */
 const SILENT_AFTER_MS = 2000;
+/** A beat missed: it says nothing yet, but what will be asked when it is silent can be asked now. */
+const LATE_AFTER_MS = 900;
 const LISTEN_AGAIN_MS = 200;
 /** A peer that is cut off leaves a connection that comes to life only when TCP tries again: as late as it was cut off for. */
 const HANG_UP_AFTER_MS = 6000;
@@ -26,7 +28,7 @@ export class Beats {
   readonly #onChange: () => void;
   readonly #heard = new Map<NodeName, Heard>();
 
-  /** `onChange`: somebody has been silent for too long, or is heard again. */
+  /** `onChange`: somebody is late, or has been silent for too long, or is heard again after that. */
   constructor(options: { peers: Peers; clock: Clock; onChange: () => void }) {
     this.#peers = options.peers;
     this.#clock = options.clock;
@@ -65,6 +67,14 @@ export class Beats {
     return silentMs >= SILENT_AFTER_MS ? silentMs : null;
   }
 
+  /** Since when a node's beat is overdue; null while it is not, or is not listened to. */
+  lateSinceMs(node: NodeName): InstantMs | null {
+    const heard = this.#heard.get(node);
+    if (!heard) return null;
+    const sinceMs = heard.lastMs + LATE_AFTER_MS;
+    return this.#clock.now() >= sinceMs ? sinceMs : null;
+  }
+
   /** When all of several nodes fall silent together it is more likely this one that is cut off. */
   alone(afterMs = SILENT_AFTER_MS): boolean {
     const nowMs = this.#clock.now();
@@ -98,7 +108,10 @@ export class Beats {
 
   #arm(heard: Heard): void {
     heard.cancel();
-    heard.cancel = this.#clock.after(SILENT_AFTER_MS, this.#onChange);
+    heard.cancel = this.#clock.after(LATE_AFTER_MS, () => {
+      heard.cancel = this.#clock.after(SILENT_AFTER_MS - LATE_AFTER_MS, this.#onChange);
+      this.#onChange();
+    });
   }
 
   #bePatient(heard: Heard): void {

@@ -16,7 +16,7 @@ const BODY_BYTES = 1024 * 1024;
 /** Asks over the network, on a connection of its own each time, as `localhost` in the Host header. */
 export function networkProber({ clock }: { clock: Clock }): Prober {
   return {
-    async probe(verification, { strict, signal }) {
+    async probe(verification, { strict, acceptMs, signal }) {
       if (verification.method === 'lease') {
         return { verdict: 'good', evidence: 'nothing to ask: it stands while its lease does', durationMs: 0 };
       }
@@ -35,9 +35,16 @@ export function networkProber({ clock }: { clock: Clock }): Prober {
           return;
         }
         const cancel = clock.after(verification.timeoutSeconds * 1000, () => giveUp(asked.timedOut()));
+        const cancelAccept =
+          acceptMs === undefined
+            ? () => undefined
+            : clock.after(acceptMs, () => {
+                if (!asked.isAccepted()) giveUp(unaccepted(verification, acceptMs));
+              });
         signal?.addEventListener('abort', calledOff);
         asked.onClose(() => {
           cancel();
+          cancelAccept();
           signal?.removeEventListener('abort', calledOff);
           resolve(asked.closed());
         });
@@ -61,6 +68,8 @@ export function networkProber({ clock }: { clock: Clock }): Prober {
 
 /** A question under way. */
 interface Asked {
+  /** Whether there has been a connection. */
+  isAccepted(): boolean;
   timedOut(): Judgement;
   /** When the other side closed the connection before anything could be said. */
   closed(): Judgement;
@@ -82,6 +91,8 @@ function askTcp(
   });
   socket.once('error', (error: NodeJS.ErrnoException) => judge(failure(verification, error)));
   return {
+    // That is the answer.
+    isAccepted: () => false,
     timedOut: () => ({ verdict: 'unreachable', evidence: noAnswer(verification) }),
     closed: () => ({ verdict: 'unreachable', evidence: closedWithoutAnswer(verification) }),
     onClose: listener => socket.once('close', listener),
@@ -115,6 +126,7 @@ function askHttp(
     if (asked === null) onClosed();
   });
   return {
+    isAccepted: () => asked !== null,
     timedOut() {
       if (answer !== '') return { verdict: 'refused', evidence: missing(answer, contains ?? '') };
       const hint = asked === null ? '' : ', though it accepted the connection';
@@ -179,6 +191,11 @@ function missing(answer: string, contains: string): string {
 
 function noAnswer(verification: Exclude<Verification, { method: 'lease' }>): string {
   return `no answer from ${place(verification)} within ${duration(verification.timeoutSeconds * 1000)}`;
+}
+
+function unaccepted(verification: Verification, acceptMs: number): Judgement {
+  const evidence = `no connection to ${place(verification)} within ${duration(acceptMs)}`;
+  return { verdict: 'unreachable', evidence };
 }
 
 function place(verification: Verification): string {

@@ -8,7 +8,16 @@ export interface ProbeResult {
   durationMs: number;
 }
 
+export interface ProbeOptions {
+  strict: boolean;
+  acceptMs?: number;
+  signal?: AbortSignal;
+}
+
 export interface Prober {
-  /** Asks once; never rejects. `strict` = only 2xx and 3xx are good; else any HTTP answer is. `lease` is always good. */
-  probe(verification: Verification, options: { strict: boolean; signal?: AbortSignal }): Promise<ProbeResult>;
+  /**
+   * Asks once; never rejects. `strict` = only 2xx and 3xx are good; else any HTTP answer is. `lease` is always good. With
+   * `acceptMs` it gives up when no connection is accepted within so long, however long an answer may take.
+   */
+  probe(verification: Verification, options: ProbeOptions): Promise<ProbeResult>;
 }

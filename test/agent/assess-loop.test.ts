@@ -1,12 +1,14 @@
 import test from 'ava';
+import type { AppSpec } from '../../src/model/app-spec.ts';
 import { SimCluster, webApp } from '../support/sim-cluster.ts';
 
 const INSTANCE = 'blog/web/0';
 
-async function running() {
+async function running(healthcheck: Partial<AppSpec['healthcheck']> = {}, scale = 1) {
   const cluster = new SimCluster();
   await cluster.start();
-  await cluster.run(webApp(1));
+  const app = webApp(scale);
+  await cluster.run({ ...app, healthcheck: { ...app.healthcheck, ...healthcheck } });
   await cluster.advance(10_000);
   const owner = cluster.owner(INSTANCE)!.node;
   const promise = `${owner}/running:${INSTANCE}`;
@@ -186,6 +188,37 @@ test('rule 12: a machine that is gone loses its instances long before its lease 
   await cluster.until(() => cluster.owner(INSTANCE)?.node !== owner);
   t.true(cluster.clock.now() - startedMs < 4000, `${cluster.clock.now() - startedMs} ms`);
   t.deepEqual(cluster.owner(INSTANCE)?.mayStillRun, [owner]);
+});
+
+test('rule 12: of a host that is gone without a word, others know before an answer would have taken too long', async t => {
+  const { cluster, owner } = await running({ timeoutSeconds: 10 });
+  const { address } = cluster.node(owner);
+  const reply = cluster.reply.bind(cluster);
+  await cluster.node(owner).crash();
+  cluster.reply = (host, port) => (host === address ? { kind: 'gone' } : reply(host, port));
+  const startedMs = cluster.clock.now();
+  await cluster.until(() => cluster.owner(INSTANCE)?.node !== owner);
+  // Its last beat was up to 0.5 s before; a beat is late after 0.9 s, and no connection within 1.5 s is none.
+  t.true(cluster.clock.now() - startedMs < 3000, `${cluster.clock.now() - startedMs} ms`);
+});
+
+test('an instance that hangs keeps no other from being judged', async t => {
+  const { cluster, owner } = await running({ timeoutSeconds: 10 }, 3);
+  const hung = [1, 2].map(ordinal => cluster.copies(`blog/web/${ordinal}`)[0]!);
+  const ports = new Set(hung.map(({ unit }) => unit.endpoint!.port));
+  const reply = cluster.reply.bind(cluster);
+  let asked = 0;
+  cluster.reply = (host, port) => {
+    if (!ports.has(port) || host === cluster.node(owner).address) return reply(host, port);
+    asked++;
+    return { kind: 'hangs' };
+  };
+  // Both by both of its observers: each waits for an answer now.
+  await cluster.until(() => asked === 4, 20_000);
+  const startedMs = cluster.clock.now();
+  await cluster.node(owner).crash();
+  await cluster.until(() => cluster.owner(INSTANCE)?.node !== owner);
+  t.true(cluster.clock.now() - startedMs < 4000, `${cluster.clock.now() - startedMs} ms`);
 });
 
 test('rule 12: while an instance answers, nobody takes it, though its agent is silent', async t => {

@@ -38,22 +38,29 @@ test('who beats is not silent, and nobody is woken', async t => {
   t.is(clock.pending, 0);
 });
 
-test('who falls silent is told after 2 s, and heard again at once', async t => {
+test('who falls silent is told when a beat is late, and after 2 s, and heard again at once', async t => {
   const { clock, dead, beats, peers, changes } = hearing();
   beats.listenTo(peers('node-2', 'node-3'));
   await clock.advance(5100);
   dead.add('node-2');
-  await clock.advance(1800);
+  await clock.advance(700);
+  t.is(beats.lateSinceMs('node-2'), null);
+  await clock.advance(200);
+  t.not(beats.lateSinceMs('node-2'), null);
+  t.is(changes(), 1, 'the assessing is woken');
+  await clock.advance(900);
   t.is(beats.silentMs('node-2'), null);
   await clock.advance(200);
   t.true(beats.silentMs('node-2')! >= 2000);
-  t.is(changes(), 1, 'the assessing is woken');
+  t.is(changes(), 2, 'and again');
+  t.is(beats.lateSinceMs('node-3'), null);
   t.is(beats.silentMs('node-3'), null);
   t.false(beats.alone());
   dead.delete('node-2');
   await clock.advance(300);
   t.is(beats.silentMs('node-2'), null);
-  t.is(changes(), 2, 'and again, so that nobody goes on without it');
+  t.is(beats.lateSinceMs('node-2'), null);
+  t.is(changes(), 3, 'and again, so that nobody goes on without it');
   beats.stop();
 });
 

@@ -1,6 +1,7 @@
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer as createHttpServer } from 'node:http';
-import { createServer, type AddressInfo, type Server } from 'node:net';
+import { connect, createServer, type AddressInfo, type Server } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
 
 import { networkProber } from '../../src/drivers/network-prober.ts';
@@ -34,6 +35,7 @@ const worlds: Record<string, (t: ExecutionContext) => World> = {
     prober: networkProber({ clock }),
     async place(reply) {
       if (reply.kind === 'refuses') return freePort();
+      if (reply.kind === 'gone') return gone(t);
       const server =
         reply.kind === 'hangs'
           ? createServer()
@@ -44,6 +46,30 @@ const worlds: Record<string, (t: ExecutionContext) => World> = {
     },
   }),
 };
+
+const DEAF = `
+  const server = require('node:net').createServer().listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => {
+    require('node:fs').writeSync(1, String(server.address().port));
+    process.kill(process.pid, 'SIGSTOP');
+  });
+`;
+
+/** As a host that is gone: what is sent there is lost. Here, as more wait to be accepted than there is room for. */
+async function gone(t: ExecutionContext): Promise<number> {
+  const child = spawn(process.execPath, ['-e', DEAF], { stdio: ['ignore', 'pipe', 'inherit'] });
+  t.teardown(() => child.kill('SIGKILL'));
+  const [said] = (await once(child.stdout, 'data')) as [Buffer];
+  const port = Number(String(said));
+  for (let isFull = false; !isFull;) {
+    const socket = connect({ host: '127.0.0.1', port });
+    t.teardown(() => socket.destroy());
+    isFull = await Promise.race([
+      once(socket, 'connect').then(() => false),
+      clock.sleep(200).then(() => true),
+    ]);
+  }
+  return port;
+}
 
 async function listening(t: ExecutionContext, server: Server): Promise<number> {
   server.on('connection', socket => t.teardown(() => socket.destroy()));
@@ -71,6 +97,7 @@ const rows: {
   strict?: boolean;
   contains?: string;
   timeoutSeconds?: number;
+  acceptMs?: number;
   verdict: ProbeResult['verdict'];
   evidence: RegExp;
 }[] = [
@@ -143,6 +170,28 @@ const rows: {
     evidence:
       /^no answer from 127\.0\.0\.1:\d+\/health within (200 ms|0\.2 s), though it accepted the connection$/,
   },
+  {
+    name: 'nothing is heard',
+    reply: { kind: 'gone' },
+    timeoutSeconds: 0.2,
+    verdict: 'unreachable',
+    evidence: /^no answer from 127\.0\.0\.1:\d+\/health within (200 ms|0\.2 s)$/,
+  },
+  {
+    name: 'no connection is accepted within the time for that',
+    reply: { kind: 'gone' },
+    acceptMs: 200,
+    verdict: 'unreachable',
+    evidence: /^no connection to 127\.0\.0\.1:\d+\/health within 200 ms$/,
+  },
+  {
+    name: 'who accepts in time has all the time for an answer',
+    reply: { kind: 'hangs' },
+    timeoutSeconds: 0.4,
+    acceptMs: 200,
+    verdict: 'unreachable',
+    evidence: /within (400 ms|0\.4 s), though it accepted the connection$/,
+  },
 ];
 
 for (const [world, make] of Object.entries(worlds)) {
@@ -152,17 +201,21 @@ for (const [world, make] of Object.entries(worlds)) {
     strict = false,
     contains = null,
     timeoutSeconds = 10,
+    acceptMs,
     verdict,
     evidence,
   } of rows) {
     test(`${world}: ${name}`, async t => {
       const { prober, place } = make(t);
       const verification = http(await place(reply), { contains, timeoutSeconds });
-      const result = await prober.probe(verification, { strict });
+      const result = await prober.probe(verification, {
+        strict,
+        ...(acceptMs !== undefined && { acceptMs }),
+      });
       t.is(result.verdict, verdict);
       t.regex(result.evidence, evidence);
       // Timers count whole milliseconds on a clock of their own: one may end that much early.
-      if (reply.kind === 'hangs') t.true(result.durationMs >= 199);
+      if (reply.kind === 'hangs' || reply.kind === 'gone') t.true(result.durationMs >= 199);
     });
   }
 
@@ -177,6 +230,9 @@ for (const [world, make] of Object.entries(worlds)) {
     const options = { strict: true };
     t.is((await prober.probe(tcp(await place({ kind: 'hangs' })), options)).verdict, 'good');
     t.is((await prober.probe(tcp(await place({ kind: 'refuses' })), options)).verdict, 'unreachable');
+    const inVain = await prober.probe(tcp(await place({ kind: 'gone' })), { ...options, acceptMs: 100 });
+    t.is(inVain.verdict, 'unreachable');
+    t.regex(inVain.evidence, /^no connection to 127\.0\.0\.1:\d+ within 100 ms$/);
   });
 
   test(`${world}: where there is only a lease, there is nothing to ask`, async t => {

@@ -1,6 +1,7 @@
 import type { Mutant } from './ownership.ts';
 
 const lapsed = { test: 'test/agent/lapsed.test.ts' };
+const assess = { file: 'src/agent/assess-loop.ts', test: 'test/agent/assess-loop.test.ts' };
 const crowd = { test: 'test/agent/crowd.test.ts' };
 const lastRun = { test: 'test/agent/last-run.test.ts' };
 
@@ -12,6 +13,18 @@ export const evidenceMutants: Mutant[] = [
     search: '() => heard.hangUp.abort());',
     replace: '() => undefined);',
     test: 'test/agent/beats.test.ts',
+  },
+  {
+    ...assess,
+    name: 'rule 12: of a host that is gone, the silence is waited for before anything is asked',
+    search: "promise.body.kind === 'running' ? beats.lateSinceMs(promise.promiser) : null;",
+    replace: 'null as number | null;',
+  },
+  {
+    ...assess,
+    name: 'rule 12: a host that is gone has as long to accept as an answer may take',
+    search: '...(isLate && { acceptMs: ACCEPTS_WITHIN_MS })',
+    replace: '...(isLate && {})',
   },
   {
     ...lapsed,

@@ -1,9 +1,13 @@
 import type { Verification } from '../../src/model/node-promise.ts';
 import type { Clock } from '../../src/ports/clock.ts';
-import type { ProbeResult, Prober } from '../../src/ports/prober.ts';
+import type { ProbeOptions, ProbeResult, Prober } from '../../src/ports/prober.ts';
 
-/** What is found at an address. `hangs` accepts the connection and never answers. */
-export type Reply = { kind: 'http'; status: number; body?: string } | { kind: 'refuses' } | { kind: 'hangs' };
+/** What is found at an address. `hangs` accepts the connection and never answers; of what is `gone` nothing is heard at all. */
+export type Reply =
+  | { kind: 'http'; status: number; body?: string }
+  | { kind: 'refuses' }
+  | { kind: 'hangs' }
+  | { kind: 'gone' };
 
 /** A network of addresses that reply as told; at any other, nobody listens. */
 export class FakeProber implements Prober {
@@ -21,10 +25,7 @@ export class FakeProber implements Prober {
     this.replies.set(`${host}:${port}`, reply);
   }
 
-  async probe(
-    verification: Verification,
-    options: { strict: boolean; signal?: AbortSignal },
-  ): Promise<ProbeResult> {
+  async probe(verification: Verification, options: ProbeOptions): Promise<ProbeResult> {
     this.asked.push(verification);
     if (verification.method === 'lease') {
       return { verdict: 'good', evidence: 'nothing to ask: it stands while its lease does', durationMs: 0 };
@@ -35,17 +36,25 @@ export class FakeProber implements Prober {
     if (reply.kind === 'refuses') {
       return { verdict: 'unreachable', evidence: `connection refused by ${place}`, durationMs: 0 };
     }
+    if (reply.kind === 'gone') {
+      const timeoutMs = verification.timeoutSeconds * 1000;
+      const { acceptMs = timeoutMs, signal } = options;
+      return this.inVain(
+        Math.min(acceptMs, timeoutMs),
+        place,
+        acceptMs < timeoutMs
+          ? `no connection to ${place} within ${acceptMs} ms`
+          : `no answer from ${place} within ${verification.timeoutSeconds} s`,
+        signal,
+      );
+    }
     if (verification.method === 'tcp') {
       return { verdict: 'good', evidence: `${place} accepts connections, in 0 ms`, durationMs: 0 };
     }
     if (reply.kind === 'hangs') {
-      const startedMs = this.clock.now();
-      await this.clock.sleep(verification.timeoutSeconds * 1000, options.signal);
-      const evidence =
-        options.signal?.aborted === true
-          ? `the question to ${place} was called off`
-          : `no answer from ${place} within ${verification.timeoutSeconds} s, though it accepted the connection`;
-      return { verdict: 'unreachable', evidence, durationMs: this.clock.now() - startedMs };
+      const { timeoutSeconds } = verification;
+      const evidence = `no answer from ${place} within ${timeoutSeconds} s, though it accepted the connection`;
+      return this.inVain(timeoutSeconds * 1000, place, evidence, options.signal);
     }
     const answer = `HTTP ${reply.status} from ${place} in 0 ms`;
     const bad = options.strict && (reply.status < 200 || reply.status >= 400);
@@ -56,5 +65,17 @@ export class FakeProber implements Prober {
       return { verdict: 'refused', evidence, durationMs: 0 };
     }
     return { verdict: 'good', evidence: answer, durationMs: 0 };
+  }
+
+  private async inVain(
+    waitMs: number,
+    place: string,
+    evidence: string,
+    signal?: AbortSignal,
+  ): Promise<ProbeResult> {
+    const startedMs = this.clock.now();
+    await this.clock.sleep(waitMs, signal);
+    const said = signal?.aborted === true ? `the question to ${place} was called off` : evidence;
+    return { verdict: 'unreachable', evidence: said, durationMs: this.clock.now() - startedMs };
   }
 }
