@@ -212,8 +212,16 @@ test('--wait tells each change in a line, and exits with 0 when the plan has com
     'step 0 (fetch): completed',
     'step 1 (load): running on n1',
     'step 1 (load): completed',
-    'plan-1: completed',
   ]);
+});
+
+test('apply --wait with several plans tells of each when it has ended, and then of all', async t => {
+  const { plans, run, write } = await withPlans(t);
+  plans.whenWatched = inTurn(plans, completed, completed);
+  write('both.yaml', `${chain}---\n${chain}`);
+  const { stdout, stderr } = await run(['apply', 'both.yaml', '--wait', '--timeout', '36000']);
+  t.deepEqual(stderr.match(/^plan-\d: completed$/gm)?.sort(), ['plan-1: completed', 'plan-2: completed']);
+  t.is(stdout, 'plan-1: completed, 2 completed\nplan-2: completed, 2 completed\n');
 });
 
 test('--wait exits with 1 when the plan has failed, and says what failed and what to do', async t => {

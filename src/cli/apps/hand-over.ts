@@ -92,11 +92,12 @@ export async function tellApplied(
   handed: HandedIn = { plans: [], schedules: [] },
 ): Promise<void> {
   const { out } = context;
+  const several = handed.plans.length > 1;
   const apps = waitSeconds === null ? changesText(applied) : await readyText(context, applied, waitSeconds);
   const plans =
     waitSeconds === null
       ? handed.plans
-      : await Promise.all(handed.plans.map(({ plan }) => waitForPlan(context, plan, waitSeconds)));
+      : await Promise.all(handed.plans.map(({ plan }) => waitForPlan(context, plan, waitSeconds, several)));
   const { schedules } = handed;
   const lines = [
     ...schedules.map(schedule => scheduleText(schedule)),

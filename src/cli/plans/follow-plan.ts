@@ -9,17 +9,23 @@ import { progressTeller, type Teller } from './plan-progress.ts';
 const RETRY_MS = 1000;
 
 /**
- * Until the plan has ended, telling on stderr how it goes. @throws CliFailure after `timeoutSeconds`; what Ctrl-C does
- * not end is said
+ * Until the plan has ended, telling on stderr how it goes; how it ended is the caller's to tell, and told here only when the caller
+ * waits for others as well. @throws CliFailure after `timeoutSeconds`; what Ctrl-C does not end is said
  */
 export async function waitForPlan(
   context: CommandContext,
   id: string,
   timeoutSeconds: number | null,
+  amongOthers = false,
 ): Promise<PlanView> {
   const { io, out } = context;
   const write = out.json ? () => undefined : (text: string) => io.stderr.write(text);
-  return await toItsEnd(context, id, progressTeller(out, write), timeoutSeconds);
+  return await toItsEnd(
+    context,
+    id,
+    progressTeller(out, write, { endIsAnswer: !amongOthers }),
+    timeoutSeconds,
+  );
 }
 
 /** The same as an answer of its own: each change in a line, or what a terminal shows of them. */

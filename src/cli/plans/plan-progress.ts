@@ -1,4 +1,4 @@
-import type { StepState } from '../../model/plan.ts';
+import type { PlanState, StepState } from '../../model/plan.ts';
 import type { PlanChange, PlanView, StepView } from '../../model/plan-views.ts';
 import type { CliIo } from '../io.ts';
 import type { Output } from '../output.ts';
@@ -16,23 +16,29 @@ const TOLD_AFTER_MS = 5000;
 /** Of so many steps a log has room for each change. */
 const FEW_STEPS = 20;
 const BAR = 20;
+const goesOn: readonly PlanState[] = ['PENDING', 'RUNNING', 'COMPENSATING'];
 
 /**
  * A line for each change of a small plan; of a larger one how many steps are in which state, now and then, and each that went wrong.
- * On a terminal a line that is written over, and below it nothing but what went wrong.
+ * On a terminal a line that is written over, and below it nothing but what went wrong. `endIsAnswer` = how the plan has ended is told
+ * by whoever asks for this: a log is not to have that twice.
  */
-export function progressTeller(out: Output, write: (text: string) => void): Teller {
-  return out.io.isTty ? redrawn(out, write) : inLines(out, write);
+export function progressTeller(
+  out: Output,
+  write: (text: string) => void,
+  { endIsAnswer = false } = {},
+): Teller {
+  return out.io.isTty ? redrawn(out, write) : inLines(out, write, endIsAnswer);
 }
 
-function inLines(out: Output, write: (text: string) => void): Teller {
+function inLines(out: Output, write: (text: string) => void, endIsAnswer: boolean): Teller {
   let plan: PlanView | null = null;
   /** Steps are told before the plan, and only that says how many there are. */
   const changed: StepView[] = [];
   let told = '';
   let state = '';
   const tell = (): void => {
-    if (plan === null) return;
+    if (plan === null || (endIsAnswer && !goesOn.includes(plan.state))) return;
     const counts = isSmall(plan) ? '' : `, ${countsText(plan.counts)}`;
     const text = `${plan.plan}: ${out.state(wordOf(plan.state))}${counts}`;
     if (text !== told) write(`${text}\n`);
