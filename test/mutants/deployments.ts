@@ -65,6 +65,29 @@ export const deploymentMutants: Mutant[] = [
     replace: 'earlier',
   },
   {
+    file: 'src/agent/deploy/rollout-loop.ts',
+    test: 'test/agent/deploy/rollout-loop.test.ts',
+    name: 'deployments: what became of a release is told after it is so',
+    search: '      ledger.draft({ ...event, subject: `app/${entry.name}` }),\n    ],\n  );',
+    replace: '    ],\n  );\n  ledger.note({ ...event, subject: `app/${entry.name}` });',
+  },
+  {
+    file: 'src/agent/app-changes.ts',
+    test: 'test/agent/admin-service.test.ts',
+    name: 'deployments: who changes an app is answered before the change is seen',
+    search: "      await worldShows(this.#options, 'apps', result.revision);\n",
+    replace: '',
+  },
+  {
+    ...keeping,
+    file: 'src/artifacts/cas.ts',
+    name: 'deployments: what is uploaded is spoken for once it is there',
+    search:
+      '      this.arrives(stored.digest);\n      await rename(temporary, this.pathOf(stored.digest));\n      await flushDirectory(this.directory);\n',
+    replace:
+      '      await rename(temporary, this.pathOf(stored.digest));\n      await flushDirectory(this.directory);\n      this.arrives(stored.digest);\n',
+  },
+  {
     ...platforms,
     name: 'deployments: a node does what only others can run',
     search: '    isForOthers: work => platforms.isForOthers(work),\n',

@@ -69,6 +69,27 @@ export const evidenceMutants: Mutant[] = [
     test: 'test/assess/judge.test.ts',
   },
   {
+    name: 'repair: what was said of a process counts against the next',
+    file: 'src/supervise/repair.ts',
+    search: ' && (each.pid === undefined || each.pid === pid)',
+    replace: '',
+    test: 'test/supervise/repair.test.ts',
+  },
+  {
+    name: 'repair: a node restarts what took the place of the process that was meant',
+    file: 'src/agent/instance-loop.ts',
+    search: ' && (pid === null || unit.pid === pid)',
+    replace: '',
+    test: 'test/agent/request-loop.test.ts',
+  },
+  {
+    name: 'repair: bad answers of one process count as those of the next',
+    file: 'src/agent/assess-loop.ts',
+    search: '(before?.pid === pid ? before.consecutiveBad : 0)',
+    replace: '(before?.consecutiveBad ?? 0)',
+    test: 'test/agent/assess-loop.test.ts',
+  },
+  {
     ...crowd,
     name: 'brake: claimants do not keep to it',
     file: 'src/agent/claim-loop.ts',
