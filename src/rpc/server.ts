@@ -12,6 +12,7 @@ import type { Random } from '../ports/random.ts';
 import type { StepAgentRoster } from '../ports/step-agents.ts';
 import { tokenGuard } from './access.ts';
 import type { CallInfo, CallTools } from './calls.ts';
+import { deadlineGuard } from './deadline-guard.ts';
 import { services } from './descriptors.ts';
 import { healthService } from './serve-health.ts';
 import { reflectionDefinitions, reflectionService } from './serve-reflection.ts';
@@ -89,7 +90,7 @@ export async function startRpc(options: RpcOptions): Promise<RpcServer> {
   const onResult = options.meter?.onResult ?? (() => undefined);
   const workers = new Workers({ node, roster, keepOutput, clock, random, log, times, onResult });
 
-  const server = new Server({ ...LIMITS, interceptors: [tokenGuard(tokens)] });
+  const server = new Server({ ...LIMITS, interceptors: [tokenGuard(tokens), deadlineGuard] });
   server.addService(schedulerDefinition, schedulerService(tools, { plans, feeds, blobs }));
   server.addService(services.work, workService(tools, workers, times));
   server.addService(services.health, healthService(tools, { ready: options.ready, names: OWN }));

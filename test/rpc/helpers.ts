@@ -3,6 +3,7 @@ import {
   makeClientConstructor,
   Metadata,
   status,
+  type CallOptions,
   type ChannelCredentials,
   type Client,
   type ClientDuplexStream,
@@ -91,16 +92,16 @@ export class RpcClient {
   }
 
   /** @throws ServiceError */
-  call(method: string, request: Message = {}): Promise<Message> {
+  call(method: string, request: Message = {}, options: CallOptions = {}): Promise<Message> {
     return new Promise((resolve, reject) => {
-      this.method<unknown>(method)(request, this.metadata, (error: ServiceError | null, reply: Message) =>
-        error === null ? resolve(reply) : reject(error),
-      );
+      const answered = (error: ServiceError | null, reply: Message) =>
+        error === null ? resolve(reply) : reject(error);
+      this.method<unknown>(method)(request, this.metadata, options, answered);
     });
   }
 
-  stream(method: string, request: Message): ClientReadableStream<Message> {
-    return this.method<ClientReadableStream<Message>>(method)(request, this.metadata);
+  stream(method: string, request: Message, options: CallOptions = {}): ClientReadableStream<Message> {
+    return this.method<ClientReadableStream<Message>>(method)(request, this.metadata, options);
   }
 
   both(method: string): ClientDuplexStream<Message, Message> {

@@ -155,3 +155,31 @@ test('calls are counted by what they were and how they ended', async t => {
     '/hop3.agent.v1.Scheduler/Watch NOT_FOUND',
   ]);
 });
+
+const inDays = (days: number) => ({ deadline: Date.now() + days * 86_400_000 });
+
+test('a deadline of 24 days is one like any other', async t => {
+  const world = await rpcWorld(t);
+  const scheduler = world.client('scheduler');
+  await scheduler.call('Submit', { plan: noopPlan() }, inDays(24));
+  const watching = scheduler.stream('Watch', { plan: 'plan-1' }, inDays(24));
+  const end = endOf(watching);
+  await until('it is watched', () => world.feeds.watchers === 1);
+  watching.cancel();
+  t.is((await end).code, 'CANCELLED');
+});
+
+for (const days of [25, 30, 49]) {
+  test(`a deadline of ${days} days is refused in words, and is not one that is over`, async t => {
+    const world = await rpcWorld(t);
+    const scheduler = world.client('scheduler');
+    t.like(await refusal(scheduler.call('Submit', { plan: noopPlan() }, inDays(days))), tooFar);
+    t.like(await endOf(scheduler.stream('Watch', { plan: 'plan-1' }, inDays(days))), tooFar);
+    t.deepEqual(world.plans.submissions, []);
+  });
+}
+
+const tooFar = {
+  code: 'INVALID_ARGUMENT',
+  details: 'the deadline is too far away: give one of at most 24 days, or none',
+};
