@@ -10,7 +10,7 @@ import { outputKeeper } from './output-keeper.ts';
 import type { RotationLimits } from './output-pieces.ts';
 import { readOutput } from './output-reading.ts';
 import { processUnits, type ProcessRecord, type ProcessUnit } from './process-units.ts';
-import { bootId, readStat } from './proc.ts';
+import { bootId } from './proc.ts';
 import { processGuard, type ProcessGuard } from './process-guard.ts';
 import { canSpawn, spawner } from './spawner.ts';
 import { requireStartable } from './startable.ts';
@@ -88,7 +88,7 @@ export function processDriver(options: ProcessDriverOptions): ProcessDriver {
       }
       try {
         enterGroups(directories, gated.pid);
-        const unit = units.add(recordOf(launch, gated.pid, files, directories), gated);
+        const unit = units.add(launch, gated, { output: files, cgroups: directories });
         gated.open();
         return describe(unit);
       } catch (error) {
@@ -179,27 +179,6 @@ export function processDriver(options: ProcessDriverOptions): ProcessDriver {
     const env: Record<string, string> = { ...launch.env, HOP3_FENCING_TOKEN_FILE: file };
     if (launch.guarded === true) env['HOP3_FENCING_TOKEN'] = token;
     return { ...launch, env };
-  }
-
-  function recordOf(launch: Launch, pid: number, files: OutputFiles, directories: string[]): ProcessRecord {
-    const { unit, instance, release, version, endpoint, limits } = launch;
-    // Read in the turn of the spawn: the process can't have been reaped, so it is there even if it has ended.
-    const startTime = readStat(pid)?.startTime ?? 0;
-    const identity = { bootId: thisBoot, pid, startTime };
-    const place = { output: files, cgroups: directories, limits };
-    return {
-      v: 1,
-      unit,
-      instance,
-      release,
-      version,
-      endpoint,
-      ...identity,
-      ...place,
-      stopRequested: false,
-      exit: null,
-      ...(launch.guarded === true ? { guarded: true } : {}),
-    };
   }
 }
 

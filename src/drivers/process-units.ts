@@ -3,13 +3,14 @@ import { constants } from 'node:os';
 import type { Limits } from '../model/app-spec.ts';
 import type { UnitExit } from '../model/reconciliation.ts';
 import type { Clock } from '../ports/clock.ts';
+import type { Launch } from '../ports/driver.ts';
 import type { Log } from '../ports/log.ts';
 import { groupMembers, ranOutOfMemory, removeGroups } from './cgroups.ts';
 import type { Gated } from './gated-spawn.ts';
 import type { OutputFiles } from './output-files.ts';
 import { lastOutput } from './output-reading.ts';
 import { membersOf, terminate } from './process-group.ts';
-import { isAlive, sendSignal } from './proc.ts';
+import { isAlive, readStat, sendSignal } from './proc.ts';
 import { untilGone } from './unit-ending.ts';
 import { memoryLimitText } from './unit-limits.ts';
 import type { UnitRecord, UnitRecords } from './unit-records.ts';
@@ -39,8 +40,8 @@ export interface ProcessUnits {
   /** Without the forgotten ones. */
   all(): ProcessUnit[];
   get(name: string): ProcessUnit | undefined;
-  /** @throws Error when it can't be put on file; then it is not known */
-  add(record: ProcessRecord, gated: Gated): ProcessUnit;
+  /** In the turn in which it was spawned. @throws Error when it can't be put on file; then it is not known */
+  add(launch: Launch, gated: Gated, place: Pick<ProcessRecord, 'output' | 'cgroups'>): ProcessUnit;
   /** All who stop one unit wait for the same end; the most hurried counts. False when the driver was closed first. */
   stop(unit: ProcessUnit, killAtMs: number): Promise<boolean>;
   forget(unit: ProcessUnit): void;
@@ -90,7 +91,8 @@ export function processUnits(options: {
     all: () => [...units.values()].filter(unit => !unit.forgotten),
     get: name => units.get(name),
 
-    add(record, gated) {
+    add(launch, gated, place) {
+      const record = recordOf(launch, { bootId: options.bootId, pid: gated.pid, ...place });
       records.save(record);
       const unit = track(record, { adopted: false, seenAlive: true, begun: gated.begun });
       gated.onExit((code, signal) => noteExit(unit, code, signal));
@@ -248,6 +250,27 @@ export function processUnits(options: {
     if (unit === undefined) throw new Error(`${name} is not a unit of this driver`);
     return unit;
   }
+}
+
+function recordOf(
+  { unit, instance, release, version, endpoint, limits, guarded }: Launch,
+  where: Pick<ProcessRecord, 'bootId' | 'pid' | 'output' | 'cgroups'>,
+): ProcessRecord {
+  return {
+    v: 1,
+    unit,
+    instance,
+    release,
+    version,
+    endpoint,
+    limits,
+    ...where,
+    // It can't have been reaped yet, so it is there even if it has ended.
+    startTime: readStat(where.pid)?.startTime ?? 0,
+    stopRequested: false,
+    exit: null,
+    ...(guarded === true ? { guarded } : {}),
+  };
 }
 
 function exitOf(record: ProcessRecord, status: number | null, killedBy: string | null): UnitExit {

@@ -3,12 +3,15 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 
+import type { Gated } from '../../src/drivers/gated-spawn.ts';
 import { terminate } from '../../src/drivers/process-group.ts';
 import { processUnits, type ProcessRecord } from '../../src/drivers/process-units.ts';
 import { bootId, readStat } from '../../src/drivers/proc.ts';
 import { unitRecords } from '../../src/drivers/unit-records.ts';
 import { FakeLog } from '../support/fake-log.ts';
 import { clock, exitOf, launch, processDriverIn, temporaryDirectory } from './helpers.ts';
+
+const nowhere = { out: '/dev/null', err: '/dev/null' };
 
 test('what does not run yet is asked to end when it does, for a signal may be lost before', async t => {
   const child = shell(
@@ -28,14 +31,15 @@ test('what does not run yet is asked to end when it does, for a signal may be lo
     log,
   });
   let begin: () => void = () => undefined;
-  const unit = units.add(recordOf(child.pid!), {
+  const gated = {
     pid: child.pid!,
-    onExit: listener => child.once('exit', listener),
+    onExit: (listener: Parameters<Gated['onExit']>[0]) => child.once('exit', listener),
     onOrphaned: () => undefined,
     begun: new Promise<void>(resolve => (begin = resolve)),
     open: () => undefined,
     shut: () => undefined,
-  });
+  };
+  const unit = units.add(launch(), gated, { output: nowhere, cgroups: [] });
   const stopped = units.stop(unit, clock.now() + 20_000);
   child.stdin.write('go\n');
   await said(child, 'heeds');
@@ -47,7 +51,7 @@ test('what does not run yet is asked to end when it does, for a signal may be lo
 test('what has not founded its session yet is asked to end all the same', async t => {
   const child = shell(t, 'read -r never', false);
   const ended = once(child, 'exit');
-  terminate(recordOf(child.pid!), []);
+  terminate({ pid: child.pid!, startTime: readStat(child.pid!)!.startTime, output: nowhere }, []);
   t.deepEqual(await ended, [null, 'SIGTERM']);
 });
 
@@ -72,24 +76,4 @@ function shell(t: ExecutionContext, script: string, detached: boolean) {
 async function said(child: ReturnType<typeof shell>, word: string): Promise<void> {
   const [line] = (await once(child.stdout, 'data')) as [Buffer];
   if (line.toString() !== `${word}\n`) throw new Error(`it said ${line.toString()}`);
-}
-
-function recordOf(pid: number): ProcessRecord {
-  const { unit, instance, release, version, endpoint, limits } = launch();
-  return {
-    v: 1,
-    unit,
-    instance,
-    release,
-    version,
-    endpoint,
-    limits,
-    bootId: bootId(),
-    pid,
-    startTime: readStat(pid)!.startTime,
-    output: { out: '/dev/null', err: '/dev/null' },
-    cgroups: [],
-    stopRequested: false,
-    exit: null,
-  };
 }
