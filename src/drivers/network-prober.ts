@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { request, type ClientRequest, type IncomingMessage } from 'node:http';
 import { connect, type Socket } from 'node:net';
 
@@ -41,7 +42,11 @@ export function networkProber({ clock }: { clock: Clock }): Prober {
             : clock.after(acceptMs, () => {
                 if (!asked.isAccepted()) giveUp(unaccepted(verification, acceptMs));
               });
-        signal?.addEventListener('abort', calledOff);
+        if (signal) {
+          // Whoever asks many at once gives all the same one.
+          setMaxListeners(0, signal);
+          signal.addEventListener('abort', calledOff);
+        }
         asked.onClose(() => {
           cancel();
           cancelAccept();

@@ -249,4 +249,18 @@ for (const [world, make] of Object.entries(worlds)) {
       t.regex(result.evidence, /was called off$/);
     }
   });
+
+  test(`${world}: many questions may share a signal, without a warning`, async t => {
+    const { prober, place } = make(t);
+    const warnings: Error[] = [];
+    const warned = (warning: Error): number => warnings.push(warning);
+    process.on('warning', warned);
+    t.teardown(() => process.off('warning', warned));
+    const verification = http(await place({ kind: 'hangs' }), { timeoutSeconds: 0.05 });
+    const { signal } = new AbortController();
+    await Promise.all(
+      Array.from({ length: 30 }, () => prober.probe(verification, { strict: false, signal })),
+    );
+    t.deepEqual(warnings, []);
+  });
 }

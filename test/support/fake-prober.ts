@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Verification } from '../../src/model/node-promise.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import type { ProbeOptions, ProbeResult, Prober } from '../../src/ports/prober.ts';
@@ -74,6 +75,7 @@ export class FakeProber implements Prober {
     signal?: AbortSignal,
   ): Promise<ProbeResult> {
     const startedMs = this.clock.now();
+    if (signal) setMaxListeners(0, signal);
     await this.clock.sleep(waitMs, signal);
     const said = signal?.aborted === true ? `the question to ${place} was called off` : evidence;
     return { verdict: 'unreachable', evidence: said, durationMs: this.clock.now() - startedMs };
