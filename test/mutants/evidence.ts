@@ -85,8 +85,8 @@ export const evidenceMutants: Mutant[] = [
   {
     name: 'repair: bad answers of one process count as those of the next',
     file: 'src/agent/assess-loop.ts',
-    search: '(before?.pid === pid ? before.consecutiveBad : 0)',
-    replace: '(before?.consecutiveBad ?? 0)',
+    search: 'known?.pid === pid ? known.consecutiveBad : 0',
+    replace: 'known?.consecutiveBad ?? 0',
     test: 'test/agent/assess-loop.test.ts',
   },
   {
