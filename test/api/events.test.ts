@@ -128,7 +128,7 @@ test('a HEAD request opens no stream', async t => {
 
 test('a client that stops reading is dropped under a flood, and the flood is not kept for it', async t => {
   const { api, admin, log } = await served(t, { limits: { waitingBytes: 65_536 } });
-  const stalled = await stalledClient(`${api.url}/v1/events`);
+  const stalled = stalledClient(`${api.url}/v1/events`);
   t.teardown(() => stalled.destroy());
   await until('the stream is open', () => admin.open === 1);
   const details = { padding: 'x'.repeat(20_000) };
@@ -143,7 +143,7 @@ test('a client that stops reading is dropped under a flood, and the flood is not
 
 test('a client that takes nothing for too long is dropped from other streams too', async t => {
   const { api, admin, log } = await served(t, { limits: { stallMs: 100 } });
-  const stalled = await stalledClient(`${api.url}/v1/logs/blog?follow=true`);
+  const stalled = stalledClient(`${api.url}/v1/logs/blog?follow=true`);
   t.teardown(() => stalled.destroy());
   await until('the stream is open', () => admin.open === 1);
   const line = { instance: 'blog/web/0', node: 'n1', stream: 'stdout', text: 'x'.repeat(20_000) } as const;
