@@ -41,19 +41,6 @@ const lanes = [
       command: [...ava, '--concurrency=1', ...patterns(name => real.includes(name))],
       isAva: true,
     },
-  },
-  {
-    cluster: {
-      command: [...ava, '--serial', ...clusters(name => !waiting.includes(name))],
-      isAva: true,
-    },
-    ownership: {
-      command: [...ava, `--concurrency=${waiting.length}`, ...clusters(name => waiting.includes(name))],
-      isAva: true,
-    },
-  },
-  {
-    unit: { command: [...patient, ...ava, ...patterns(name => !real.includes(name))], isAva: true },
     types: { command: [...patient, bin('tsc')] },
     lint: { command: [...patient, bin('eslint'), 'src', 'test'] },
     format: {
@@ -71,6 +58,19 @@ const lanes = [
       ],
     },
     dead: { command: [...patient, bin('knip')] },
+  },
+  {
+    cluster: {
+      command: [...ava, '--serial', ...clusters(name => !waiting.includes(name))],
+      isAva: true,
+    },
+    ownership: {
+      command: [...ava, `--concurrency=${waiting.length}`, ...clusters(name => waiting.includes(name))],
+      isAva: true,
+    },
+  },
+  {
+    unit: { command: [...patient, ...ava, ...patterns(name => !real.includes(name))], isAva: true },
   },
 ];
 const build = { build: { command: [process.execPath, 'deploy/build.js'] } };
