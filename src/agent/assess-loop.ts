@@ -19,6 +19,8 @@ import type { World } from './world.ts';
 
 /** Of answers that come one after the other: they are judged, and written, together. */
 const GATHER_MS = 20;
+/** What could not be written is judged again with the next round, if it was asked no longer ago. */
+const FRESH_MS = 5000;
 /** A first bad answer is asked about again so soon: one lost packet breaks no promise. */
 const AGAIN_MS = 1000;
 /** Of an agent that is late: its host accepts a connection at once, or after one lost packet, or it is gone. */
@@ -79,22 +81,27 @@ export function assessLoop(options: AssessLoopOptions): Loop {
       const promises = promisesToObserve(options);
       const names = new Set(promises.map(entry => entry.name));
       for (const name of observed.keys()) if (!names.has(name)) observed.delete(name);
+      const heard = answers.splice(0);
+      const answered = new Set(heard.map(answer => answer.observed));
       for (const entry of promises) {
         const known = observed.get(entry.name);
-        if (isDue(options, entry, known)) observed.set(entry.name, ask(entry, known, signal));
+        if (isDue(options, entry, known, answered)) observed.set(entry.name, ask(entry, known, signal));
       }
-      const judged = answers
-        .splice(0)
-        // What went meanwhile is not this loop's to judge any more.
-        .filter(answer => observed.get(answer.entry.name) === answer.observed)
-        .map(answer => judgementOf(options, answer))
-        .filter(said => said !== null);
-      await publishAssessments(
-        options,
-        session,
-        judged,
-        new Set([...names, ...lapsed.map(({ name }) => name)]),
+      // What went meanwhile is not this loop's to judge any more, and what is asked anew says more.
+      const current = [...heard, ...answers.splice(0)].filter(
+        answer => observed.get(answer.entry.name) === answer.observed,
       );
+      try {
+        await publishAssessments(
+          options,
+          session,
+          current.map(answer => judgementOf(options, answer)).filter(said => said !== null),
+          new Set([...names, ...lapsed.map(({ name }) => name)]),
+        );
+      } catch (error) {
+        answers.push(...current.filter(({ observed: { askedMs } }) => clock.now() - askedMs < FRESH_MS));
+        throw error;
+      }
       const next = Math.min(...[...observed.values()].map(({ nextMs }) => nextMs ?? Infinity));
       return Number.isFinite(next) ? Math.max(20, next - clock.now()) : null;
     },
@@ -106,8 +113,9 @@ export function assessLoop(options: AssessLoopOptions): Loop {
     const { verify, body } = promise;
     const pid = body.kind === 'running' ? body.pid : null;
     const consecutiveBad = known?.pid === pid ? known.consecutiveBad : 0;
-    const asked = { revision, askedMs: clock.now(), pid, nextMs: null, consecutiveBad };
+    const asked: Observed = { revision, askedMs: clock.now(), pid, nextMs: null, consecutiveBad };
     if (verify.method === 'lease' || (body.kind === 'running' && !body.ready)) {
+      asked.consecutiveBad = 0;
       answers.push({ entry, observed: asked, probe: null });
       return asked;
     }
@@ -115,6 +123,8 @@ export function assessLoop(options: AssessLoopOptions): Loop {
     const how = { strict: body.kind === 'running', signal, ...(isLate && { acceptMs: ACCEPTS_WITHIN_MS }) };
     void options.prober.probe(verify, how).then(probe => {
       if (signal.aborted) return;
+      if (!isOfLate(options, promise, probe))
+        asked.consecutiveBad = probe.verdict === 'good' ? 0 : asked.consecutiveBad + 1;
       answers.push({ entry, observed: asked, probe });
       loop.wakeWithin(GATHER_MS);
     });
@@ -148,11 +158,17 @@ function peersToHear({ world, node }: AssessLoopOptions): Map<NodeName, Endpoint
   );
 }
 
-function isDue(options: AssessLoopOptions, entry: PromiseEntry, known: Observed | undefined): boolean {
+/** `answered` = those of which an answer is here. */
+function isDue(
+  options: AssessLoopOptions,
+  entry: PromiseEntry,
+  known: Observed | undefined,
+  answered: ReadonlySet<Observed>,
+): boolean {
   if (!known || isNewlyLate(options, entry, known)) return true;
   if (known.nextMs === null) return false;
   const isPlanned = known.revision !== entry.revision || known.nextMs <= options.clock.now();
-  return isPlanned || isNewlySilent(options, entry);
+  return isPlanned || (!answered.has(known) && isNewlySilent(options, entry));
 }
 
 /**
@@ -175,6 +191,16 @@ function isNewlySilent({ beats, world, node }: AssessLoopOptions, { promise, nam
   return (beats.silentMs(promise.promiser) !== null) !== (said?.unreachable ?? false);
 }
 
+/** No answer, and a beat is late: its host may be gone, and all with it. That is known when it has been silent for long enough. */
+function isOfLate(
+  { beats }: AssessLoopOptions,
+  { promiser }: NodePromise,
+  { verdict }: ProbeResult,
+): boolean {
+  const isLate = beats.lateSinceMs(promiser) !== null && beats.silentMs(promiser) === null;
+  return isLate && verdict === 'unreachable';
+}
+
 /** What an answer says, by what is known when it is here; plans when to ask again. null = as before, or not to be said yet. */
 function judgementOf(options: AssessLoopOptions, { entry, observed, probe }: Answer): Assessment | null {
   const { beats, world, clock, random, node, intervalMs } = options;
@@ -185,17 +211,11 @@ function judgementOf(options: AssessLoopOptions, { entry, observed, probe }: Ans
   );
   const plainMs =
     promise.verify.method === 'lease' ? intervalMs * 4 : probeIntervalMs(intervalMs, trust, random.float());
-  const silentMs = beats.silentMs(promise.promiser);
-  const isLate = silentMs === null && beats.lateSinceMs(promise.promiser) !== null;
-  if (isLate && probe?.verdict === 'unreachable') {
-    // Its host may be gone, and then all of it; that is known when it has been silent for long enough.
-    observed.nextMs = clock.now() + Math.min(AGAIN_MS, plainMs);
-    return null;
-  }
+  const isOpen = probe !== null && isOfLate(options, promise, probe);
   const isBad = probe !== null && probe.verdict !== 'good';
-  observed.consecutiveBad = isBad ? observed.consecutiveBad + 1 : 0;
-  const waitMs = isBad && observed.consecutiveBad < 2 ? Math.min(AGAIN_MS, plainMs) : plainMs;
-  observed.nextMs = clock.now() + waitMs;
+  const soon = isOpen || (isBad && observed.consecutiveBad < 2);
+  observed.nextMs = clock.now() + (soon ? Math.min(AGAIN_MS, plainMs) : plainMs);
+  if (isOpen) return null;
   return judge({
     assessor: node,
     promise,
@@ -203,7 +223,7 @@ function judgementOf(options: AssessLoopOptions, { entry, observed, probe }: Ans
     previous: world.assessments.get(`${promise.promiser}/${promise.name}/${node}`)?.value.assessment,
     footing: footing(options, probe),
     consecutiveBad: observed.consecutiveBad,
-    silentMs,
+    silentMs: beats.silentMs(promise.promiser),
     at: clock.timestamp(),
   });
 }

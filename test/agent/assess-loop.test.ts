@@ -1,5 +1,6 @@
 import test from 'ava';
 import type { AppSpec } from '../../src/model/app-spec.ts';
+import { StoreError } from '../../src/ports/store.ts';
 import { SimCluster, webApp } from '../support/sim-cluster.ts';
 
 const INSTANCE = 'blog/web/0';
@@ -200,6 +201,33 @@ test('rule 12: of a host that is gone without a word, others know before an answ
   await cluster.until(() => cluster.owner(INSTANCE)?.node !== owner);
   // Its last beat was up to 0.5 s before; a beat is late after 0.9 s, and no connection within 1.5 s is none.
   t.true(cluster.clock.now() - startedMs < 3000, `${cluster.clock.now() - startedMs} ms`);
+});
+
+test('what was heard while the store could not be written is not asked again for that', async t => {
+  const { cluster, owner, observers } = await running({ timeoutSeconds: 10 });
+  const { address } = cluster.node(owner);
+  const reply = cluster.reply.bind(cluster);
+  await cluster.node(owner).crash();
+  cluster.reply = (host, port) => (host === address ? { kind: 'gone' } : reply(host, port));
+  for (const name of observers) {
+    const { store } = cluster.node(name);
+    const commit = store.commit.bind(store);
+    let failures = 1;
+    store.commit = (compares, writes) => {
+      const isSaid = writes.some(write => {
+        if (!('put' in write) || write.put !== 'assessments') return false;
+        const { promise, unreachable } = write.value.assessment;
+        return promise === `running:${INSTANCE}` && unreachable === true;
+      });
+      if (isSaid && failures-- > 0)
+        return Promise.reject(new StoreError('no leader', { outcome: 'not-sent', retryable: true }));
+      return commit(compares, writes);
+    };
+  }
+  const startedMs = cluster.clock.now();
+  await cluster.until(() => cluster.owner(INSTANCE)?.node !== owner);
+  // As in the test before, and once the pause after a round that failed.
+  t.true(cluster.clock.now() - startedMs < 3600, `${cluster.clock.now() - startedMs} ms`);
 });
 
 test('an instance that hangs keeps no other from being judged', async t => {

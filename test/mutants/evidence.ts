@@ -22,6 +22,12 @@ export const evidenceMutants: Mutant[] = [
   },
   {
     ...assess,
+    name: 'rule 12: what was heard and could not be written is asked again',
+    search: 'answers.push(...current.filter(',
+    replace: 'void (current.filter(',
+  },
+  {
+    ...assess,
     name: 'rule 12: a host that is gone has as long to accept as an answer may take',
     search: '...(isLate && { acceptMs: ACCEPTS_WITHIN_MS })',
     replace: '...(isLate && {})',
