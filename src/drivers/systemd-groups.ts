@@ -1,4 +1,4 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, watch, type FSWatcher } from 'node:fs';
 import { join } from 'node:path';
 
 import { groupMembers } from './cgroups.ts';
@@ -12,9 +12,32 @@ export function membersOfGroup(group: string): number[] {
   return top === undefined ? [] : groupMembers(withThoseWithin(top));
 }
 
-/** A file that tells who watches it when the group's last process has ended; null where there is none. */
-export function eventsFileOf(group: string): string | null {
-  return MOUNTS.map(mount => join(mount, group, 'cgroup.events')).find(file => existsSync(file)) ?? null;
+/**
+ * Tells when something of the group has ended, until the signal aborts. Says nothing where the kernel does not tell, nor of a
+ * group that has gone already, as that of a process may that ends as soon as it has begun: it has to be looked at besides.
+ */
+export function watchGroup(
+  group: string,
+  onChange: () => void,
+  signal: AbortSignal,
+  mounts: readonly string[] = MOUNTS,
+): void {
+  for (const mount of mounts) {
+    const watcher = watching(join(mount, group, 'cgroup.events'), onChange);
+    if (watcher === null) continue;
+    watcher.on('error', () => watcher.close());
+    signal.addEventListener('abort', () => watcher.close(), { once: true });
+    return;
+  }
+}
+
+/** null when it can't be watched: there is no such file any more, or the kernel has no watch left to give. */
+function watching(file: string, onChange: () => void): FSWatcher | null {
+  try {
+    return watch(file, { persistent: false }, onChange);
+  } catch {
+    return null;
+  }
 }
 
 function withThoseWithin(directory: string): string[] {

@@ -1,11 +1,9 @@
-import { watch } from 'node:fs';
-
 import type { UnitExit } from '../model/reconciliation.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import { isAlive } from './proc.ts';
 import { signalAll } from './process-group.ts';
-import { eventsFileOf, membersOfGroup } from './systemd-groups.ts';
+import { membersOfGroup, watchGroup } from './systemd-groups.ts';
 import type { SystemdNames } from './systemd-names.ts';
 import type { SystemdOutput } from './systemd-output.ts';
 import {
@@ -235,11 +233,8 @@ export function systemdUnits(options: {
 
   /** At once where the kernel tells of the end of a control group; the timer finds it where it does not. */
   function wakeAtEnd(unit: Tracked): void {
-    const file = unit.record.group === null ? null : eventsFileOf(unit.record.group);
-    if (file === null) return;
-    const watcher = watch(file, { persistent: false }, () => hasEnded(unit));
-    watcher.on('error', () => watcher.close());
-    unit.ended.signal.addEventListener('abort', () => watcher.close(), { once: true });
+    if (unit.record.group === null) return;
+    watchGroup(unit.record.group, () => hasEnded(unit), unit.ended.signal);
   }
 
   /** One timer for all of them, and none when there are none. */
