@@ -1,4 +1,11 @@
-import { instanceOfSubject, parseInstanceId, type InstanceId, type NodeName } from '../model/ids.ts';
+import { portsOf, portText } from '../model/app-spec.ts';
+import {
+  instanceOfSubject,
+  parseInstanceId,
+  type InstanceId,
+  type NodeName,
+  type PortText,
+} from '../model/ids.ts';
 import type { AppRecord } from '../model/records.ts';
 import type { LocalState } from '../ports/local-state.ts';
 import type { Log } from '../ports/log.ts';
@@ -38,9 +45,17 @@ export class LastRun {
       .flatMap(({ name, value }) =>
         value.node === node && value.released === null ? (instanceOfSubject(name) ?? []) : [],
       );
+    const given = new Map<PortText, InstanceId>();
     const redundant = [...new Set([...instances, ...left])].filter(instance => {
       const wanted = wantedOrWhyNot(world, instance);
-      return !('notWanted' in wanted) && !wanted.process.exclusive;
+      if ('notWanted' in wanted || wanted.process.exclusive) return false;
+      // From memory nobody asks whose a fixed port is: two that want one are not both remembered.
+      const ports = portsOf(wanted.spec, wanted.process.type).map(portText);
+      const isOthers = (port: PortText): boolean =>
+        (given.get(port) ?? world.ports.get(`${node}/${port}`)?.value.instance ?? instance) !== instance;
+      if (ports.some(isOthers)) return false;
+      for (const port of ports) given.set(port, instance);
+      return true;
     });
     const names = new Set(redundant.map(instance => parseInstanceId(instance).app));
     const apps = [...names].sort().flatMap(name => world.apps.get(name)?.value ?? []);

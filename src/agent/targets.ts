@@ -193,7 +193,7 @@ export class Targets {
       process.scale,
       running,
     );
-    // From memory nothing is known of ports; what ran last had those that it needs.
+    // From memory nothing is known of ports; what is remembered had those that it needs, or nobody had them.
     const lacking = world.synced() ? this.#options.lacking(wanted) : null;
     const noPort = lacking && lackingText(lacking);
     const goesElsewhere = owned && lacking !== null && lacking.holder !== null && turn.allowed;

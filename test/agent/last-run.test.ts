@@ -162,6 +162,26 @@ test('what nobody has taken from this node counts as running, though it has not 
   t.deepEqual((await lastRun.load())?.instances, ['blog/web/0']);
 });
 
+test('of two that want one fixed port, the one that has it is remembered', async t => {
+  const { etcd, clock, world } = await member();
+  const lastRun = new LastRun({ state: new FakeLocalState(), log: new FakeLog() });
+  const ports = [{ number: 8448, protocol: 'tcp' as const, name: null, process: 'web' }];
+  etcd.put('apps', 'blog', appRecord({ ...webApp(3), ports }));
+  etcd.put('owners', 'instance/blog/web/0', ownerRecord({ node: 'node-1', incarnation: 'before' }));
+  etcd.put('owners', 'instance/blog/web/2', ownerRecord({ node: 'node-1', incarnation: 'before' }));
+  await clock.settle();
+  lastRun.note(world, 'node-1', ['blog/web/1']);
+  t.deepEqual((await lastRun.load())?.instances, ['blog/web/1'], 'what runs goes before what is left');
+  etcd.put('ports', 'node-1/8448/tcp', { v: 1, app: 'blog', instance: 'blog/web/2' });
+  await clock.settle();
+  lastRun.note(world, 'node-1', ['blog/web/1']);
+  t.deepEqual((await lastRun.load())?.instances, ['blog/web/2'], 'it has the key of the port');
+  etcd.put('ports', 'node-2/8448/tcp', { v: 1, app: 'blog', instance: 'blog/web/0' });
+  await clock.settle();
+  lastRun.note(world, 'node-1', []);
+  t.deepEqual((await lastRun.load())?.instances, ['blog/web/2'], 'of another node it says nothing');
+});
+
 test('a document that is damaged is not run', async t => {
   const state = new FakeLocalState();
   const lastRun = new LastRun({ state, log: new FakeLog() });
