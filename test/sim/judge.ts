@@ -26,6 +26,12 @@ export interface JudgeParts {
   storeOnly: boolean;
 }
 
+/** What is to run in the end, once. */
+export interface WantedCopy {
+  instance: InstanceId;
+  version: string;
+}
+
 interface Counts {
   takeovers: number;
   staleAttempts: number;
@@ -200,14 +206,14 @@ export class Judge {
   }
 
   /** After everything was healed and has had its time. Null = all is as it should be. */
-  unfinished(wanted: { instance: InstanceId }[]): string | null {
+  unfinished(wanted: WantedCopy[]): string | null {
     const { etcd, machines } = this.parts;
     const names = new Set(wanted.map(({ instance }) => instance));
     for (const machine of machines.values()) {
       const surplus = machine.living().find(unit => !names.has(unit.described.instance));
       if (surplus) return `${machine.name} still runs ${surplus.described.unit}, which nobody wants`;
     }
-    for (const { instance } of wanted) {
+    for (const { instance, version } of wanted) {
       const copies = copiesOf(machines.values(), instance);
       if (copies.length !== 1) {
         return `${instance} has ${copies.length} copies (${copies.map(copy => copy.node).join(', ')})`;
@@ -217,6 +223,8 @@ export class Judge {
       if (!copy || owner?.node !== copy.node || owner.released !== null) {
         return `${instance} runs on ${copy?.node ?? 'no node'} and is owned by ${owner?.node ?? 'nobody'}`;
       }
+      if (copy.described.version !== version)
+        return `${instance} runs version ${copy.described.version}, not yet ${version}`;
       if (machines.get(copy.node)?.ready(copy) !== true) return `${instance} is not ready`;
       if (!etcd.entries.has(etcd.keys.key('sessions', `${owner.node}/${owner.incarnation}`))) {
         return `${instance} is owned by a session that is gone`;

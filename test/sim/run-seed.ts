@@ -1,9 +1,12 @@
 import type { AppSpec } from '../../src/model/app-spec.ts';
-import { instanceId, type InstanceId } from '../../src/model/ids.ts';
+import { instanceId } from '../../src/model/ids.ts';
+import { versionOfRelease } from '../../src/model/records.ts';
+import { releaseState } from '../../src/model/rollout.ts';
 import { appSpec, processSpec } from '../support/nouns.ts';
 import { Chance } from './chance.ts';
 import { SimCluster, type SimOptions } from './cluster.ts';
 import { faults, suspension, type Fault } from './faults.ts';
+import type { WantedCopy } from './judge.ts';
 import type { SimNode } from './node.ts';
 import { Program, startReader } from './programs.ts';
 
@@ -281,13 +284,15 @@ function awake(cluster: SimCluster): SimNode | null {
   return able.length === 0 ? null : cluster.chance.pick(able);
 }
 
-function wanted(cluster: SimCluster): { instance: InstanceId }[] {
+/** Each instance, at the version that it has when all that was asked for has come about. */
+function wanted(cluster: SimCluster): WantedCopy[] {
   return [...cluster.etcd.contents('apps').values()].flatMap(({ value }) =>
     value.removing
       ? []
       : value.spec.processes.flatMap(process =>
           Array.from({ length: process.scale }, (_, index) => ({
             instance: instanceId({ app: value.app, process: process.type, index }),
+            version: versionOfRelease(releaseState(value), process.type),
           })),
         ),
   );
