@@ -145,6 +145,17 @@ test('a source directory that is not there is a problem of its manifest', async 
   t.regex(stderr, /^a\.yaml:2:16: error: source\.path: .*guestbook is not a directory/m);
 });
 
+test('who is told of problems is told, too, that the cluster could not be asked for more', async t => {
+  const good = 'metadata: {id: shop}\nrun: {start: x}\nsource: {path: .}\n';
+  const cwd = await directoryWith(t, { 'a.yaml': 'metadata: {id: blog}\nrun: {strat: x}\n', 'b.yaml': good });
+  const { exitCode, stderr } = await ran(['plan', 'a.yaml', 'b.yaml', '--api', 'http://127.0.0.1:9'], {
+    cwd,
+  });
+  t.is(exitCode, 1);
+  t.regex(stderr, /^error: nothing was changed/m);
+  t.regex(stderr, /^hint: there may be more: .* could not be asked \(.*127\.0\.0\.1:9.*\)$/m);
+});
+
 test('apply and plan check before they ask anybody', async t => {
   const cwd = await directoryWith(t, { 'a.yaml': 'metadata: {id: blog}\nrun: {strat: x}\n' });
   for (const command of ['apply', 'plan']) {
@@ -152,6 +163,7 @@ test('apply and plan check before they ask anybody', async t => {
     t.is(exitCode, 1);
     t.regex(stderr, /did you mean "start"\?/);
     t.regex(stderr, /^error: nothing was changed: \d problems? to solve first$/m);
+    t.notRegex(stderr, /there may be more/, 'there is nothing to ask about');
   }
 });
 

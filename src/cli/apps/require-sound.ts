@@ -26,7 +26,7 @@ export async function requireSound(context: CommandContext, loaded: LoadedApps):
   throw await unsound(context, loaded, own, 'changed');
 }
 
-/** With all that the cluster has against what could be read, so that all can be mended at once; without, when it can't be asked. */
+/** With all that the cluster has against what could be read, so that all can be mended at once; a hint, when it can't be asked. */
 export async function unsound(
   { api, io }: CommandContext,
   loaded: Pick<LoadedApps, 'apps' | 'plans' | 'drafts' | 'sources'>,
@@ -34,13 +34,17 @@ export async function unsound(
   isNot: 'changed' | 'submitted',
 ): Promise<CliFailure> {
   const signal = AbortSignal.any([io.signal, AbortSignal.timeout(PATIENCE_MS)]);
+  let unasked: string | null = null;
   const ask = (find: (client: ApiClient) => Promise<Problem[]>): Promise<Problem[]> =>
     api()
       .then(find)
-      .catch(() => []);
+      .catch((error: unknown) => {
+        unasked = error instanceof Error ? error.message : String(error);
+        return [];
+      });
   const plans = [...loaded.plans, ...loaded.drafts];
   const asked = await Promise.all([
-    ask(client => besideApps(client, loaded.apps, own, signal)),
+    loaded.apps.length === 0 ? [] : ask(client => besideApps(client, loaded.apps, own, signal)),
     ...plans.map(plan =>
       ask(async client => {
         const found = await client.checkPlan(plan.spec, signal);
@@ -51,7 +55,9 @@ export async function unsound(
   ]);
   const problems = inReadingOrder([...own, ...asked.flat()]);
   const told = `nothing was ${isNot}: ${countText(problems.length, 'problem')} to solve first`;
-  return new CliFailure(EXIT.failed, told, { problems, sources: loaded.sources });
+  const hint =
+    unasked && `there may be more: what the cluster has against the rest could not be asked (${unasked})`;
+  return new CliFailure(EXIT.failed, told, { problems, sources: loaded.sources, hint });
 }
 
 /** Up to where the next plan of its file begins. */
@@ -68,7 +74,6 @@ async function besideApps(
   signal: AbortSignal,
 ): Promise<Problem[]> {
   const byName = new Map(apps.toReversed().map(app => [app.spec.app, app]));
-  if (byName.size === 0) return [];
   const specs = [...byName.values()].map(({ spec, directory }): AppSpec => {
     return directory === null ? spec : { ...spec, source: { kind: 'uploaded', digest: NO_TREE } };
   });
