@@ -34,12 +34,12 @@ export async function unsound(
   isNot: 'changed' | 'submitted',
 ): Promise<CliFailure> {
   const signal = AbortSignal.any([io.signal, AbortSignal.timeout(PATIENCE_MS)]);
-  let unasked: string | null = null;
+  const unasked: string[] = [];
   const ask = (find: (client: ApiClient) => Promise<Problem[]>): Promise<Problem[]> =>
     api()
       .then(find)
       .catch((error: unknown) => {
-        unasked = error instanceof Error ? error.message : String(error);
+        unasked.push(error instanceof Error ? error.message : String(error));
         return [];
       });
   const plans = [...loaded.plans, ...loaded.drafts];
@@ -55,8 +55,11 @@ export async function unsound(
   ]);
   const problems = inReadingOrder([...own, ...asked.flat()]);
   const told = `nothing was ${isNot}: ${countText(problems.length, 'problem')} to solve first`;
+  const [why] = unasked;
   const hint =
-    unasked && `there may be more: what the cluster has against the rest could not be asked (${unasked})`;
+    why === undefined
+      ? null
+      : `there may be more: what the cluster has against the rest could not be asked (${why})`;
   return new CliFailure(EXIT.failed, told, { problems, sources: loaded.sources, hint });
 }
 
