@@ -65,10 +65,12 @@ function globalSection(settings: Settings, identity: string): string {
  *   gives to outgoing connections; the proxy then reads its own request as the answer.
  * - `abortonclose`: a request that hangs an instance is not tried on all the others, one after the other as each is
  *   restarted, long after whoever asked has gone.
+ * - `retries 10`: of those that ask when two of three instances die, one in four meets a dead one again with each retry,
+ *   until both have been found out.
  *
  * Where no instance is up, requests are not turned away at once: the last resort of each backend is a server at a port
  * that refuses, and each of the retries there comes after a turn-around of 500 ms (`timeout connect`). So an app with a
- * single instance that restarts answers late, and one without any answers 503 after 2.5 s.
+ * single instance that restarts answers late, and one without any answers 503 after 4.5 s.
  */
 const defaultsSection = section('defaults', [
   'mode http',
@@ -86,7 +88,7 @@ const defaultsSection = section('defaults', [
   'option http-keep-alive',
   'http-reuse safe',
   'option forwardfor',
-  'retries 6',
+  'retries 10',
   'option redispatch 1',
   'retry-on conn-failure empty-response junk-response',
   'option abortonclose',

@@ -181,6 +181,23 @@ for (const { lost, of } of losses) {
   );
 }
 
+test.serial(
+  'seven of eight instances that hang up on whoever asks fail no request that may be repeated',
+  async t => {
+    const { proxy, port, instance } = await stage(t);
+    const hangingUp = await Promise.all(
+      Array.from({ length: 7 }, async () => {
+        const server = createServer(socket => socket.once('data', () => socket.destroy()));
+        t.teardown(() => server.close());
+        await once(server.listen(0, '127.0.0.1'), 'listening');
+        return { endpoint: { host: '127.0.0.1', port: (server.address() as AddressInfo).port } };
+      }),
+    );
+    await proxy.apply([pool('blog', [...hangingUp, await instance('left')])]);
+    for (let count = 0; count < 10; count++) t.is((await ask(port, 'blog.test')).body, 'left');
+  },
+);
+
 vanishing('the machine of one of two instances gone without a word fails no request', async t => {
   const { proxy, port, instance } = await stage(t, '', { unacknowledgedMs: 1500 });
   const lost = await startVanishingInstance('lost');
