@@ -70,13 +70,16 @@ export function livingMembers(leader: number): ProcessStat[] {
   return members;
 }
 
-/** Whether one of the process's first three descriptors is open on one of these files. */
+/**
+ * Whether one of the process's first three descriptors is open on one of these files. False when that is not to be known: the
+ * kernel says that it may not be looked at (EACCES) of another user's process, and of one that ended while it was.
+ */
 export function writesTo(pid: number, files: readonly string[]): boolean {
   return [0, 1, 2].some(descriptor => {
     try {
       return files.includes(readlinkSync(`/proc/${pid}/fd/${descriptor}`));
     } catch (error) {
-      if (isGone(error)) return false;
+      if (isGone(error) || (error as NodeJS.ErrnoException).code === 'EACCES') return false;
       throw error;
     }
   });
