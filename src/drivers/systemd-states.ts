@@ -78,7 +78,9 @@ export async function settledState(
 /** Puts into the record which process systemd started for it, and where. */
 export function identify(record: SystemdRecord, state: UnitProperties = {}): void {
   const pid = Number(state['ExecMainPID'] ?? 0);
-  record.main = pid === 0 ? null : { pid, startTime: readStat(pid)?.startTime ?? 0 };
+  // Of one that has ended the number may be somebody else's by now.
+  const startTime = state['MainPID'] === '0' ? undefined : readStat(pid)?.startTime;
+  record.main = pid === 0 ? null : { pid, startTime: startTime ?? 0 };
   record.group = groupIn(record.service, state);
 }
 

@@ -8,7 +8,8 @@ import { enforceableIn } from '../../src/drivers/systemd-limits.ts';
 import { systemdNames } from '../../src/drivers/systemd-names.ts';
 import { limitProperties, sandboxProperties } from '../../src/drivers/systemd-sandbox.ts';
 import type { SystemdOutput } from '../../src/drivers/systemd-output.ts';
-import { isStarting, lastLines, type SystemdRecord } from '../../src/drivers/systemd-states.ts';
+import { identify, isStarting, lastLines, type SystemdRecord } from '../../src/drivers/systemd-states.ts';
+import { isAlive } from '../../src/drivers/proc.ts';
 import { propertiesIn } from '../../src/drivers/systemd-tools.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import './systemd-real.ts';
@@ -152,6 +153,20 @@ const states: [what: string, state: string, isStarting: boolean][] = [
 for (const [what, state, expected] of states) {
   test(`a unit that ${what} is ${expected ? '' : 'not '}waited for by a driver made anew`, t => {
     t.is(isStarting(propertiesIn(state.replaceAll(' ', '\n'))), expected);
+  });
+}
+
+const mains: Record<string, { state: Record<string, string>; alive: boolean }> = {
+  'runs is told by its number': { state: { MainPID: `${process.pid}` }, alive: true },
+  'has ended is not taken for who has its number now': { state: { MainPID: '0' }, alive: false },
+};
+
+for (const [what, { state, alive }] of Object.entries(mains)) {
+  test(`a process that ${what}`, t => {
+    const record = { service: 'a.service' } as SystemdRecord;
+    identify(record, { ExecMainPID: `${process.pid}`, ...state });
+    t.is(record.main?.pid, process.pid);
+    t.is(isAlive(record.main!), alive);
   });
 }
 
