@@ -24,7 +24,8 @@ export function rememberingExits(driver: Driver, directory: string): Driver {
       const written = readdirSync(directory);
       const units = await driver.observe();
       const known = new Set(units.map(({ unit }) => encodeURIComponent(unit)));
-      for (const name of written) if (!known.has(name)) rmSync(join(directory, name));
+      // Whoever else is looking may have removed it.
+      for (const name of written) if (!known.has(name)) rmSync(join(directory, name), { force: true });
       return units.map(unit => withExit(unit, fileOf(unit.unit)));
     },
     stop: (unit, graceSeconds) => driver.stop(unit, graceSeconds),

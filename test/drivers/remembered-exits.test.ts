@@ -83,3 +83,11 @@ test('a command that is stopped while nobody looks ends by the signal it was sen
   await second.observe();
   t.deepEqual(await readdir(exits), []);
 });
+
+test('what is forgotten may be cleared away by two who look at once', async t => {
+  const { open, exits } = await place(t);
+  const driver = open();
+  await writeFile(join(exits, 'a.b.c'), '0\n');
+  t.deepEqual(await Promise.all([driver.observe(), driver.observe()]), [[], []]);
+  t.deepEqual(await readdir(exits), []);
+});
