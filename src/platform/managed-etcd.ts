@@ -149,12 +149,11 @@ async function launch(options: ManagedEtcdOptions, dataDir: string, outputFile: 
       env: etcdEnvironment(process.arch),
       stdio: ['ignore', output, output],
     });
-    const pid = await new Promise<number>((resolve, reject) => {
-      child.once('spawn', () => resolve(child.pid ?? 0));
-      child.once('error', reject);
-    });
+    const { pid } = child;
+    if (pid === undefined) throw await new Promise<Error>(resolve => child.once('error', resolve));
     child.unref();
-    return await processAt(pid);
+    // In the turn in which it was started: one that ends at once is there to be looked at no longer than that.
+    return processAt(pid);
   } catch (error) {
     throw new ManagedEtcdError(`cannot run ${options.binary}: ${(error as Error).message}`, {
       retryable: false,

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import type { Clock } from '../ports/clock.ts';
 
@@ -11,11 +12,9 @@ export interface ProcessId {
   startTicks: string;
 }
 
-/** @throws Error when there is no such process */
-export async function processAt(pid: number): Promise<ProcessId> {
-  const stat = await readStat(pid);
-  if (stat === null) throw new Error(`there is no process ${pid}`);
-  return { pid, startTicks: stat.startTicks };
+/** At once, since a child is sure to be there only in the turn in which it was started. @throws Error when there is no such process */
+export function processAt(pid: number): ProcessId {
+  return { pid, startTicks: statIn(readFileSync(`/proc/${pid}/stat`, 'utf8')).startTicks };
 }
 
 /** A zombie is dead: it only waits for its parent to look. */
@@ -79,7 +78,10 @@ async function goneWithin(id: ProcessId, durationMs: number, clock: Clock): Prom
 
 async function readStat(pid: number): Promise<{ state: string; startTicks: string } | null> {
   const text = await readIfThere(`/proc/${pid}/stat`);
-  if (text === null) return null;
+  return text === null ? null : statIn(text);
+}
+
+function statIn(text: string): { state: string; startTicks: string } {
   // The name, in brackets, may hold anything; the fields are counted after it.
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
   return { state: fields[0] ?? '', startTicks: fields[19] ?? '' };

@@ -72,7 +72,7 @@ test('it answers on loopback once started, in a session of its own, and is gone 
   t.false(etcd.adopted);
   await put(etcd.endpoint, 'a', '1');
   t.is(await read(etcd.endpoint, 'a'), '1');
-  const id = await processAt(etcd.pid);
+  const id = processAt(etcd.pid);
   await etcd.stop();
   t.false(await isAlive(id));
   await etcd.stop();
@@ -156,4 +156,16 @@ test('waiting is given up when asked; a first start cut short does not spoil the
   }
   const again = await started(t, options);
   t.false(again.adopted);
+});
+
+test('one that ends as soon as it has begun is told with what it said', async t => {
+  const options = await place(t);
+  const binary = join(options.stateDir, 'etcd.sh');
+  const script =
+    '#!/bin/sh\n[ "$1" = --version ] && exec echo "etcd Version: 3.5.30"\necho wal: crc mismatch\n';
+  await writeFile(binary, script, { mode: 0o755 });
+  for (let count = 0; count < 10; count++) {
+    const error = await t.throwsAsync(startManagedEtcd({ ...options, binary }));
+    t.regex(error.message, /ended before it was healthy: the data in .* is damaged/);
+  }
 });
