@@ -211,7 +211,7 @@ class HaproxyRunner {
     const endMs = clock.now() + deadlineMs;
     let goneSinceMs: number | null = null;
     while (clock.now() < endMs) {
-      const info = await this.running(settings);
+      const info = await this.running(settings).catch(unlessCutOff);
       if (info !== null && info.identity === identityOf(settings) && isIt(info)) return info;
       const isThere = info !== null || (await processesOf(this.configFile)).length > 0;
       // Looked for at least twice: on a busy machine one look can take that long, and fall into that moment.
@@ -229,6 +229,13 @@ class HaproxyRunner {
     this.outputCheckedMs = nowMs;
     await limitOutput(this.outputFile);
   }
+}
+
+/** A worker that is being replaced closes its socket on who has just come to it. */
+function unlessCutOff(error: Error): null {
+  const code = (error.cause as NodeJS.ErrnoException | undefined)?.code;
+  if (code === 'ECONNRESET' || code === 'EPIPE') return null;
+  throw error;
 }
 
 /** Written into the configuration and read back from the process: whether it runs with these settings. */

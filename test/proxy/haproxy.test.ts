@@ -1,6 +1,6 @@
 import test, { type ExecutionContext } from 'ava';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readFile, rm, stat, unlink } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, stat, unlink, writeFile } from 'node:fs/promises';
 import { Agent, createServer as createHttpServer, request } from 'node:http';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -481,4 +481,30 @@ test.serial('a program that is not HAProxy is named', async t => {
   const config = { host: '127.0.0.1', port: await freePort(), backends: 1, slots: 1 };
   const other = haproxy({ binary: '/bin/false', stateDir, config, clock, log: new FakeLog() });
   await t.throwsAsync(other.start(), { message: /^\/bin\/false can't use .*haproxy\.cfg: / });
+});
+
+/** Cuts off who comes first, as a worker does that is being replaced, and then answers. */
+const CUTS_OFF = `#!/usr/bin/perl
+use IO::Socket::UNIX;
+exit 0 if $ARGV[0] eq '-c';
+open my $file, '<', $ARGV[2] or die;
+my ($identity) = join('', <$file>) =~ /description (\\S+)/;
+my $server = IO::Socket::UNIX->new(Local => 'admin.sock', Listen => 5) or die;
+my $first = $server->accept;
+vec(my $ready = '', fileno $first, 1) = 1;
+select $ready, undef, undef, undef;
+close $first;
+while (my $next = $server->accept) {
+  <$next>;
+  print $next "Pid: $$\\ndescription: $identity\\n";
+}
+`;
+
+test.serial('one that cuts off who asks while it comes up is waited for', async t => {
+  const directory = await mkdtemp(join(tmpdir(), 'hop3-proxy-'));
+  t.teardown(() => rm(directory, { recursive: true, force: true }));
+  const binary = join(directory, 'haproxy');
+  await writeFile(binary, CUTS_OFF, { mode: 0o755 });
+  const { log } = await stage(t, '', { binary });
+  t.true(log.lines.some(({ message }) => message === 'proxy started'));
 });
