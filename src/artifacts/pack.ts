@@ -11,6 +11,8 @@ import { leavesTree } from './links.ts';
 /** Never part of a source tree, wherever they are in it: made again by the build, or nobody else's business. */
 const ALWAYS_LEFT_OUT = ['.git', 'node_modules', 'venv', '.venv', '__pycache__', '.hop3'];
 
+const MOST_TRIES = 3;
+
 export const DEFAULT_MAX_SOURCE_BYTES = 512 * 1024 * 1024;
 
 export interface Packed {
@@ -57,22 +59,25 @@ export async function packDirectory(
   });
 }
 
+interface TreeOptions {
+  include: (path: string, isDirectory: boolean) => boolean;
+  onLinkOut: (path: string, target: string) => void;
+  keepTimes: boolean;
+  maxBytes?: number;
+  into?: string;
+  signal?: AbortSignal;
+}
+
 /**
  * Packs everything `include` lets through. Sockets, pipes and devices are left out. `onLinkOut` may throw;
  * when it returns, the link is left out. `keepTimes`: Python trusts a compiled file only if its source's time is the same.
  */
-export async function packTree(
-  directory: string,
-  options: {
-    include: (path: string, isDirectory: boolean) => boolean;
-    onLinkOut: (path: string, target: string) => void;
-    keepTimes: boolean;
-    maxBytes?: number;
-    into?: string;
-    signal?: AbortSignal;
-  },
-): Promise<Packed> {
+export function packTree(directory: string, options: TreeOptions): Promise<Packed> {
   const root = resolve(directory);
+  return anewWhenSomethingGoes(root, () => packAsItIs(root, options));
+}
+
+async function packAsItIs(root: string, options: TreeOptions): Promise<Packed> {
   const found = await findEntries(root, options.include);
   checkSize(root, found, options.maxBytes ?? DEFAULT_MAX_SOURCE_BYTES);
   const links = new Map(
@@ -95,8 +100,28 @@ export async function packTree(
   } catch (error) {
     await rm(filePath, { force: true });
     if (error instanceof PackError || options.signal?.aborted) throw error;
-    throw new PackError(`cannot pack ${root}: ${(error as Error).message}`, { cause: error });
+    throw cannotPack(root, error);
   }
+}
+
+/** What editors and tools have in a directory for a moment may go while it is read. @throws PackError */
+async function anewWhenSomethingGoes<T>(root: string, read: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await read();
+    } catch (error) {
+      if (tries < MOST_TRIES && (isGone(error) || isGone((error as Error).cause))) continue;
+      throw isGone(error) ? cannotPack(root, error) : error;
+    }
+  }
+}
+
+function isGone(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException | undefined)?.code === 'ENOENT';
+}
+
+function cannotPack(root: string, error: unknown): PackError {
+  return new PackError(`cannot pack ${root}: ${(error as Error).message}`, { cause: error });
 }
 
 /** Texts of a directory by path relative to it; what is not there is left out. @throws PackError when one can't be read */
@@ -125,7 +150,8 @@ export interface SourceFacts {
 export async function sourceFacts(directory: string): Promise<SourceFacts> {
   const root = resolve(directory);
   const leftOut = new Set(ALWAYS_LEFT_OUT);
-  const found = await findEntries(root, path => !leftOut.has(path.slice(path.lastIndexOf('/') + 1)));
+  const include = (path: string): boolean => !leftOut.has(path.slice(path.lastIndexOf('/') + 1));
+  const found = await anewWhenSomethingGoes(root, () => findEntries(root, include));
   const files = found.filter(entry => !entry.isDirectory).map(entry => entry.path);
   return factsOf(files, await optionalText(join(root, 'package.json')));
 }
@@ -213,6 +239,8 @@ async function writeArchive(
       if (entry.linkpath !== undefined) entry.linkpath = relativeTarget(root, entry.path, entry.linkpath);
     },
   });
+  // Whoever reads it hears of it, too; between two reads nobody does, and that would end the process.
+  pack.on('error', () => undefined);
   for (const path of paths) pack.add(path);
   pack.end();
   const hash = createHash('sha256');

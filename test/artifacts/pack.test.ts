@@ -1,16 +1,21 @@
 import { execFileSync } from 'node:child_process';
+import { rmSync } from 'node:fs';
 import { link, mkdir, readdir, symlink, utimes } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import test from 'ava';
-import { packDirectory, PackError, readAppFiles, sourceFacts } from '../../src/artifacts/pack.ts';
+import { packDirectory, PackError, packTree, readAppFiles, sourceFacts } from '../../src/artifacts/pack.ts';
 import { temporaryDirectory, tree } from './helpers.ts';
 
 async function packedNames(directory: string, ignore: string[] = []): Promise<string[]> {
   const packed = await packDirectory(directory, { ignore });
-  const names = execFileSync('tar', ['tzf', packed.filePath], { encoding: 'utf8' }).trim().split('\n');
+  const names = namesIn(packed.filePath);
   await packed.remove();
   return names;
+}
+
+function namesIn(archive: string): string[] {
+  return execFileSync('tar', ['tzf', archive], { encoding: 'utf8' }).trim().split('\n');
 }
 
 test('the same content has the same digest, whatever its times, owner bits and place', async t => {
@@ -113,6 +118,23 @@ test('a socket is left out', async t => {
   await new Promise(resolve => server.once('listening', resolve));
   t.teardown(() => server.close());
   t.deepEqual(await packedNames(directory), ['app.js']);
+});
+
+test('what goes while a directory is read is not missed', async t => {
+  const directory = await tree(t, { 'a.js': '', 'b.swp': '', 'c.swp': '' });
+  await symlink('/outside', join(directory, 'link'));
+  const go = (name: string): void => rmSync(join(directory, name), { force: true });
+  const packed = await packTree(directory, {
+    include: path => {
+      if (path === 'a.js') go('b.swp');
+      return true;
+    },
+    // By then the whole of it was looked through.
+    onLinkOut: () => go('c.swp'),
+    keepTimes: false,
+  });
+  t.teardown(() => packed.remove());
+  t.deepEqual(namesIn(packed.filePath), ['a.js']);
 });
 
 test('what is no directory is refused, and nothing is left behind', async t => {
