@@ -36,10 +36,8 @@ export class BlobStore {
   /** null when it is not here. What is not what its name says is removed. */
   async read(digest: Digest): Promise<Uint8Array | null> {
     if (!(await this.has(digest))) return null;
-    const chunks: Uint8Array[] = [];
-    for await (const chunk of (await this.store.read(digest)).stream) chunks.push(chunk);
-    const bytes = Buffer.concat(chunks);
-    if (digestOf(bytes) === digest) return bytes;
+    const bytes = await this.whole(digest).catch((error: unknown) => this.unlessGone(digest, error));
+    if (bytes === null || digestOf(bytes) === digest) return bytes;
     await this.store.remove(digest);
     return null;
   }
@@ -63,6 +61,18 @@ export class BlobStore {
     }
     await this.store.removeLeftovers();
     return { removed, kept };
+  }
+
+  private async whole(digest: Digest): Promise<Uint8Array> {
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of (await this.store.read(digest)).stream) chunks.push(chunk);
+    return Buffer.concat(chunks);
+  }
+
+  /** It may have been removed while it was read. */
+  private async unlessGone(digest: Digest, error: unknown): Promise<null> {
+    if (await this.store.has(digest)) throw error;
+    return null;
   }
 }
 
