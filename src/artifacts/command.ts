@@ -58,6 +58,11 @@ export async function runCommand(
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe', ...(command.leashed ? (['pipe'] as const) : [])],
   });
+  // Where no descriptor is left there are no pipes either.
+  if (child.pid === undefined) {
+    const { message } = await new Promise<Error>(resolve => child.once('error', resolve));
+    throw failed(command, `cannot be started: ${message}`, tail);
+  }
   child.stdio[3]?.on('error', () => undefined);
   const onOutput = (text: string) => {
     const line = withoutCredentials(text.slice(0, MAX_LINE_CHARACTERS));
@@ -75,18 +80,19 @@ export async function runCommand(
   for (const stream of child.stdio) stream?.destroy();
   signal.throwIfAborted();
   const problem = limits.signal.aborted ? `took longer than ${command.timeoutSeconds} s` : problemOf(end);
-  if (problem !== null) {
-    throw new ArtifactError(`\`${withoutCredentials(command.text)}\` ${problem}`, {
-      retryable: false,
-      output: tail,
-    });
-  }
+  if (problem !== null) throw failed(command, problem, tail);
 }
 
-type End = { code: number | null; signal: string | null } | { error: Error };
+function failed({ text }: Command, problem: string, output: string[]): ArtifactError {
+  return new ArtifactError(`\`${withoutCredentials(text)}\` ${problem}`, { retryable: false, output });
+}
+
+interface End {
+  code: number | null;
+  signal: string | null;
+}
 
 function problemOf(end: End): string | null {
-  if ('error' in end) return `cannot be started: ${end.error.message}`;
   if (end.signal !== null) return `was ended by ${end.signal}`;
   return end.code === 0 ? null : `failed with exit code ${end.code ?? 'unknown'}`;
 }
@@ -100,7 +106,6 @@ async function ended(child: ChildProcess, clock: Clock, stop: AbortSignal): Prom
   stop.addEventListener('abort', onStop);
   if (stop.aborted) onStop();
   const end = await new Promise<End>(resolve => {
-    child.once('error', error => resolve({ error }));
     child.once('exit', (code, signal) => resolve({ code, signal }));
   });
   stop.removeEventListener('abort', onStop);

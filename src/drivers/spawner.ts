@@ -49,7 +49,7 @@ export function spawner(): Spawner {
 
   return {
     spawn(launch, files, user) {
-      const { stdin, stdout, asked } = (helper ??= startHelper());
+      const { stdin, stdout, asked } = (helper ??= startHelper(launch));
       const id = String(++last);
       const { directory, process, env } = launch;
       const settings = Object.entries(env).map(([name, value]) => `${name}=${value}`);
@@ -65,13 +65,15 @@ export function spawner(): Spawner {
     },
   };
 
-  function startHelper(): Helper {
+  function startHelper(launch: Launch): Helper {
     const child = spawn(PERL, ['-e', SPAWNER_SCRIPT], {
       cwd: '/',
       env: {},
       detached: true,
       stdio: ['pipe', 'pipe', 'inherit'],
     });
+    child.once('error', () => undefined);
+    if (child.pid === undefined) throw lost(launch, 'could not be started');
     const { stdin, stdout } = child;
     if (!(stdout instanceof Socket)) throw new TypeError('a pipe of a child process is a socket');
     const made: Helper = { stdin, stdout, asked: new Map(), exits: new Map(), orphans: new Map() };
@@ -83,7 +85,6 @@ export function spawner(): Spawner {
       if (helper === made) helper = null;
       lose(made);
     };
-    child.once('error', over);
     child.once('close', over);
     return made;
   }
@@ -119,11 +120,16 @@ function gatedBy({ stdin, exits, orphans }: Helper, pid: number): Gated {
 /** With it goes who could tell how its processes end; the processes run on. */
 function lose(helper: Helper): void {
   for (const { launch, reject } of helper.asked.values()) {
-    const message = `can't start ${launch.unit}: the program that starts processes has ended`;
-    reject(new DriverError(message, { retryable: true }));
+    reject(lost(launch, 'has ended'));
   }
   for (const orphaned of helper.orphans.values()) orphaned();
   for (const each of [helper.asked, helper.exits, helper.orphans]) each.clear();
+}
+
+function lost({ unit }: Launch, what: string): DriverError {
+  return new DriverError(`can't start ${unit}: the program that starts processes ${what}`, {
+    retryable: true,
+  });
 }
 
 /** Nothing in it holds a NUL: no path, argument or variable can. */

@@ -105,6 +105,8 @@ async function* journalEntries(
   const ended = once(child, 'close');
   // Told by whoever awaits it; without a reader of the output nobody would.
   ended.catch(() => undefined);
+  // Where no descriptor is left there are no pipes either.
+  if (child.pid === undefined) await ended;
   const end = (): void => void child.kill('SIGKILL');
   signal.addEventListener('abort', end, { once: true });
   try {

@@ -33,11 +33,6 @@ export function runCommand(command: string, args: string[], options: CommandOpti
     });
     let stdout = '';
     let both = '';
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      stdout += text;
-      both += text;
-    });
-    child.stderr.setEncoding('utf8').on('data', (text: string) => (both += text));
     const fail = (why: string, cause?: unknown) => {
       const said = both.trim().split('\n').slice(-5).join(' | ');
       const label = options.label ?? [command, ...args].join(' ');
@@ -47,6 +42,13 @@ export function runCommand(command: string, args: string[], options: CommandOpti
       if (timeout.aborted) fail(`not done after ${options.timeoutMs / 1000} s`, error);
       else fail(error.message, error);
     });
+    // Where no descriptor is left there are no pipes either.
+    if (child.pid === undefined) return;
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      stdout += text;
+      both += text;
+    });
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (both += text));
     child.once('close', (code, killedBy) => {
       if (code === 0) resolve(stdout);
       else fail(killedBy === null ? `status ${String(code)}` : `ended by ${killedBy}`);

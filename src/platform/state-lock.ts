@@ -44,11 +44,13 @@ export async function lockStateDir(stateDir: string): Promise<StateLock> {
 function flock(descriptor: number): Promise<{ code: number | null; complaint: string }> {
   return new Promise((resolve, reject) => {
     const child = spawn('flock', ['--nonblock', '3'], { stdio: ['ignore', 'ignore', 'pipe', descriptor] });
-    let complaint = '';
-    (child.stderr as Readable).setEncoding('utf8').on('data', (text: string) => (complaint += text));
     child.once('error', error =>
       reject(new Error(`can't run flock (install util-linux): ${error.message}`, { cause: error })),
     );
+    // Where no descriptor is left there are no pipes either.
+    if (child.pid === undefined) return;
+    let complaint = '';
+    (child.stderr as Readable).setEncoding('utf8').on('data', (text: string) => (complaint += text));
     child.once('close', code => resolve({ code, complaint: complaint.trim() }));
   });
 }
