@@ -50,11 +50,14 @@ export async function freePorts(count: number): Promise<number> {
 }
 
 async function take(): Promise<number> {
-  for (;;) {
+  for (let again = 0; ;) {
     for (; next < end; next++) if (await canListen(next)) return next++;
-    // Whoever has used up all there are uses its own again.
-    const block = (await claimed(BLOCK)) ?? singles.shift();
-    if (block === undefined) throw new Error(`no port is left of ${FIRST}-${END - 1}`);
+    let block = await claimed(BLOCK);
+    if (block === null) {
+      // Whoever has used up all there are uses its own again, each once.
+      block = again++ < singles.length ? singles.shift()! : null;
+    }
+    if (block === null) throw new Error(`no port is left of ${FIRST}-${END - 1}`);
     singles.push(block);
     next = block;
     end = block + BLOCK;
