@@ -69,8 +69,9 @@ test('whoever kills the guard kills what it guards', async t => {
   const { unit, pid } = await driver.start(launch({ command: 'sleep 300', env, guarded: true }));
   await until('it runs', () => processesWith(mark).length > 0);
   process.kill(pid!, 'SIGKILL');
-  await exitOf(driver, unit);
-  t.deepEqual(processesWith(mark), []);
+  t.is((await exitOf(driver, unit)).signal, 'SIGKILL');
+  // The kernel kills them; on a busy machine they take a moment to die of it.
+  await until('all are dead', () => processesWith(mark).length === 0);
 });
 
 test('a guard that finds its time over when it is let go starts nothing', async t => {
