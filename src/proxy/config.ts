@@ -70,7 +70,7 @@ function globalSection(settings: Settings, identity: string): string {
  *
  * Where no instance is up, requests are not turned away at once: the last resort of each backend is a server at a port
  * that refuses, and each of the retries there comes after a turn-around of 500 ms (`timeout connect`). So an app with a
- * single instance that restarts answers late, and one without any answers 503 after 4.5 s.
+ * single instance that restarts answers late, and one without any answers 503 after 5 s.
  */
 const defaultsSection = section('defaults', [
   'mode http',
