@@ -67,15 +67,20 @@ function readUptimeMs(descriptor: number): () => number {
   };
 }
 
+/**
+ * Never early: who is called back finds that so long has passed. A Node timer counts whole milliseconds, and calls back up to one
+ * too soon.
+ */
 function startTimer(durationMs: number, callback: () => void): () => void {
+  const dueMs = performance.now() + Math.max(0, durationMs);
   let timer: NodeJS.Timeout;
-  arm(Math.max(0, durationMs));
+  arm();
   return () => clearTimeout(timer);
 
-  function arm(leftMs: number): void {
-    const stepMs = Math.min(leftMs, LONGEST_TIMER_MS);
+  function arm(): void {
+    const stepMs = Math.min(Math.ceil(dueMs - performance.now()), LONGEST_TIMER_MS);
     timer = setTimeout(() => {
-      if (leftMs > stepMs) arm(leftMs - stepMs);
+      if (performance.now() < dueMs) arm();
       else callback();
     }, stepMs);
   }

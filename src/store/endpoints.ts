@@ -7,6 +7,7 @@ import { StoreError } from '../ports/store.ts';
 import { isAuthOutdated, isHostTrouble, isTokenRefused } from './errors.ts';
 import { toStoreError } from './from-etcd.ts';
 import type { Member } from './member.ts';
+import { SignsOfLife } from './signs-of-life.ts';
 
 /** A lost reply is noticed after this long; longer than an ordinary etcd election. */
 const CALL_TIMEOUT_MS = 2_000;
@@ -30,7 +31,9 @@ export class Endpoints {
   private readonly clock: Clock;
   private readonly random: Random;
   private readonly log: Log;
-  private readonly movedListeners = new Set<() => void>();
+  private readonly signs: SignsOfLife;
+  private readonly movedListeners = new Set<(silent: Member | null) => void>();
+  private looking: Promise<void> | null = null;
   private index: number;
   private closed = false;
 
@@ -39,6 +42,7 @@ export class Endpoints {
     this.clock = parts.clock;
     this.random = parts.random;
     this.log = parts.log;
+    this.signs = new SignsOfLife(parts.clock);
     this.index = Math.floor(parts.random.float() * members.length);
   }
 
@@ -48,17 +52,21 @@ export class Endpoints {
     return member;
   }
 
-  /** To be called when the current endpoint was left. */
-  onMoved(listener: () => void): void {
+  /** To be called when the current endpoint was left; with it when it gave no sign of life while another did. */
+  onMoved(listener: (silent: Member | null) => void): void {
     this.movedListeners.add(listener);
+  }
+
+  heard(member: Member): void {
+    this.signs.heard(member);
   }
 
   /** Only the first to report the current member's trouble moves on: the others were using the same one. */
   failed(member: Member, error: StoreError): void {
     if (this.closed || member !== this.current || this.members.length === 1) return;
-    this.index = (this.index + 1) % this.members.length;
-    this.log.warn('leaving an etcd endpoint for the next', { from: member.url, to: this.current.url, error });
-    for (const listener of this.movedListeners) listener();
+    this.moveTo(this.next(), error);
+    // It may be gone too: that is found before something is to be sent to it.
+    void this.lookAround();
   }
 
   /**
@@ -70,9 +78,12 @@ export class Endpoints {
     const startedMs = this.clock.now();
     let reauthenticated = false;
     for (let attempt = 1; ; attempt++) {
+      await this.lookAround();
       const member = this.current;
       try {
-        return await send(member.client, await member.callOptions(timeoutMs));
+        const reply = await send(member.client, await member.callOptions(timeoutMs));
+        this.heard(member);
+        return reply;
       } catch (cause) {
         const error = toStoreError(cause, kind.what, member.url);
         const isOutdated = isAuthOutdated(cause);
@@ -94,6 +105,36 @@ export class Endpoints {
     this.closed = true;
     this.movedListeners.clear();
     for (const member of this.members) member.close();
+  }
+
+  /** Leaves the current member if it gives no sign of life while another does: before anything is sent to it. */
+  private async lookAround(): Promise<void> {
+    const { current } = this;
+    if (this.closed || this.members.length === 1 || this.signs.heardLately(current)) return;
+    await (this.looking ??= this.look(current).finally(() => (this.looking = null)));
+  }
+
+  private async look(current: Member): Promise<void> {
+    const others = this.members.filter(other => other !== current);
+    const better = await this.signs.better(current, others);
+    if (better === null || this.closed || current !== this.current) return;
+    const words = `no sign of life (etcd at ${current.url})`;
+    const error = new StoreError(words, { outcome: 'not-sent', retryable: true });
+    this.moveTo(better, error, current);
+  }
+
+  /** Around the ring, past those that are gone while there is another. */
+  private next(): Member {
+    const after = this.index + 1;
+    const ring = [...this.members.slice(after), ...this.members.slice(0, this.index)];
+    return ring.find(member => !this.signs.missedLately(member)) ?? ring[0] ?? this.current;
+  }
+
+  private moveTo(member: Member, error: StoreError, silent: Member | null = null): void {
+    const { url: from } = this.current;
+    this.index = this.members.indexOf(member);
+    this.log.warn('leaving an etcd endpoint for the next', { from, to: member.url, error });
+    for (const listener of this.movedListeners) listener(silent);
   }
 }
 

@@ -38,7 +38,10 @@ export class EtcdKeepAlive implements KeepAlive {
       this.settle = finish;
       this.send(member, this.round).catch((failure: unknown) => finish({ failure }));
     });
-    if ('reply' in outcome) return { ttlSeconds: Number(outcome.reply.TTL) };
+    if ('reply' in outcome) {
+      this.endpoints.heard(member);
+      return { ttlSeconds: Number(outcome.reply.TTL) };
+    }
 
     this.drop();
     const error = toStoreError(outcome.failure, 'renew the lease', member.url);

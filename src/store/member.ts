@@ -61,6 +61,16 @@ export class Member {
     return timeoutMs === null ? { interceptors } : { interceptors, deadline: Date.now() + timeoutMs };
   }
 
+  /** Whether it answers for itself, if only to say no: that takes no leader. */
+  async isThere(timeoutMs: number): Promise<boolean> {
+    try {
+      await this.client.maintenance.status(await this.callOptions(timeoutMs));
+      return true;
+    } catch (error) {
+      return error instanceof Error && error.message.includes('etcdserver: ');
+    }
+  }
+
   /** Whether etcd asks who is there. With a password only. @throws Error when that is wrong */
   async authenticationEnabled(): Promise<boolean> {
     await this.callOptions(null);

@@ -16,6 +16,8 @@ type Stream = IDuplexStream<IWatchRequest, IWatchResponse>;
 /** Silence after which etcd is asked for a sign of life, and how long that may take. */
 const IDLE_MS = 4_000;
 const GRACE_MS = 2_000;
+/** The same, once another caller has left the member. */
+const SHORT_GRACE_MS = 500;
 /** How long it waits before it opens another stream; that much later than etcd it is back at the most. */
 const FIRST_PAUSE_MS = 25;
 const LONGEST_PAUSE_MS = 1_000;
@@ -57,7 +59,12 @@ export class WatchHub {
     this.log = log;
     this.heardAtMs = clock.now();
     // What made another caller leave the endpoint probably ails the stream too: ask it now instead of at the next silence.
-    endpoints.onMoved(() => this.current?.probe());
+    endpoints.onMoved(silent => {
+      const { current } = this;
+      if (current === null || current.member === endpoints.current) return;
+      if (current.member === silent) this.lost(current, silence(silent, 'at all'));
+      else current.probe();
+    });
   }
 
   lastHeardAtMs(): InstantMs {
@@ -107,6 +114,7 @@ export class WatchHub {
   private receive(connection: Connection, reply: IWatchResponse): void {
     if (connection !== this.current) return;
     this.heardAtMs = this.clock.now();
+    this.endpoints.heard(connection.member);
     // That watches are made proves little: a stream may end again at once.
     if (!reply.created && !reply.canceled) this.failures = 0;
     const watch = this.watches.get(reply.watch_id);
@@ -163,6 +171,7 @@ class Connection {
   private readonly opening: Promise<Stream | null>;
   private stopTimer: () => void;
   private probing = true;
+  private graceMs = GRACE_MS;
   private closed = false;
 
   constructor(
@@ -194,9 +203,10 @@ class Connection {
     this.write({ cancel_request: { watch_id: id } });
   }
 
-  /** Asks for a sign of life now, unless one is awaited already. */
+  /** Asks for a sign of life now, if none is awaited, and is less patient than it would be otherwise. */
   probe(): void {
-    if (!this.probing) this.silent();
+    // Asked again and again it would never be found silent.
+    if (this.graceMs !== SHORT_GRACE_MS) this.ask(SHORT_GRACE_MS);
   }
 
   close(): void {
@@ -214,6 +224,7 @@ class Connection {
       stream.on('data', reply => {
         if (this.closed) return;
         this.probing = false;
+        this.graceMs = GRACE_MS;
         this.stopTimer();
         this.stopTimer = this.clock.after(IDLE_MS, () => this.silent());
         this.on.reply(reply);
@@ -233,21 +244,26 @@ class Connection {
 
   private silent(): void {
     this.stopTimer();
-    if (this.probing) {
-      const message = `watch: silent for ${GRACE_MS} ms when asked for a sign of life`;
-      this.fail(
-        new StoreError(`${message} (etcd at ${this.member.url})`, { outcome: 'unknown', retryable: true }),
-      );
-      return;
-    }
+    if (this.probing) this.fail(silence(this.member, `for ${this.graceMs} ms`));
+    else this.ask(GRACE_MS);
+  }
+
+  private ask(graceMs: number): void {
+    this.stopTimer();
+    if (!this.probing) this.write({ progress_request: {} });
     this.probing = true;
-    this.write({ progress_request: {} });
-    this.stopTimer = this.clock.after(GRACE_MS, () => this.silent());
+    this.graceMs = graceMs;
+    this.stopTimer = this.clock.after(graceMs, () => this.silent());
   }
 
   private fail(cause: unknown): void {
     if (!this.closed) this.on.failed(cause);
   }
+}
+
+function silence({ url }: Member, how: string): StoreError {
+  const message = `watch: silent ${how} when asked for a sign of life (etcd at ${url})`;
+  return new StoreError(message, { outcome: 'unknown', retryable: true });
 }
 
 function toEvent(event: IWatchResponse['events'][number]): WatchEvent {

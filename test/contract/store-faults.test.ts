@@ -211,6 +211,28 @@ for (const { title, strike, leader } of losses) {
   });
 }
 
+test.serial('nothing is sent to a member that says nothing while others do', async t => {
+  const three = await startEtcd({ members: 3 });
+  t.teardown(() => three.stop());
+  const probe = etcdWorld(three).client('probe');
+  const { endpoints } = await probe.describe();
+  await probe.close();
+  const victim = three.members[endpoints.findIndex(endpoint => !endpoint.isLeader)]!;
+  const others = three.members.filter(member => member !== victim);
+  const random = { ...systemRandom(), float: () => 0 };
+  const world = etcdWorld(three, { endpoints: [victim, ...others].map(member => member.url), random });
+  const store = world.client('struck');
+  const mirror = store.mirror('hostnames');
+  await mirror.ready();
+  victim.pause();
+  await until('the silence shows', () => mirror.staleMs() > 1_200);
+  // Sent to the member that is paused, its outcome would be unknown.
+  const last = await committed(store, puts('after'));
+  await until('the mirror has seen it', () => mirror.revision >= last);
+  t.is(mirror.get('after')?.value.app, 'blog');
+  await world.close();
+});
+
 function behindProxy(title: string, check: (t: ExecutionContext, scene: Scene) => Promise<void>): void {
   test.serial(title, async t => {
     const proxy = await startTcpProxy(etcd.first.port);

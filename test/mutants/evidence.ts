@@ -15,6 +15,20 @@ export const evidenceMutants: Mutant[] = [
     test: 'test/agent/beats.test.ts',
   },
   {
+    name: 'rule 12: a verdict is sent to the member of etcd that went with the host',
+    file: 'src/store/endpoints.ts',
+    search: '      await this.lookAround();',
+    replace: '',
+    test: 'test/store/endpoints.test.ts',
+  },
+  {
+    name: 'rule 12: who hears too early that a beat is late asks nothing',
+    file: 'src/platform/clock.ts',
+    search: 'if (performance.now() < dueMs) arm();',
+    replace: 'if (performance.now() < -dueMs) arm();',
+    test: 'test/platform/clock.test.ts',
+  },
+  {
     ...assess,
     name: 'rule 12: of a host that is gone, the silence is waited for before anything is asked',
     search: "promise.body.kind === 'running' ? beats.lateSinceMs(promise.promiser) : null;",

@@ -36,6 +36,18 @@ test('now never goes back', t => {
   t.pass();
 });
 
+test('nobody is called back before the time has passed', async t => {
+  const clock = systemClock();
+  const early: number[] = [];
+  for (let count = 0; count < 300; count++) {
+    const sinceMs = clock.now();
+    await clock.sleep(1.9);
+    const waitedMs = clock.now() - sinceMs;
+    if (waitedMs < 1.9 - 1e-6) early.push(waitedMs);
+  }
+  t.deepEqual(early, []);
+});
+
 /** A machine: real time passes awake or asleep; the fine clock counts waking only, the coarse one all, cut to 10 ms. */
 function machine(startMs: number): {
   awake(ms: number): void;

@@ -13,9 +13,14 @@ const MINUTE_MS = 60_000;
 /** A stream of which each watch is made, and on which nothing else is said. */
 class Stream extends EventEmitter {
   readonly made: string[] = [];
+  /** Signs of life it was asked for. */
+  asked = 0;
 
   write({ create_request }: { create_request?: { watch_id: string } }): void {
-    if (create_request === undefined) return;
+    if (create_request === undefined) {
+      this.asked++;
+      return;
+    }
     this.made.push(create_request.watch_id);
     this.say({ watch_id: create_request.watch_id, created: true });
   }
@@ -34,7 +39,7 @@ class Stream extends EventEmitter {
   cancel(): void {}
 }
 
-/** A hub at one member of etcd, and what becomes of its watches. */
+/** A hub at one member of etcd, which another caller can leave for another, and what becomes of its watches. */
 function hub() {
   const clock = new FakeClock();
   const log = new FakeLog();
@@ -47,9 +52,20 @@ function hub() {
     return stream;
   };
   const client = { watchClient: { watch: open } };
-  const current = { url: 'http://etcd', client, callOptions: async () => ({}), forgetToken: () => false };
-  const endpoints = { current, onMoved: () => undefined, failed: () => undefined } as unknown as Endpoints;
-  const watching = new WatchHub(endpoints, { clock, random: new FakeRandom(1), log });
+  const member = { url: 'http://etcd', client, callOptions: async () => ({}), forgetToken: () => false };
+  let moved: (silent: object | null) => void = () => undefined;
+  const endpoints = {
+    current: member,
+    onMoved: (listener: typeof moved) => (moved = listener),
+    failed: () => undefined,
+    heard: () => undefined,
+  };
+  const leave = (silent: boolean, to = { ...member }): typeof member => {
+    endpoints.current = to;
+    moved(silent ? member : null);
+    return to;
+  };
+  const watching = new WatchHub(endpoints as unknown as Endpoints, { clock, random: new FakeRandom(1), log });
   const ends: WatchEnd[] = [];
   let heard = 0;
   const watch = (): void => {
@@ -57,7 +73,7 @@ function hub() {
     const told = watching.watch(request, () => heard++, new AbortController().signal);
     void told.then(end => ends.push(end));
   };
-  return { clock, log, streams, etcd, watching, watch, ends, heard: () => heard };
+  return { clock, log, streams, etcd, watching, watch, leave, ends, heard: () => heard };
 }
 
 test('without a leader one stream is tried for all watches, once a second in the end, and it is said once', async t => {
@@ -116,6 +132,51 @@ test('streams on which watches are made, and which end at once, are not opened i
   }
   t.true(streams.length <= 50, `${streams.length}`);
   watching.close();
+});
+
+test('of a member that gave no sign of life to another caller none is awaited', async t => {
+  const { clock, streams, watch, leave, ends } = hub();
+  watch();
+  await clock.advance(10);
+  leave(true);
+  await clock.settle();
+  t.like(ends, [{ next: 'rewatch' }]);
+  watch();
+  await clock.advance(25);
+  t.is(streams.length, 2);
+});
+
+test('a member that another caller has left gives a sign of life soon, or is left', async t => {
+  const { clock, streams, watch, leave, ends } = hub();
+  watch();
+  await clock.advance(10);
+  leave(false);
+  await clock.settle();
+  t.is(streams[0]?.asked, 1);
+  streams[0]?.say({ watch_id: '-1' });
+  await clock.advance(2000);
+  t.deepEqual(ends, [], 'it gave one');
+  leave(false);
+  for (let count = 0; count < 5; count++) {
+    await clock.advance(100);
+    // However often others move on meanwhile.
+    leave(false);
+  }
+  t.is(ends.length, 1);
+});
+
+test('a member that another caller turns to is not doubted', async t => {
+  const { clock, streams, watch, leave, ends } = hub();
+  watch();
+  await clock.advance(10);
+  const other = leave(true);
+  watch();
+  await clock.advance(25);
+  leave(false, other);
+  await clock.settle();
+  t.is(streams.length, 2);
+  t.is(streams[1]?.asked, 0);
+  t.is(ends.length, 1);
 });
 
 test('a closed hub ends all watches and leaves no timer', async t => {
