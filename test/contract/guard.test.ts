@@ -39,7 +39,7 @@ const worlds: Record<string, (t: ExecutionContext) => World> = {
         return { driver, guard: driver.guard };
       },
       lateMs: 500,
-      startMs: 0,
+      startMs: 1500,
     };
   },
   // There is no such world elsewhere: see test/drivers/helpers.ts.
