@@ -248,7 +248,10 @@ test.serial('an operator releases it from another node', async t => {
 test.serial(
   'an agent that is replaced keeps the command, its token and its exit code; the command line listens on',
   async t => {
-    const [here] = nodes();
+    // A lease so long that no machine is too slow to be back before its end.
+    const patient = await startCluster({ nodes: 1, leaseTtlSeconds: 60 });
+    t.teardown(() => patient.stop());
+    const [here] = patient.nodes as [TestNode];
     const go = join(cluster.directory, 'go');
     const script = `echo $$ "$HOP3_FENCING_TOKEN"; while [ ! -e ${go} ]; do sleep 0.05; done; echo after; exit 5`;
     const run = own(t, here, ['upgraded', ...SHORT, '--', 'sh', '-c', script]);
