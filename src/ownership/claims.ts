@@ -51,6 +51,7 @@ export function paced(
   return {
     rankings: rankings.filter(ranking => ranking === next || !due.includes(ranking)),
     freeSinceMs: since,
-    wakeInMs: turnMs + intervalMs - nowMs,
+    // At the very end of a turn rounding may leave nothing of it: whoever looks again at once sees the same.
+    wakeInMs: Math.max(1, turnMs + intervalMs - nowMs),
   };
 }

@@ -65,6 +65,13 @@ test('rule of the brake: what nobody takes in its turn lets the next pass', t =>
   t.is(paced([first, second], since, always, pace, 6_100).wakeInMs, 1_900);
 });
 
+test('rule of the brake: at the very end of a turn nobody is woken again and again', t => {
+  // Between these two numbers lies a power of two, above which doubles have half as many places.
+  const [nextMs, nowMs] = [4_192_708.091_021_834_4, 4_194_708.091_021_834];
+  const { wakeInMs } = paced([first, second], since, always, { ...pace, nextMs }, nowMs);
+  t.true(wakeInMs !== null && wakeInMs >= 1, String(wakeInMs));
+});
+
 test('rule of the brake: what nobody can take has no turn', t => {
   const nowhere = ranking('instance/blog/web/00', []);
   t.deepEqual(paced([nowhere, second], since, always, pace, 2_500).rankings, [nowhere, second]);

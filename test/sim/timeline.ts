@@ -6,6 +6,9 @@ interface Moment {
   act: (() => void) | null;
 }
 
+/** Of a world that goes on. What is woken again and again at one moment would keep this process for ever. */
+const MOST_STEPS_AT_ONCE = 100_000;
+
 /**
  * The one true clock, which nobody in the simulated world can read. Events happen in order of their time, then of their making,
  * and everything that one of them set in motion (promises only) has settled before the next.
@@ -17,6 +20,7 @@ export class Timeline {
   private made = 0;
   private readonly hash: Hash = createHash('sha256');
   private readonly kept: string[] | null;
+  private stepsAtOnce = 0;
 
   constructor(options: { keep?: boolean } = {}) {
     this.kept = options.keep === true ? [] : null;
@@ -72,6 +76,9 @@ export class Timeline {
           }
           this.pop();
           if (next.act !== null) {
+            this.stepsAtOnce = next.atMs > this.nowMs ? 0 : this.stepsAtOnce + 1;
+            if (this.stepsAtOnce > MOST_STEPS_AT_ONCE)
+              throw new Error(`time stands still at ${next.atMs} ms`);
             this.nowMs = next.atMs;
             this.steps++;
             next.act();
