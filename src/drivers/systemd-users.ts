@@ -26,6 +26,23 @@ export interface AppUsers {
   give(user: AppUser, directories: readonly string[], release: number): Promise<void>;
 }
 
+/**
+ * Other copies of the app run meanwhile, and what they remove is missed by `chown`: it goes on to the end, complains, and fails.
+ * Only that is no failure.
+ */
+const GIVE = `
+said=$(LC_ALL=C chown -Rh --from=root "$1:$1" -- "$2" 2>&1) && exit 0
+left=$(echo "$said" | grep -v "': No such file or directory$")
+[ -n "$left" ] || [ ! -d "$2" ] || exit 0
+echo "\${left:-$said}" >&2
+exit 1
+`;
+
+/** Makes what is root's in the directory the user's, for the shell to be run by root. */
+export function givingCommand(user: string, directory: string): string[] {
+  return ['/bin/sh', '-c', GIVE, 'hop3', user, directory];
+}
+
 export function appUsers(names: SystemdNames): AppUsers {
   const known = new Map<string, Promise<AppUser>>();
   const given = new Map<string, { uid: number; release: number; done: Promise<unknown> }>();
@@ -54,7 +71,7 @@ export function appUsers(names: SystemdNames): AppUsers {
       await before.done;
       return;
     }
-    const done = runOutside(['/usr/bin/chown', '-Rh', '--from=root', `${name}:${name}`, '--', directory]);
+    const done = runOutside(givingCommand(name, directory));
     given.set(directory, { uid, release, done });
     await done.catch((error: unknown) => {
       given.delete(directory);
