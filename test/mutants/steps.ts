@@ -91,8 +91,8 @@ export const stepMutants: Mutant[] = [
     ...blobs,
     file: 'src/artifacts/blob-store.ts',
     name: 'blobs: damaged bytes are given out',
-    search: 'if (digestOf(bytes) === digest) return bytes;',
-    replace: 'if (bytes.length >= 0) return bytes;',
+    search: 'if (bytes === null || digestOf(bytes) === digest) return bytes;',
+    replace: 'if (bytes === null || bytes.length >= 0) return bytes;',
   },
   {
     ...blobs,

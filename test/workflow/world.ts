@@ -161,8 +161,12 @@ export class World {
   /** What runs there goes on, but nobody will hear of it in time. */
   kill(node: Node): void {
     node.alive = false;
-    this.orphans.push(...node.attempts);
-    node.attempts = [];
+    this.#drop(node, node.attempts);
+  }
+
+  #drop(node: Node, attempts: Attempt[]): void {
+    this.orphans.push(...attempts);
+    node.attempts = node.attempts.filter(attempt => !attempts.includes(attempt));
   }
 
   revive(node: Node): void {
@@ -245,6 +249,12 @@ export class World {
     const records = merged(node.mirror.chunks, this.shape.steps.length);
     const mine = (chunk: Chunk): boolean =>
       chunk.owner?.node === node.name && chunk.owner.incarnation === node.incarnation;
+    // What it lost to another takes no slot any more, whether or not it ends.
+    const isLost = ({ chunk: number, token }: Attempt): boolean => {
+      const chunk = node.mirror.chunks[number];
+      return chunk === undefined || !mine(chunk) || chunk.token !== token;
+    };
+    this.#drop(node, node.attempts.filter(isLost));
     for (const chunk of node.mirror.chunks.filter(mine)) this.#ownerTurn(node, chunk, records);
     const free: (FreeChunk & { seen: Chunk })[] = [];
     for (const chunk of node.mirror.chunks) {
@@ -400,7 +410,9 @@ export class World {
         );
       }
     }
-    this.orphans = this.orphans.filter(({ endsMs }) => endsMs > this.nowMs);
+    const left = this.orphans.filter(({ endsMs }) => endsMs > this.nowMs);
+    this.refused += this.orphans.length - left.length;
+    this.orphans = left;
   }
 
   /** Takes a chunk from an owner that lets a step run past its time. */
