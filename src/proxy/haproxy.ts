@@ -13,7 +13,7 @@ import type { Proxy, ProxyReport } from '../ports/proxy.ts';
 import { renderFiles, type Settings } from './config.ts';
 import { connectionsMax, lastOutput, limitOutput, socketPath, workerUser, writeFiles } from './files.ts';
 import { plan } from './plan.ts';
-import { endAll, kill, launch, masterAmong, processesOf } from './processes.ts';
+import { endAll, kill, launch, masterOf, processesOf } from './processes.ts';
 import { askInfo, askState, perform, ProxyError, type ProcessInfo } from './runtime.ts';
 import { emptyState, grown, performed, type ProxyState } from './state.ts';
 
@@ -184,10 +184,20 @@ class HaproxyRunner {
   ): Promise<void> {
     this.options.log.info('reloading the proxy', { reason });
     await this.writeConfig(state, settings);
-    const master = masterAmong(await processesOf(this.configFile));
-    if (master === null) throw new ProxyError('the master process of HAProxy is gone', { retryable: true });
-    kill(master, 'SIGUSR2');
+    kill(await this.master(running), 'SIGUSR2');
     await this.answering(settings, info => info.pid !== running.pid, RELOAD_DEADLINE_MS);
+  }
+
+  private async master(running: ProcessInfo): Promise<number> {
+    const { clock } = this.options;
+    const endMs = clock.now() + GONE_MS;
+    for (;;) {
+      const found = masterOf(running.pid, await processesOf(this.configFile));
+      if (found !== null) return found;
+      if (clock.now() > endMs)
+        throw new ProxyError('the master process of HAProxy is gone', { retryable: true });
+      await clock.sleep(POLL_MS);
+    }
   }
 
   private async writeConfig(state: ProxyState, settings: Settings): Promise<void> {

@@ -22,10 +22,13 @@ export async function processesOf(configFile: string): Promise<HaproxyProcess[]>
   return found.filter(process => process !== null);
 }
 
-/** The one that takes signals for all; null when nothing runs. */
-export function masterAmong(processes: HaproxyProcess[]): number | null {
-  const pids = new Set(processes.map(({ pid }) => pid));
-  return processes.find(({ parent }) => !pids.has(parent))?.pid ?? null;
+/**
+ * The one that takes signals for all, as the parent of a worker; null when it is not among them: it is gone, or replaces itself just
+ * now, as it does once more when a reload is over, and has no arguments for a moment.
+ */
+export function masterOf(worker: number, processes: readonly HaproxyProcess[]): number | null {
+  const parent = processes.find(({ pid }) => pid === worker)?.parent;
+  return processes.find(({ pid }) => pid === parent)?.pid ?? null;
 }
 
 /** In a session of its own, with its output in a file, so that it outlives the agent. Resolves once it runs. */
