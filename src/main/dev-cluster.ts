@@ -1,4 +1,4 @@
-import { mkdir, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { apiClient } from '../api/client.ts';
 import { DEV_STATE_DIR, type DevOptions, type DevOrder } from '../cli/daemon.ts';
@@ -11,6 +11,7 @@ import { winstonLog } from '../platform/log.ts';
 import { keepEtcd } from '../platform/kept-etcd.ts';
 import { portHolder } from '../platform/port-holder.ts';
 import { systemRandom } from '../platform/random.ts';
+import { LOCK_FILE } from '../platform/state-lock.ts';
 import { findTool } from '../platform/tools.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
@@ -65,13 +66,15 @@ async function start(
   { signal, log, closers }: { signal: AbortSignal; log: Log; closers: (() => Promise<void>)[] },
 ): Promise<number> {
   const clock = systemClock();
-  if (order.fresh) await forget(stateDir);
-  await mkdir(join(stateDir, MARKER), { recursive: true });
+  const isOfCluster = await isThere(join(stateDir, MARKER));
   const lock = await lockState(stateDir, SECOND_CLUSTER);
   closers.push(() => lock.release());
+  await mkdir(join(stateDir, MARKER), { recursive: true });
   const names = Array.from({ length: order.nodes }, (_, index) => `node-${index + 1}`);
   await endLeftovers(stateDir, names, clock);
   await requireApiPorts(names, order.apiPort);
+  // Not before it is known that no cluster has it: nor what no cluster has ever had.
+  if (order.fresh && isOfCluster) await forget(stateDir);
 
   say('looking for etcd and HAProxy');
   const etcdTool = await findTool({ name: 'etcd', stateDir, log: spoken(log), env: process.env, signal });
@@ -227,12 +230,17 @@ function command(argv: string[], api: string): Promise<number> {
 }
 
 /** Only what an earlier `dev` made is ever removed. */
+/** All but the marker, and the lock, which is held. */
 async function forget(stateDir: string): Promise<void> {
-  const made = await stat(join(stateDir, MARKER)).then(
+  const old = (await readdir(stateDir)).filter(name => name !== MARKER && name !== LOCK_FILE);
+  await Promise.all(old.map(name => rm(join(stateDir, name), { recursive: true, force: true })));
+}
+
+function isThere(path: string): Promise<boolean> {
+  return stat(path).then(
     () => true,
     () => false,
   );
-  if (made) await rm(stateDir, { recursive: true, force: true });
 }
 
 function spoken(log: Log): Log {

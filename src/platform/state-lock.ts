@@ -3,6 +3,9 @@ import { mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 
+/** In a state directory; whoever removes it while it is held lets a second agent in. */
+export const LOCK_FILE = 'agent.lock';
+
 /** Held by the kernel for this process: it ends with the process, however that ends. */
 export interface StateLock {
   release(): Promise<void>;
@@ -20,7 +23,7 @@ export class StateInUse extends Error {
  */
 export async function lockStateDir(stateDir: string): Promise<StateLock> {
   await mkdir(stateDir, { recursive: true, mode: 0o700 });
-  const path = join(stateDir, 'agent.lock');
+  const path = join(stateDir, LOCK_FILE);
   const file = await open(path, 'a+', 0o600);
   try {
     const result = await flock(file.fd);

@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs';
 import test from 'ava';
 import type { InstanceView } from '../../src/model/views.ts';
 import { portHolder } from '../../src/platform/port-holder.ts';
@@ -39,12 +40,16 @@ test.serial('each sample answers to its name through the proxy', async t => {
 });
 
 test.serial('a second one in the same place is told so in one message, and harms nothing', async t => {
-  const { code, said } = await demo.order('manifests/hello.yaml');
-  t.is(code, 6);
-  t.regex(
-    said,
-    /^error: state directory .* is in use by another agent \(pid \d+\)[^\n]*\nhint: [^\n]*--stop[^\n]*\n$/,
-  );
+  const before = readdirSync(demo.stateDir);
+  for (const asked of [['manifests/hello.yaml'], ['--fresh', 'manifests/hello.yaml']]) {
+    const { code, said } = await demo.order(...asked);
+    t.is(code, 6);
+    t.regex(
+      said,
+      /^error: state directory .* is in use by another agent \(pid \d+\)[^\n]*\nhint: [^\n]*--stop[^\n]*\n$/,
+    );
+  }
+  t.deepEqual(readdirSync(demo.stateDir), before);
   t.is((await demo.get('hello.localhost')).status, 200);
 });
 
