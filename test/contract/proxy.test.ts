@@ -13,6 +13,7 @@ import type { Proxy } from '../../src/ports/proxy.ts';
 import { haproxy } from '../../src/proxy/haproxy.ts';
 import { FakeLog } from '../support/fake-log.ts';
 import { FakeProxy, FakeProxyProcess } from '../support/fake-proxy.ts';
+import { freePort } from '../support/free-port.ts';
 
 interface World {
   /** A proxy as a newly started agent makes it, on the same machine each time. */
@@ -90,14 +91,6 @@ function askOver(port: number, host: string): Promise<{ status: number; by: stri
     });
     asking.end();
   });
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  await closeServer(server);
-  return port;
 }
 
 async function closeServer(server: Server): Promise<void> {

@@ -13,6 +13,7 @@ import { haproxy, type HaproxyOptions } from '../../src/proxy/haproxy.ts';
 import { processesOf } from '../../src/proxy/processes.ts';
 import { askInfo } from '../../src/proxy/runtime.ts';
 import { FakeLog } from '../support/fake-log.ts';
+import { freePort } from '../support/free-port.ts';
 import { underLoad } from '../support/load.ts';
 import { startVanishingInstance, whyNothingVanishes } from '../support/vanishing-instance.ts';
 import { startWebInstance, type WebInstance } from '../support/web-instance.ts';
@@ -63,15 +64,6 @@ async function stage(
     return started;
   };
   return { options, log, proxy, port, socket: join(stateDir, 'proxy', 'admin.sock'), instance };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /** `drain` marks the instances that get no new requests. */

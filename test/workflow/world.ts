@@ -403,7 +403,9 @@ export class World {
     const records = this.records;
     for (const orphan of this.orphans.filter(({ endsMs }) => endsMs <= this.nowMs)) {
       const chunk = this.chunks[orphan.chunk]!;
-      const same = chunk.owner?.node === orphan.node.name && chunk.owner.incarnation === orphan.incarnation;
+      // Nobody is there to be told.
+      if (chunk.owner === null) continue;
+      const same = chunk.owner.node === orphan.node.name && chunk.owner.incarnation === orphan.incarnation;
       if (!same && this.#answer(orphan, records[orphan.index], chunk.token, 0).accepted) {
         throw new Error(
           `a result of attempt ${orphan.attempt} of step ${orphan.index} came too late, and counted`,
