@@ -3,8 +3,9 @@ import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync 
 /** What /proc says of one process. Pid and start time together are never used twice between two boots. */
 export interface ProcessStat {
   pid: number;
-  /** One letter; `Z` and `X` are dead. */
+  /** One letter; `X` is dead, and so is `Z` unless other threads than the first go on. */
   state: string;
+  threads: number;
   group: number;
   session: number;
   /** Clock ticks since boot. */
@@ -29,6 +30,7 @@ export function readStat(pid: number): ProcessStat | null {
   return {
     pid,
     state: fields[0] ?? 'X',
+    threads: Number(fields[17]),
     group: Number(fields[2]),
     session: Number(fields[3]),
     startTime: Number(fields[19]),
@@ -95,8 +97,9 @@ export function sendSignal(pidOrMinusGroup: number, signal: NodeJS.Signals): boo
   }
 }
 
-function isRunning(stat: ProcessStat): boolean {
-  return stat.state !== 'Z' && stat.state !== 'X';
+/** A zombie whose other threads go on does as before: it writes, holds its ports, and takes signals. */
+export function isRunning({ state, threads }: Pick<ProcessStat, 'state' | 'threads'>): boolean {
+  return state !== 'X' && (state !== 'Z' || threads > 1);
 }
 
 /** What /proc and kill(2) say of a process that ended, even while it was being read. */

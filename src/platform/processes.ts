@@ -17,10 +17,10 @@ export function processAt(pid: number): ProcessId {
   return { pid, startTicks: statIn(readFileSync(`/proc/${pid}/stat`, 'utf8')).startTicks };
 }
 
-/** A zombie is dead: it only waits for its parent to look. */
+/** A zombie is dead, and only waits for its parent to look, unless other threads of it go on: those hold its files and ports. */
 export async function isAlive(id: ProcessId): Promise<boolean> {
   const stat = await readStat(id.pid);
-  return stat !== null && stat.startTicks === id.startTicks && stat.state !== 'Z' && stat.state !== 'X';
+  return stat !== null && stat.startTicks === id.startTicks && stat.lives;
 }
 
 /** The first living process whose arguments satisfy the test, or null. */
@@ -32,7 +32,7 @@ export async function findProcess(
     const argv = await argvOf(Number(entry));
     if (!matches(argv)) continue;
     const stat = await readStat(Number(entry));
-    if (stat === null || stat.state === 'Z') continue;
+    if (stat?.lives !== true) continue;
     return { id: { pid: Number(entry), startTicks: stat.startTicks }, argv };
   }
   return null;
@@ -76,15 +76,22 @@ async function goneWithin(id: ProcessId, durationMs: number, clock: Clock): Prom
   return true;
 }
 
-async function readStat(pid: number): Promise<{ state: string; startTicks: string } | null> {
+interface Stat {
+  lives: boolean;
+  startTicks: string;
+}
+
+async function readStat(pid: number): Promise<Stat | null> {
   const text = await readIfThere(`/proc/${pid}/stat`);
   return text === null ? null : statIn(text);
 }
 
-function statIn(text: string): { state: string; startTicks: string } {
+function statIn(text: string): Stat {
   // The name, in brackets, may hold anything; the fields are counted after it.
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  return { state: fields[0] ?? '', startTicks: fields[19] ?? '' };
+  const [state] = fields;
+  const lives = state !== 'X' && (state !== 'Z' || Number(fields[17]) > 1);
+  return { lives, startTicks: fields[19] ?? '' };
 }
 
 async function readIfThere(path: string): Promise<string | null> {

@@ -8,6 +8,7 @@ import test, { type ExecutionContext } from 'ava';
 import { serveArtifacts } from '../../src/artifacts/serve-artifacts.ts';
 import type { AppSpec } from '../../src/model/app-spec.ts';
 import { ArtifactError, type Artifacts } from '../../src/ports/artifacts.ts';
+import { freePort } from '../support/free-port.ts';
 import { artifactsIn, never, spec, tree, upload, webProcess } from './helpers.ts';
 
 // These use the real package managers and their registries; everything else about building is tested without them.
@@ -191,14 +192,6 @@ async function endGroup(pid: number): Promise<void> {
     await new Promise(resolve => setTimeout(resolve, 20));
   }
   throw new Error(`the process group ${pid} cannot be ended`);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise(resolve => server.once('listening', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise(resolve => server.close(resolve));
-  return port;
 }
 
 async function answer(port: number): Promise<string> {

@@ -57,6 +57,13 @@ export const exclusiveMutants: Mutant[] = [
     test: agent,
   },
   {
+    name: 'rule 6: a process whose first thread has ended counts as dead',
+    file: 'src/drivers/proc.ts',
+    search: "(state !== 'Z' || threads > 1)",
+    replace: "state !== 'Z'",
+    test: 'test/drivers/proc.test.ts',
+  },
+  {
     name: 'rule 6: started without an armed guard',
     file: 'src/drivers/startable.ts',
     search: 'if (launch.guarded !== true) return;',

@@ -1,6 +1,6 @@
 import test, { type ExecutionContext } from 'ava';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,18 +14,10 @@ import {
 import { isAlive, processAt } from '../../src/platform/processes.ts';
 import { findOnPath } from '../../src/platform/tools.ts';
 import { FakeLog } from '../support/fake-log.ts';
+import { freePort } from '../support/free-port.ts';
 import { until } from '../support/until.ts';
 
 const clock = systemClock();
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 async function place(t: ExecutionContext): Promise<ManagedEtcdOptions> {
   const stateDir = await mkdtemp(join(tmpdir(), 'hop3-etcd-'));
