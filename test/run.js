@@ -11,8 +11,8 @@ import { compileTests } from './compile.js';
 const root = join(import.meta.dirname, '..');
 const bin = name => join(root, 'node_modules/.bin', name);
 
-/** What runs real etcd, HAProxy, apps or package managers, and therefore depends on time. */
-const real = ['artifacts', 'contract', 'drivers', 'platform', 'proxy', 'rpc', 'store'];
+/** What runs real etcd, HAProxy, servers, apps or package managers, and therefore depends on time. */
+const real = ['api', 'artifacts', 'cli', 'contract', 'drivers', 'main', 'platform', 'proxy', 'rpc', 'store'];
 const apart = ['cluster'];
 /** Of the clusters, those that mostly wait for leases to end: they bear each other's company. */
 const waiting = ['exclusive', 'fencing', 'own'];
@@ -26,11 +26,14 @@ const isFailure =
 const compiled = `.cache/tests/${process.pid}`;
 /**
  * A limit for what hangs, not for what is slow: it counts from when a test of any file last ended. Machines differ, and what only
- * computes gets a processor when nobody else wants it.
+ * computes gets little of a processor when others want it.
  */
 const ava = [bin('ava'), '--no-color', '--timeout=180s'];
-/** For what only computes, beside suites that depend on time: it has the processor when nobody else wants it. */
-const patient = ['nice', '-n', '19'];
+/**
+ * For what only computes, beside suites that depend on time: a tenth of a processor that one of those wants. With less
+ * (at 19 it is a seventieth) what takes a process a moment takes it longer than whoever waits for that has patience.
+ */
+const patient = ['nice', '-n', '10'];
 /**
  * Suites of one lane run one after the other, lanes side by side. What depends on time has two of them, each with one file at a
  * time: a lease or a probe that is late because others have the processor proves nothing, but most of them wait most of the time.

@@ -8,9 +8,16 @@ import type { Clock } from '../ports/clock.ts';
 
 /**
  * A slow upload of a large artifact is no attack (one that stands still is: `untilBodyStalls`); a head that dawdles is,
- * and so are connections without number.
+ * and so are connections without number. Both times below are judged before what waits in a socket is read, so an agent
+ * that had no processor for as long would refuse a head that came in time (408), and hang up on whoever asks again: they
+ * are longer than what an agent outlives (its watchdog), and than what clients leave between two requests.
  */
-const LIMITS = { requestTimeout: 3_600_000, headersTimeout: 15_000, connectionsCheckingInterval: 5_000 };
+const LIMITS = {
+  requestTimeout: 3_600_000,
+  headersTimeout: 60_000,
+  keepAliveTimeout: 65_000,
+  connectionsCheckingInterval: 5_000,
+};
 const HANDSHAKE_MS = 10_000;
 const MOST_CONNECTIONS = 2000;
 /** What the name of a unix socket may be long, without its final NUL (unix(7)). */
