@@ -1,5 +1,5 @@
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
-import { delimiter, join } from 'node:path';
+import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { basename, delimiter, join } from 'node:path';
 import type { AppSpec } from '../model/app-spec.ts';
 import type { Digest } from '../model/ids.ts';
 import type { ArtifactRef } from '../model/records.ts';
@@ -47,7 +47,7 @@ export async function buildArtifact(
       retryable: false,
     });
   }
-  return inWorkDirectory(room, async work => {
+  return inWorkDirectory(room, note, async work => {
     const task = { spec, room, note, signal };
     const source = await sourceInto(work, task);
     return buildSource(source, join(work, 'src'), task);
@@ -67,17 +67,39 @@ export function obtainArtifactSource(
   note: (note: BuildNote) => void,
   signal: AbortSignal,
 ): Promise<Digest> {
-  return inWorkDirectory(room, work => sourceInto(work, { spec, room, note, signal }));
+  return inWorkDirectory(room, note, work => sourceInto(work, { spec, room, note, signal }));
 }
 
-async function inWorkDirectory<T>(room: BuildRoom, use: (work: string) => Promise<T>): Promise<T> {
+async function inWorkDirectory<T>(
+  room: BuildRoom,
+  note: (note: BuildNote) => void,
+  use: (work: string) => Promise<T>,
+): Promise<T> {
   await mkdir(room.buildsDirectory, { recursive: true });
   await mkdir(room.env.HOME, { recursive: true });
   const work = await mkdtemp(join(room.buildsDirectory, `${room.run}-`));
   try {
     return await use(work);
   } finally {
-    await rm(work, { recursive: true, force: true });
+    if (!(await removed(work))) {
+      // From now on it counts as what a crash left.
+      await rename(work, join(room.buildsDirectory, `old-${basename(work)}`));
+      note({
+        step: 'build',
+        text: 'something still writes in the directory it was made in, which stays for now',
+      });
+    }
+  }
+}
+
+/** False when something that left the process group of its command still writes there: no build has failed for that. */
+async function removed(directory: string): Promise<boolean> {
+  try {
+    await rm(directory, { recursive: true, force: true });
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOTEMPTY') throw error;
+    return false;
   }
 }
 
@@ -92,11 +114,10 @@ async function sourceInto(work: string, { spec, room, note, signal }: Task): Pro
   });
 }
 
-/** Removes what a crash left half-built. */
+/** Removes what a crash left half-built, and what could not be removed when it was done with. */
 export async function removeOldBuilds(room: BuildRoom): Promise<void> {
   for (const name of await readdir(room.buildsDirectory).catch(() => [])) {
-    if (!name.startsWith(room.run))
-      await rm(join(room.buildsDirectory, name), { recursive: true, force: true });
+    if (!name.startsWith(room.run)) await removed(join(room.buildsDirectory, name));
   }
 }
 

@@ -106,7 +106,7 @@ export function commandAgent(options: CommandAgentOptions): StepAgent {
       try {
         return await attempt(task, own, place, { untilMs, signal });
       } finally {
-        await rm(own, { recursive: true, force: true });
+        await removeStepFiles(own);
       }
     } finally {
       place?.leave();
@@ -191,6 +191,18 @@ export function commandAgent(options: CommandAgentOptions): StepAgent {
     }
     const retried = given['retry-code']?.split(',').map(Number).includes(code) ?? !IN_VAIN.includes(code);
     return failed(retried ? 'RETRYABLE' : 'FATAL', `it ended with code ${code}`);
+  }
+}
+
+/**
+ * Removes a directory of steps. Something that a command left may still write there, where nothing holds it but its session: then
+ * it stays until the next agent, and neither the step nor that agent fails for it.
+ */
+export async function removeStepFiles(directory: string): Promise<void> {
+  try {
+    await rm(directory, { recursive: true, force: true });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOTEMPTY') throw error;
   }
 }
 

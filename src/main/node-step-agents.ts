@@ -1,10 +1,10 @@
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { OWN_STEP_AGENTS } from '../agent/agent.ts';
 import { httpPool } from '../drivers/http-exchange.ts';
 import { stepAgents } from '../drivers/step-agents.ts';
-import { commandAgent } from '../drivers/step-command.ts';
+import { commandAgent, removeStepFiles } from '../drivers/step-command.ts';
 import { httpAgent } from '../drivers/step-http.ts';
 import { noopAgent } from '../drivers/step-noop.ts';
 import { stepProcesses } from '../drivers/step-processes.ts';
@@ -32,7 +32,7 @@ export async function nodeStepAgents(parts: {
   const directory = join(stateDir, 'steps');
   const processes = stepProcesses({ directory, namespaces, clock, log });
   await processes.clear();
-  await rm(directory, { recursive: true, force: true });
+  await removeStepFiles(directory);
   await mkdir(directory, { recursive: true, mode: 0o711 });
   const pool = httpPool();
   const own: StepAgent[] = [noopAgent({ clock, blobs }), httpAgent({ pool, blobs, clock })];

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import type { AppSpec } from '../../src/model/app-spec.ts';
 import { ArtifactError, type Artifacts, type BuildNote } from '../../src/ports/artifacts.ts';
+import { until } from '../support/until.ts';
 import {
   artifactsIn,
   never,
@@ -125,6 +126,23 @@ test('a build that fails says which command, with its last lines, and leaves not
     (await artifacts.list()).map(stored => stored.digest),
     [digest],
   );
+});
+
+test('a build does not fail for what it left behind, which still writes; what stays is cleared away later', async t => {
+  const { artifacts, stateDir } = await artifactsIn(t);
+  const digest = await upload(artifacts, await tree(t, { a: '1' }));
+  const going = join(await temporaryDirectory(t), 'going');
+  await writeFile(going, '');
+  // Four, each in a session of its own, so that a directory just emptied is hardly so until it is removed.
+  const writer = `i=0; while [ -e ${going} ]; do echo > ../kept/$$-$i; i=$(( (i + 1) % 2000 )); done`;
+  const start = `mkdir ../kept; for n in 1 2 3 4; do setsid sh -c '${writer}' > /dev/null 2>&1 & done`;
+  const build = [`${start}; until [ "$(ls ../kept | wc -l)" -ge 8000 ]; do :; done`];
+  await t.notThrowsAsync(run(artifacts, spec({ source: { kind: 'uploaded', digest }, build: { build } })));
+  await rm(going);
+  await until('nothing is left of it', async () => {
+    await artifacts.collect({ digests: [], releases: [] });
+    return (await readdir(join(stateDir, 'builds'))).length === 0;
+  });
 });
 
 test('a build can be aborted, and takes no longer than it may', async t => {

@@ -1,13 +1,13 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
-import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { cgroups, enterGroups, groupMembers, removeGroups } from '../../src/drivers/cgroups.ts';
 import { processGuard } from '../../src/drivers/process-guard.ts';
-import { commandAgent } from '../../src/drivers/step-command.ts';
+import { commandAgent, removeStepFiles } from '../../src/drivers/step-command.ts';
 import { stepProcesses } from '../../src/drivers/step-processes.ts';
 import { groupPrefix } from '../../src/drivers/unit-limits.ts';
 import type { StepOutput, StepResult } from '../../src/model/plan.ts';
@@ -26,13 +26,15 @@ const able = await processGuard({ stateDir: '/nonexistent', bootId: '', asRoot }
 
 async function world(
   t: ExecutionContext,
-  parts: { commands?: 'apps' | 'all'; apps?: AppPlaces; namespaces?: boolean } = {},
+  parts: { commands?: 'apps' | 'all'; apps?: AppPlaces; namespaces?: boolean; groups?: false } = {},
 ) {
   const stateDir = await temporaryDirectory(t);
   const directory = join(stateDir, 'steps');
   const log = new FakeLog();
   const namespaces = parts.namespaces ?? able === null;
-  const processes = stepProcesses({ directory, namespaces, clock, log });
+  const held = stepProcesses({ directory, namespaces, clock, log });
+  const nothing = { memory: false, cpu: false, processes: false };
+  const processes = parts.groups === false ? { ...held, enforceable: nothing } : held;
   const blobs = new FakeBlobs(clock);
   await mkdir(directory);
   const nobody: AppPlaces = {
@@ -152,6 +154,23 @@ for (const { command, given = {}, result } of codes) {
     t.true(text.startsWith(result), text);
   });
 }
+
+test('it does not fail for what it left behind, which is held by nothing and still writes', async t => {
+  const { run, directory } = await world(t, { namespaces: false, groups: false });
+  const going = join(await temporaryDirectory(t), 'going');
+  await writeFile(going, '');
+  const writer = `i=0; while [ -e ${going} ]; do echo > "$HOME/$$-$i"; i=$(( (i + 1) % 2000 )); done`;
+  const command = [
+    `for n in 1 2 3 4; do setsid sh -c '${writer}' > /dev/null 2>&1 & done`,
+    'until [ "$(ls | wc -l)" -ge 8000 ]; do :; done; echo done',
+  ];
+  t.is(outputOf(await run(command.join('\n'))), 'done\n');
+  await rm(going);
+  await until('the next agent has a clean directory', async () => {
+    await removeStepFiles(directory);
+    return !existsSync(directory);
+  });
+});
 
 for (const namespaces of able === null ? [true, false] : [false]) {
   const how = namespaces ? 'in a namespace' : 'in a session';
