@@ -260,8 +260,14 @@ export function systemdUnits(options: {
     return unit.record.exit !== null;
   }
 
-  function hasMain({ record: { main } }: Tracked): boolean {
-    return main !== null && isAlive(main);
+  /** Who can't be looked at, as when no descriptor is left, is not known to have ended: the timer looks again. */
+  function hasMain({ record: { unit, main } }: Tracked): boolean {
+    try {
+      return main !== null && isAlive(main);
+    } catch (error) {
+      log.warn('whether a unit lives could not be looked at, trying again', { unit, error });
+      return true;
+    }
   }
 
   async function noteExit(unit: Tracked): Promise<void> {

@@ -221,6 +221,16 @@ real('how it ended while no agent was there is known to the next one', async t =
   t.like(await exitOf(driver, unit), { code: 7, signal: null, requested: false, lastOutput: ['bye'] });
 });
 
+real(
+  'without a descriptor left nothing counts as ended, and the agent lives on; later it is found out',
+  async t => {
+    const script = join(import.meta.dirname, 'lone-systemd.ts');
+    const limited = ['-c', 'ulimit -n 200; exec "$@"', 'sh', process.execPath, '--import=tsx', script];
+    const stdout = execFileSync('/bin/sh', [...limited, temporaryDirectory(t)], { encoding: 'utf8' });
+    t.deepEqual(JSON.parse(stdout), { without: null, later: 'SIGKILL' });
+  },
+);
+
 real('what a killed agent left of tokens and secrets is taken away, what is in use is not', async t => {
   const stateDir = temporaryDirectory(t);
   const before = systemdDriverIn(t, stateDir);
