@@ -23,6 +23,8 @@ export interface JournalMatch {
 /** By `systemd-cat`, which gives the two streams the only mark that the journal keeps of a line apart from its identifier. */
 const STDERR_PRIORITY = '3';
 const FIELDS = '--output-fields=MESSAGE,PRIORITY,SYSLOG_IDENTIFIER';
+/** `SD_MESSAGE_SPAWN_FAILED` (sd-messages.h), which systemd says of whatever it could not do before a command. */
+const SPAWN_FAILED = '641257651c1b4ec9a8624d7a40a9e1e7';
 const CURSOR = /^s_[0-9a-f]+(\.[a-z]_[0-9a-f]+)+$/;
 
 /** A command whose streams go to the journal under an identifier. Nothing in its environment tells of the journal. */
@@ -42,6 +44,13 @@ export async function identifiersInJournal(): Promise<string[]> {
 /** Resolves when everything written so far can be read. @throws ToolError, also when the signal aborts */
 export async function syncJournal(signal: AbortSignal): Promise<void> {
   await runTool('journalctl', ['--sync'], { signal });
+}
+
+/** Whether systemd has said of this run of a unit that it could not begin its command. @throws ToolError */
+export async function saysItCouldNotSpawn(service: string, invocation: string): Promise<boolean> {
+  await runTool('journalctl', ['--sync']);
+  const matches = [`MESSAGE_ID=${SPAWN_FAILED}`, `UNIT=${service}`, `INVOCATION_ID=${invocation}`];
+  return (await runTool('journalctl', ['--quiet', '--output=cat', '--', ...matches])) !== '';
 }
 
 /** The newest lines, oldest first; those read so far when the signal aborts. @throws ToolError when the journal can't be read */

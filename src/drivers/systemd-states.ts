@@ -5,6 +5,7 @@ import type { Clock } from '../ports/clock.ts';
 import { readStat } from './proc.ts';
 import { signalAll } from './process-group.ts';
 import { membersOfGroup } from './systemd-groups.ts';
+import { saysItCouldNotSpawn } from './systemd-journal.ts';
 import type { SystemdOutput } from './systemd-output.ts';
 import { dropUnits, showUnits, type UnitProperties } from './systemd-tools.ts';
 import { memoryLimitText } from './unit-limits.ts';
@@ -36,6 +37,7 @@ const PROPERTIES = [
   'ExecMainStatus',
   'Result',
   'ControlGroup',
+  'InvocationID',
 ];
 /** `EXIT_CHDIR` to the last of its kind. */
 const FIRST_OWN_CODE = 200;
@@ -55,11 +57,16 @@ export function isStarting(state: UnitProperties): boolean {
   return state['ActiveState'] === 'activating' || (state['ActiveState'] === 'inactive' && hasJob);
 }
 
-/** Whether the command of a start that failed had begun: else systemd says what it could not do by one of its own codes. */
+/**
+ * Whether the command of a start that failed had begun: else systemd says what it could not do by one of its own codes, and in the
+ * journal, since a command may end with such a code, too. @throws ToolError
+ */
 export async function ranAtAll(service: string): Promise<boolean> {
   const [state = {}] = await statesOf([service]);
   const { code, signal } = endIn(state);
-  return signal !== null || (code !== null && (code < FIRST_OWN_CODE || code > LAST_OWN_CODE));
+  if (signal !== null || code === null) return signal !== null;
+  if (code < FIRST_OWN_CODE || code > LAST_OWN_CODE) return true;
+  return !(await saysItCouldNotSpawn(service, state['InvocationID'] ?? ''));
 }
 
 /** When systemd too has seen its main process end; null when the signal aborted before. @throws ToolError */

@@ -6,6 +6,7 @@ import test, { type ExecutionContext } from 'ava';
 
 import { leftByOther } from '../../src/drivers/other-driver.ts';
 import { systemdNames } from '../../src/drivers/systemd-names.ts';
+import { ranAtAll } from '../../src/drivers/systemd-states.ts';
 import { DriverError, type Driver, type Launch } from '../../src/ports/driver.ts';
 import { processSpec } from '../support/nouns.ts';
 import { until } from '../support/until.ts';
@@ -228,6 +229,29 @@ real(
     const limited = ['-c', 'ulimit -n 200; exec "$@"', 'sh', process.execPath, '--import=tsx', script];
     const stdout = execFileSync('/bin/sh', [...limited, temporaryDirectory(t)], { encoding: 'utf8' });
     t.deepEqual(JSON.parse(stdout), { without: null, later: 'SIGKILL' });
+  },
+);
+
+real(
+  "a command that ends with one of systemd's own codes is told from a start that failed with it",
+  async t => {
+    const ended = async (unit: string, ...command: string[]): Promise<boolean> => {
+      const service = systemdNames(temporaryDirectory(t)).service(unit);
+      t.teardown(() =>
+        execFileSync('sh', ['-c', 'systemctl stop "$0"; systemctl reset-failed "$0"; true', service]),
+      );
+      execFileSync('sh', ['-c', 'systemd-run --quiet --unit="$@" || true', 'sh', service, ...command]);
+      await until('it has ended', () =>
+        /^MainPID=0$/m.test(systemctl('show', '--property=MainPID', service)),
+      );
+      return ranAtAll(service);
+    };
+    const kept = '--property=RemainAfterExit=yes';
+    t.true(await ended('a', kept, '--property=Type=exec', '--', 'sh', '-c', 'exit 203'));
+    t.true(await ended('b', kept, '--property=Type=exec', '--', 'sh', '-c', 'exit 3'));
+    t.true(await ended('c', kept, '--property=Type=exec', '--', 'sh', '-c', 'kill -KILL $$'));
+    const nowhere = '--property=WorkingDirectory=/nowhere';
+    t.false(await ended('d', kept, '--property=Type=exec', nowhere, '--', 'sh', '-c', 'exit 203'));
   },
 );
 
