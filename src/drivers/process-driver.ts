@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { join } from 'node:path';
 
 import type { Clock } from '../ports/clock.ts';
@@ -49,6 +50,8 @@ export function processDriver(options: ProcessDriverOptions): ProcessDriver {
   const logs = join(stateDir, 'logs');
   const thisBoot = bootId();
   const closing = new AbortController();
+  // One for each unit on its way out.
+  setMaxListeners(0, closing.signal);
   const asRoot = process.getuid?.() === 0 && options.user === undefined;
   const guard = processGuard({ stateDir, bootId: thisBoot, asRoot });
   const spawns = canSpawn() ? spawner() : null;

@@ -1,4 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
+import { setMaxListeners } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
 
 import type { Limits } from '../model/app-spec.ts';
@@ -91,6 +92,8 @@ export function stepProcesses(options: {
   const prefix = groupPrefix(options.directory);
   const asRoot = process.getuid?.() === 0;
   const never = new AbortController().signal;
+  // One for each command on its way out.
+  setMaxListeners(0, never);
 
   return {
     enforceable: groups.enforceable,

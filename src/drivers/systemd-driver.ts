@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -63,6 +64,8 @@ export function systemdDriver(options: SystemdDriverOptions): SystemdDriver {
   const users = appUsers(names);
   const output = systemdOutput({ names, users, clock });
   const closing = new AbortController();
+  // One for each unit on its way out.
+  setMaxListeners(0, closing.signal);
   const guard = systemdGuard({ stateDir, bootId: thisBoot, names, clock });
   const units = systemdUnits({
     records: unitRecords<SystemdRecord>(join(stateDir, 'units', 'systemd'), log),

@@ -94,6 +94,25 @@ export function textsOf(lines: OutputLine[]): string[] {
   return lines.map(({ text }) => text);
 }
 
+/** What Node warns of from now on until the test ends: of listeners that nobody takes away, it supposes. */
+export function warningsIn(t: ExecutionContext): Error[] {
+  const warnings: Error[] = [];
+  const warned = (warning: Error): void => {
+    if (warning.name === 'MaxListenersExceededWarning') warnings.push(warning);
+  };
+  process.on('warning', warned);
+  t.teardown(() => process.off('warning', warned));
+  return warnings;
+}
+
+/** Starts a dozen copies, and stops them while each has something left that takes all of its grace. */
+export async function stopADozen(driver: Driver): Promise<void> {
+  const command = `(trap '' TERM; exec sleep 300) & exec sleep 300`;
+  const units = Array.from({ length: 12 }, (_, index) => `blog-web-${index}`);
+  await Promise.all(units.map(unit => driver.start(launch({ unit, command }))));
+  await Promise.all(units.map(unit => driver.stop(unit, 1)));
+}
+
 /** Living processes that have this text in their command line or environment. */
 export function processesWith(text: string): number[] {
   return readdirSync('/proc')

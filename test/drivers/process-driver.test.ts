@@ -12,9 +12,11 @@ import {
   linesOf,
   processDriverIn,
   processesWith,
+  stopADozen,
   temporaryDirectory,
   textsOf,
   unitOf,
+  warningsIn,
 } from './helpers.ts';
 import { until } from '../support/until.ts';
 
@@ -160,6 +162,12 @@ test('of two stops the more hurried one counts', async t => {
   await driver.stop(unit, 0.1);
   await t.notThrowsAsync(patient);
   t.is((await exitOf(driver, unit)).signal, 'SIGKILL');
+});
+
+test('many may be on their way out at once, without a warning', async t => {
+  const warnings = warningsIn(t);
+  await stopADozen(processDriverIn(t, temporaryDirectory(t)));
+  t.deepEqual(warnings, []);
 });
 
 test('closing in the middle of a stop ends the waiting, not the process', async t => {

@@ -18,6 +18,7 @@ import { FakeBlobs } from '../support/fake-blobs.ts';
 import { FakeLog } from '../support/fake-log.ts';
 import { stepTask } from '../support/step-task.ts';
 import { until } from '../support/until.ts';
+import { warningsIn } from './helpers.ts';
 
 const never = new AbortController().signal;
 const clock = systemClock();
@@ -186,6 +187,22 @@ for (const namespaces of able === null ? [true, false] : [false]) {
     stopping.abort();
     t.deepEqual(await result, { kind: 'stopped' });
     t.false(await lives(seconds));
+  });
+
+  test(`${how}: many may be told to stop at once, without a warning`, async t => {
+    const { run } = await world(t, { namespaces });
+    const warnings = warningsIn(t);
+    const tasks = Array.from({ length: 12 }, () => ({
+      seconds: uniqueSeconds(),
+      stopping: new AbortController(),
+    }));
+    const results = tasks.map(({ seconds, stopping }) =>
+      run(`(trap '' TERM; sleep ${seconds}) & sleep ${seconds}`, {}, {}, stopping.signal),
+    );
+    for (const { seconds } of tasks) await until('it runs', () => lives(seconds));
+    for (const { stopping } of tasks) stopping.abort();
+    for (const result of results) t.deepEqual(await result, { kind: 'stopped' });
+    t.deepEqual(warnings, []);
   });
 
   test(`${how}: it is dead when its time is over, and that is in time`, async t => {

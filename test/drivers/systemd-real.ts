@@ -16,10 +16,12 @@ import {
   launch,
   linesOf,
   processesWith,
+  stopADozen,
   systemdDriverIn,
   temporaryDirectory,
   textsOf,
   unitOf,
+  warningsIn,
 } from './helpers.ts';
 
 /** There are no such tests where `HOP3_TEST_SYSTEMD` does not say that systemd is process 1. */
@@ -318,6 +320,12 @@ real(
     t.deepEqual(processesWith(mark), []);
   },
 );
+
+real('many may be on their way out at once, without a warning', async t => {
+  const warnings = warningsIn(t);
+  await stopADozen(systemdDriverIn(t, temporaryDirectory(t)));
+  t.deepEqual(warnings, []);
+});
 
 real('a unit that nobody has a record of is ended', async t => {
   const stateDir = temporaryDirectory(t);
