@@ -13,6 +13,8 @@ type Judge = (judgement: Judgement) => void;
 
 /** How much of a body is searched for the wanted text. */
 const BODY_BYTES = 1024 * 1024;
+/** A timer that is late by more says that this process could not hear for as long. */
+const LATE_MS = 20;
 
 /** Asks over the network, on a connection of its own each time, as `localhost` in the Host header. */
 export function networkProber({ clock }: { clock: Clock }): Prober {
@@ -35,11 +37,13 @@ export function networkProber({ clock }: { clock: Clock }): Prober {
           resolve(failure(verification, error as Error));
           return;
         }
-        const cancel = clock.after(verification.timeoutSeconds * 1000, () => giveUp(asked.timedOut()));
+        const cancel = afterHearing(clock, verification.timeoutSeconds * 1000, () =>
+          giveUp(asked.timedOut()),
+        );
         const cancelAccept =
           acceptMs === undefined
             ? () => undefined
-            : clock.after(acceptMs, () => {
+            : afterHearing(clock, acceptMs, () => {
                 if (!asked.isAccepted()) giveUp(unaccepted(verification, acceptMs));
               });
         if (signal) {
@@ -69,6 +73,30 @@ export function networkProber({ clock }: { clock: Clock }): Prober {
       return { ...judgement, durationMs: elapsedMs() };
     },
   };
+}
+
+/**
+ * Calls back once so long has passed, unless the returned function is called before. Not when this process was kept from its work
+ * meanwhile, and an answer may wait to be read: then it has as much time again as it was late by, up to twice as long in all.
+ */
+function afterHearing(clock: Clock, durationMs: number, callback: () => void): () => void {
+  let spareMs = durationMs;
+  let cancel = start(durationMs);
+  return () => cancel();
+
+  function start(ms: number): () => void {
+    const dueMs = clock.now() + ms;
+    return clock.after(ms, () => {
+      const lateMs = Math.min(clock.now() - dueMs, spareMs);
+      spareMs -= lateMs;
+      if (lateMs > LATE_MS) cancel = start(lateMs);
+      else {
+        // What came in time is read before.
+        const judging = setImmediate(callback);
+        cancel = () => clearImmediate(judging);
+      }
+    });
+  }
 }
 
 /** A question under way. */

@@ -238,6 +238,24 @@ for (const [world, make] of Object.entries(worlds)) {
     t.regex(inVain.evidence, /^no connection to 127\.0\.0\.1:\d+ within 100 ms$/);
   });
 
+  // Before the others, which it holds up.
+  test.serial(
+    `${world}: whoever answers is good, though this process could not hear for longer than it waits`,
+    async t => {
+      const { prober, place } = make(t);
+      const port = await place({ kind: 'http', status: 200 });
+      const verification = http(port, { timeoutSeconds: 1 });
+      const tcp = { method: 'tcp', host: '127.0.0.1', port, timeoutSeconds: 1 } as const;
+      const asking = [
+        prober.probe(verification, { strict: true }),
+        prober.probe(verification, { strict: true, acceptMs: 500 }),
+        prober.probe(tcp, { strict: true, acceptMs: 500 }),
+      ];
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2000);
+      for (const { verdict, evidence } of await Promise.all(asking)) t.is(verdict, 'good', evidence);
+    },
+  );
+
   test(`${world}: where there is only a lease, there is nothing to ask`, async t => {
     const { prober } = make(t);
     t.is((await prober.probe({ method: 'lease' }, { strict: true })).verdict, 'good');

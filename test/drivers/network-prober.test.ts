@@ -1,13 +1,16 @@
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { createServer as createHttpServer, type RequestListener } from 'node:http';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 
 import { networkProber } from '../../src/drivers/network-prober.ts';
 import type { Verification } from '../../src/model/node-promise.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { until } from '../support/until.ts';
-import { clock } from './helpers.ts';
+import { clock, temporaryDirectory } from './helpers.ts';
 
 const prober = networkProber({ clock });
 
@@ -145,6 +148,43 @@ test('connections are closed after a timeout and an abort too, and no timer stay
   await prober.probe(http(port, { timeoutSeconds: 60 }), { strict: true, signal: AbortSignal.timeout(20) });
   await until('all are closed', () => sockets.every(({ closed }) => closed));
   t.is(fake.pending, 0);
+});
+
+/** Answers at SIGUSR2, and then makes a file. */
+const ANSWERING = `
+  const server = require('node:http').createServer((_, response) => {
+    process.once('SIGUSR2', () => response.end('ok', () => require('node:fs').writeFileSync(process.argv[1], '')));
+    process.stdout.write('asked');
+  });
+  server.listen(0, '127.0.0.1', () => process.stdout.write(String(server.address().port)));
+`;
+
+test('an answer that waits to be read when the time is over has come in time', async t => {
+  const answered = join(temporaryDirectory(t), 'answered');
+  const child = spawn(process.execPath, ['-e', ANSWERING, answered], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  t.teardown(() => child.kill('SIGKILL'));
+  const [port] = (await once(child.stdout, 'data')) as [Buffer];
+  let over = (): void => undefined;
+  const after: typeof clock.after = (_, callback) => {
+    over = callback;
+    return () => undefined;
+  };
+  const asking = networkProber({ clock: { ...clock, now: () => 0, after } }).probe(
+    http(Number(String(port))),
+    {
+      strict: true,
+    },
+  );
+  await once(child.stdout, 'data');
+  // As a timer is: in the turn in which nothing has been read yet.
+  setTimeout(() => {
+    child.kill('SIGUSR2');
+    while (!existsSync(answered)) continue;
+    over();
+  });
+  t.is((await asking).verdict, 'good');
 });
 
 test('what can not even be asked is unreachable, not an error', async t => {
