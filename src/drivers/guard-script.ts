@@ -49,9 +49,13 @@ exec 7>&3 3<> <(:) 5>&1 6>&2 4< <(
   echo $?
 )
 exec >/dev/null 5>&- 6>&- 7>&-
+code=
 while step 1000; do
-  read -r -t "$seconds" code <&4
+  part=
+  read -r -t "$seconds" part <&4
   status=$?
+  # Its time may have been over in the middle of a line.
+  code=$code$part
   if [ $status -eq 0 ]; then break; fi
   # Nobody is left to say how it ended.
   if [ $status -le 128 ]; then if [ "$asked" ]; then code=143; else code=137; fi; break; fi

@@ -39,6 +39,27 @@ test('what a guarded command leaves behind dies with it, whatever session it fle
   t.deepEqual(processesWith(mark), []);
 });
 
+test('a guard that had no processor when its command ended tells how it did all the same', async t => {
+  const directory = temporaryDirectory(t);
+  const driver = processDriverIn(t, directory);
+  await driver.guard.arm(clock.now() + 600_000);
+  const mark = `kept-${process.pid}-${Date.now()}`;
+  const go = join(directory, 'go');
+  const env = { PATH: process.env['PATH']!, MARK: mark };
+  const command = `echo up; while [ ! -e ${go} ]; do sleep 0.02; done; exit 4`;
+  const { unit, instance, pid } = await driver.start(launch({ command, env, guarded: true }));
+  await until('it runs', async () => textsOf(await linesOf(driver, instance)).includes('up'));
+  const guard = Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8'));
+  process.kill(guard, 'SIGSTOP');
+  const stoppedMs = clock.now();
+  writeFileSync(go, '');
+  await until('the command has ended', () => processesWith(mark).length === 2);
+  // So long it reads at most before it looks at the deadline again.
+  await clock.sleep(stoppedMs + 1000 - clock.now());
+  process.kill(guard, 'SIGCONT');
+  t.is((await exitOf(driver, unit)).code, 4);
+});
+
 test('a guarded command that does not react to SIGTERM is killed when its grace is over', async t => {
   const driver = processDriverIn(t, temporaryDirectory(t));
   await driver.guard.arm(clock.now() + 60_000);
