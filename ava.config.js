@@ -12,5 +12,5 @@ const compiled = {
 export default {
   ...(process.env.HOP3_TESTS === undefined ? source : compiled),
   workerThreads: false,
-  timeout: '60s',
+  timeout: '180s',
 };

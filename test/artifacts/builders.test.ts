@@ -9,6 +9,7 @@ import { serveArtifacts } from '../../src/artifacts/serve-artifacts.ts';
 import type { AppSpec } from '../../src/model/app-spec.ts';
 import { ArtifactError, type Artifacts } from '../../src/ports/artifacts.ts';
 import { freePort } from '../support/free-port.ts';
+import { until } from '../support/until.ts';
 import { artifactsIn, never, spec, tree, upload, webProcess } from './helpers.ts';
 
 // These use the real package managers and their registries; everything else about building is tested without them.
@@ -182,26 +183,21 @@ async function filesMentioning(directory: string, text: string): Promise<string[
 
 /** Its workers, too: they write into the directory that is removed next. */
 async function endGroup(pid: number): Promise<void> {
-  const deadline = Date.now() + 10_000;
-  while (Date.now() < deadline) {
+  await until(`the process group ${pid} has ended`, () => {
     try {
       process.kill(-pid, 'SIGKILL');
+      return false;
     } catch {
-      return;
+      return true;
     }
-    await new Promise(resolve => setTimeout(resolve, 20));
-  }
-  throw new Error(`the process group ${pid} cannot be ended`);
+  });
 }
 
 async function answer(port: number): Promise<string> {
-  const deadline = Date.now() + 30_000;
-  for (;;) {
-    try {
-      return await (await fetch(`http://127.0.0.1:${port}/`)).text();
-    } catch (error) {
-      if (Date.now() > deadline) throw error;
-      await new Promise(resolve => setTimeout(resolve, 50));
-    }
-  }
+  return until(`port ${port} answers`, () =>
+    fetch(`http://127.0.0.1:${port}/`).then(
+      response => response.text(),
+      () => null,
+    ),
+  );
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import { runCommand, shellCommand, withoutCredentials } from '../../src/artifacts/command.ts';
 import { ArtifactError } from '../../src/ports/artifacts.ts';
+import { until } from '../support/until.ts';
 import { never, realClock, temporaryDirectory } from './helpers.ts';
 
 const place = { directory: tmpdir(), env: { PATH: process.env['PATH'] ?? '' }, timeoutSeconds: 30 };
@@ -118,17 +119,9 @@ test('credentials in addresses are not shown', t => {
 });
 
 async function dies(pid: number): Promise<void> {
-  const deadline = Date.now() + 10_000;
-  while (Date.now() < deadline) {
-    try {
-      process.kill(pid, 0);
-    } catch {
-      return;
-    }
+  await until(`process ${pid} has ended`, async () => {
     // A killed process nobody waits for stays in the table as a zombie until init reaps it.
     const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => ') Z');
-    if (/\) Z/.test(stat)) return;
-    await new Promise(resolve => setTimeout(resolve, 20));
-  }
-  throw new Error(`process ${pid} still runs`);
+    return /\) Z/.test(stat);
+  });
 }

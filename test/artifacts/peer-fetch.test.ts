@@ -9,6 +9,7 @@ import { ArtifactError } from '../../src/ports/artifacts.ts';
 import type { PeerCredentials } from '../../src/ports/peers.ts';
 import { Authority } from '../support/certificates.ts';
 import { FakeArtifacts } from '../support/fake-artifacts.ts';
+import { until } from '../support/until.ts';
 import { artifactsIn, never, tarball, temporaryDirectory } from './helpers.ts';
 
 const bytes = tarball([{ path: 'a', content: 'hello' }]);
@@ -123,8 +124,7 @@ test('one who gives up does not end the fetch for the others; when all have, the
   await askedAgain;
   third.abort(new Error('me too'));
   await t.throwsAsync(alone, { message: 'me too' });
-  const deadline = Date.now() + 5_000;
-  while (gone === goneBefore && Date.now() < deadline) await new Promise(resolve => setTimeout(resolve, 10));
+  await until('it is told', () => gone > goneBefore);
   t.is(gone, goneBefore + 1);
 });
 

@@ -22,7 +22,7 @@ import { until } from '../support/until.ts';
 /** One cluster for the file; each test has an app of its own, and what it needs no network for. */
 let cluster: TestCluster;
 test.before(async () => {
-  cluster = await startCluster({ nodes: 3, leaseTtlSeconds: 3 });
+  cluster = await startCluster({ nodes: 3, leaseTtlSeconds: 5 });
 });
 test.after.always(() => cluster.stop());
 
@@ -314,14 +314,10 @@ async function stepOf(
 }
 
 const ended = (plan: string) =>
-  until(
-    `${plan} has ended`,
-    async () => {
-      const view = await cluster.api.planOf(plan);
-      return view.endedAt === null ? null : view;
-    },
-    30_000,
-  );
+  until(`${plan} has ended`, async () => {
+    const view = await cluster.api.planOf(plan);
+    return view.endedAt === null ? null : view;
+  });
 
 test.serial('a deployment goes on when its node is killed while it builds, and when it rolls', async t => {
   const directory = await directoryOf('steady', {

@@ -81,7 +81,7 @@ test.serial(
     t.regex(completed.stdout, /etcd user node-1\.prod/);
     t.regex(completed.stdout, /etcd's authentication, with root/);
     await nodes[0]!.start();
-    await until('node-1 is ready', ready(first), 30_000);
+    await until('node-1 is ready', ready(first));
     t.false((await readFile(config, 'utf8')).includes('known to root alone'));
   },
 );

@@ -228,7 +228,7 @@ test.serial(
     run.child.kill('SIGKILL');
     await run.ended;
     t.true(isAlive(pid));
-    await until('it is dead', () => !isAlive(pid), 20_000);
+    await until('it is dead', () => !isAlive(pid));
     await until('it is free', async () => (await there.api.agentNamed('orphan')).state === 'Unassigned');
   },
 );

@@ -9,7 +9,7 @@ let cluster: TestCluster;
 test.before(async () => {
   cluster = await startCluster({
     nodes: 3,
-    leaseTtlSeconds: 3,
+    leaseTtlSeconds: 10,
     // Addresses of their own, as hosts have: a fixed port of one is not that of another.
     settings: [
       { labels: { zone: 'eu' }, address: '127.0.0.11' },

@@ -10,7 +10,7 @@ import { until } from '../support/until.ts';
 
 let cluster: TestCluster;
 test.before(async () => {
-  cluster = await startCluster({ nodes: 3 });
+  cluster = await startCluster({ nodes: 3, leaseTtlSeconds: 5 });
 });
 test.after.always(() => cluster.stop());
 

@@ -8,7 +8,7 @@ const CANDIDATES = '/hop3/test/supervisor';
 
 let cluster: TestCluster;
 test.before(async () => {
-  cluster = await startCluster({ nodes: 3, leaseTtlSeconds: 3 });
+  cluster = await startCluster({ nodes: 3, leaseTtlSeconds: 5 });
   await cluster.apply('shop', {
     scale: { web: 3 },
     restart: { policy: 'never' },

@@ -5,7 +5,7 @@ import { until } from '../support/until.ts';
 
 let cluster: TestCluster;
 test.before(async () => {
-  cluster = await startCluster({ nodes: 3, leaseTtlSeconds: 3 });
+  cluster = await startCluster({ nodes: 3, leaseTtlSeconds: 10 });
 });
 test.after.always(() => cluster.stop());
 

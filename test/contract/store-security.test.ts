@@ -128,7 +128,7 @@ test.serial('a login survives a restart of etcd', async t => {
   const { store, close } = open(withPasswords, { username: 'root', password: 'secret' });
   const mirror = store.mirror('hostnames');
   await mirror.ready();
-  const session = await store.openSession({ record: sessionRecord({ ttlSeconds: 8 }), resume: null });
+  const session = await store.openSession({ record: sessionRecord({ ttlSeconds: 20 }), resume: null });
   await withPasswords.first.restart();
   const deadlineBefore = session.deadlineMs();
   await until('a commit goes through', () => tried(store));

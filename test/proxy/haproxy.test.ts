@@ -15,6 +15,7 @@ import { askInfo } from '../../src/proxy/runtime.ts';
 import { FakeLog } from '../support/fake-log.ts';
 import { freePort } from '../support/free-port.ts';
 import { underLoad } from '../support/load.ts';
+import { until } from '../support/until.ts';
 import { startVanishingInstance, whyNothingVanishes } from '../support/vanishing-instance.ts';
 import { startWebInstance, type WebInstance } from '../support/web-instance.ts';
 
@@ -117,11 +118,7 @@ function ask(
 }
 
 async function eventually(t: ExecutionContext, what: string, holds: () => Promise<boolean>): Promise<void> {
-  const deadlineMs = clock.now() + 10_000;
-  while (!(await holds())) {
-    if (clock.now() > deadlineMs) return t.fail(what);
-    await clock.sleep(20);
-  }
+  await until(what, holds);
   t.pass();
 }
 
@@ -221,8 +218,8 @@ vanishing('the machine of one of two instances gone without a word fails no requ
   const slowestMs = Math.max(...asked.map(({ tookMs }) => tookMs));
   t.log(`${asked.length} requests, ${slow.length} of them slow, the slowest took ${slowestMs} ms`);
   t.true(slow.length > 0, 'some were on their way');
-  // Half as much again, for a machine that is busy; without a limit it would be the 60 s of timeout server.
-  t.true(slowestMs < longestMs * 1.5, `${slowestMs} ms`);
+  // More than that on a machine that stands still for a while; without a limit it would be the 60 s of timeout server.
+  t.true(slowestMs < longestMs + 30_000, `${slowestMs} ms`);
 });
 
 test.serial('an app that reads nothing of an upload for a while gets all of it', async t => {

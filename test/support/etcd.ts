@@ -55,7 +55,7 @@ export class EtcdMember {
   /** Resolves when it answers with a leader behind it. */
   async healthy(): Promise<void> {
     try {
-      await until(`etcd ${this.name} is healthy`, () => this.answers(), 30_000);
+      await until(`etcd ${this.name} is healthy`, () => this.answers());
     } catch (cause) {
       const lines = (await readFile(this.logPath, 'utf8')).trimEnd().split('\n').slice(-20);
       throw new Error(`etcd ${this.name} did not become healthy:\n${lines.join('\n')}`, { cause });
@@ -128,7 +128,8 @@ export class Etcd {
   /** Runs etcdctl against all members and gives what it printed. */
   async ctl(...args: string[]): Promise<string> {
     const tls = this.tls ? ['--cacert', this.tls.ca, '--cert', this.tls.cert, '--key', this.tls.key] : [];
-    const all = ['--endpoints', this.urls.join(','), ...tls, ...args];
+    const patience = ['--dial-timeout=30s', '--command-timeout=60s'];
+    const all = ['--endpoints', this.urls.join(','), ...patience, ...tls, ...args];
     const { stdout } = await promisify(execFile)('etcdctl', all, {
       env: { ...process.env, ETCDCTL_API: '3' },
     });
