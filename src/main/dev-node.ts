@@ -10,7 +10,8 @@ import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import { commandsDirectory } from './commands-directory.ts';
 
-const READY_WITHIN_MS = 30_000;
+/** For an agent that hangs: one that has ended is waited for no more. */
+const READY_WITHIN_MS = 120_000;
 const LEAVE_WITHIN_MS = 30_000;
 /** From a node's API port to its peer port. */
 export const PEER_PORT_ABOVE = 100;
@@ -120,7 +121,7 @@ export class DevNode {
   async startAgain(): Promise<string> {
     if (this.#child) return `${this.name} runs already`;
     await this.start();
-    await this.ready(AbortSignal.timeout(READY_WITHIN_MS));
+    await this.ready(new AbortController().signal);
     return `${this.name} is back`;
   }
 

@@ -49,11 +49,13 @@ test.serial('a dead node is replaced long before its lease ends', async t => {
   const now = after.find(({ instance }) => instance === moved.instance)!;
   t.true(BigInt(now.token!) > BigInt(moved.token!));
   t.deepEqual(now.mayStillRun, ['node-3']);
-  const { items } = await cluster.api.assessments({ promiser: 'node-3' });
-  const evidence = items.filter(({ promise }) => promise === `running:${moved.instance}`);
-  t.is(evidence.length, 2);
-  for (const assessment of evidence)
-    t.regex(assessment.evidence, /no beat from node-3 for [\d.]+ s, and connection refused/);
+  // One that heard nobody for a moment says so until it has looked again.
+  await until('both observers say why', async () => {
+    const { items } = await cluster.api.assessments({ promiser: 'node-3' });
+    const said = items.filter(({ promise }) => promise === `running:${moved.instance}`);
+    const why = /no beat from node-3 for [\d.]+ s, and connection refused/;
+    return said.length === 2 && said.every(({ evidence }) => why.test(evidence));
+  });
 });
 
 test.serial('a frozen node whose instance was taken gives up its own copy when it wakes', async t => {

@@ -163,7 +163,7 @@ test('a node reads all of its cluster, and nothing of another', async t => {
 test('a mirror and a session work as without users', async t => {
   const store = stores['node-2']!;
   const mirror = store.mirror('apps');
-  await mirror.ready(AbortSignal.timeout(10_000));
+  await mirror.ready(AbortSignal.timeout(60_000));
   mirror.close();
   const opened = await store.openSession({
     record: { ...session('node-2'), incarnation: 'live', ttlSeconds: 5 },
@@ -183,7 +183,7 @@ test.serial(
     const { plans } = node.engine;
     const ended = async (request: PlanSubmission) => {
       const { plan } = (await plans.submit(request)).plan;
-      for await (const event of plans.watch(plan, null, AbortSignal.timeout(20_000)))
+      for await (const event of plans.watch(plan, null, AbortSignal.timeout(60_000)))
         if (event.kind === 'plan' && event.plan.endedAt !== null) return event.plan;
       throw new Error('its end was not told');
     };

@@ -72,7 +72,7 @@ async function askAll(peer: { host: string; port: number }, tls: PeerCredentials
   const lines: string[] = [];
   let error = '';
   try {
-    const options = { lines: 1, follow: false, signal: AbortSignal.timeout(5000) };
+    const options = { lines: 1, follow: false, signal: AbortSignal.timeout(60_000) };
     for await (const { text } of peers.output(peer, 'blog/web/0', options)) lines.push(text);
   } catch (thrown) {
     error = (thrown as Error).message;
@@ -85,14 +85,14 @@ async function askAll(peer: { host: string; port: number }, tls: PeerCredentials
       beats++;
       heard.abort();
     },
-    AbortSignal.any([heard.signal, AbortSignal.timeout(5000)]),
+    AbortSignal.any([heard.signal, AbortSignal.timeout(60_000)]),
   );
   await listeningToBeats;
   const put = async (body: AsyncIterable<Uint8Array>) => {
     for await (const chunk of body) lines.push(Buffer.from(chunk).toString());
   };
   const room = { store: { put } as never, clock: systemClock(), stallSeconds: 5, tls };
-  await fetchFromPeers('sha256:0', [{ node: 'n', peer }], room, AbortSignal.timeout(5000)).catch(() => {});
+  await fetchFromPeers('sha256:0', [{ node: 'n', peer }], room, AbortSignal.timeout(60_000)).catch(() => {});
   return { lines, beats, error };
 }
 

@@ -60,7 +60,7 @@ async function listening(t: ExecutionContext, tls: PeerCredentials | null) {
 const quick = (): Omit<OutputOptions, 'onStart'> => ({
   lines: 5,
   follow: false,
-  signal: AbortSignal.timeout(5000),
+  signal: AbortSignal.timeout(60_000),
 });
 
 async function all(lines: AsyncIterable<OutputLine>): Promise<OutputLine[]> {

@@ -330,9 +330,13 @@ export async function startCluster(
   return cluster;
 }
 
-export async function ask(instance: InstanceView, path = '/'): Promise<Record<string, unknown>> {
+export async function ask(
+  instance: InstanceView,
+  path = '/',
+  withinMs = 30_000,
+): Promise<Record<string, unknown>> {
   const { host, port } = instance.endpoint!;
-  const response = await fetch(`http://${host}:${port}${path}`, { signal: AbortSignal.timeout(2000) });
+  const response = await fetch(`http://${host}:${port}${path}`, { signal: AbortSignal.timeout(withinMs) });
   return (await response.json()) as Record<string, unknown>;
 }
 

@@ -47,7 +47,7 @@ export class Demo {
     child.stdout!.setEncoding('utf8').on('data', (text: string) => (this.output += text));
     child.stderr!.setEncoding('utf8').on('data', (text: string) => (this.output += text));
     const shown = () => this.output.includes('Ctrl-C stops everything');
-    await until('the demo shows its table, or ends', () => shown() || hasEnded(child), 100_000);
+    await until('the demo shows its table, or ends', () => shown() || hasEnded(child), 150_000);
     if (!shown()) throw new Error(`the demo ended:\n${this.output}`);
   }
 
@@ -86,7 +86,7 @@ export class Demo {
           resolve({ status: response.statusCode ?? 0, headers: response.headers, body }),
         );
       });
-      sent.setTimeout(5_000, () => sent.destroy(new Error(`${host} did not answer`)));
+      sent.setTimeout(30_000, () => sent.destroy(new Error(`${host} did not answer`)));
       sent.once('error', reject).end();
     });
   }
