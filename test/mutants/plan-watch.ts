@@ -28,4 +28,10 @@ export const planWatchMutants: Mutant[] = [
     search: 'if (chunk === undefined || (after !== null && chunk.entry.revision <= after)) continue;',
     replace: 'if (chunk === undefined || after !== null) continue;',
   },
+  {
+    ...watch,
+    name: 'plans: a watch ends when its node has lost its session',
+    search: 'if (known === undefined) {',
+    replace: 'if (known !== this.#plan) {',
+  },
 ];

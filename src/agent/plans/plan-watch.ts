@@ -17,7 +17,7 @@ export interface WatchedAt {
  */
 export class PlanWatch {
   readonly #book: PlanBook;
-  readonly #plan: KnownPlan;
+  #plan: KnownPlan;
   readonly #steps = new Set<number>();
   readonly #seen: KnownPlan['records'];
   readonly #stop: () => void;
@@ -58,13 +58,12 @@ export class PlanWatch {
   async *events(): AsyncGenerator<PlanEvent> {
     try {
       for (;;) {
-        const plan = this.#plan;
         // Of an ended plan the steps come before its end: whoever hears of that listens no longer.
-        const ended = plan.over;
+        const ended = this.#plan.over;
         const upTo = this.#node.caughtUp();
         for (const index of [...this.#steps]) {
           this.#steps.delete(index);
-          await this.#book.read(plan);
+          const plan = await this.#defined();
           if (this.#over()) return;
           const changed = String(plan.chunks[plan.chunkOf(index)]?.entry.revision ?? plan.newest);
           yield { kind: 'step', revision: String(this.#told), changed, step: stepView(plan, index) };
@@ -72,6 +71,7 @@ export class PlanWatch {
         if (upTo > this.#told) this.#told = upTo;
         if (this.#mayTellPlan()) {
           this.#plans = false;
+          const plan = this.#plan;
           const view = planView(plan, plan.entry.revision, this.#node.here);
           yield { kind: 'plan', revision: String(this.#told), changed: String(plan.newest), plan: view };
         }
@@ -80,6 +80,15 @@ export class PlanWatch {
       }
     } finally {
       this.close();
+    }
+  }
+
+  /** With what its steps are; another, if this node knows it anew meanwhile. */
+  async #defined(): Promise<KnownPlan> {
+    for (;;) {
+      const plan = this.#plan;
+      await this.#book.read(plan);
+      if (plan === this.#plan) return plan;
     }
   }
 
@@ -103,11 +112,14 @@ export class PlanWatch {
   }
 
   #look(): void {
-    const { records } = this.#plan;
-    if (this.#book.get(this.#plan.id) !== this.#plan) {
+    const known = this.#book.get(this.#plan.id);
+    if (known === undefined) {
       this.close();
       return;
     }
+    // A node that lost its session knows every plan anew; what it takes back is told like any other change.
+    this.#plan = known;
+    const { records } = known;
     for (let index = 0; index < records.length; index++) {
       const seen = this.#seen[index];
       if (records[index] === seen) continue;

@@ -71,6 +71,28 @@ test('whoever watches at a node that does nothing of the plan hears of each chan
   }
 });
 
+test('a watch at a node that loses its session meanwhile goes on to the end of the plan', async t => {
+  const cluster = await PlanCluster.start(3, () => ({ afterMs: 1_000, result: completed }));
+  const plan = await cluster.submit(
+    Array.from({ length: 60 }, () => noop()),
+    { sequential: true },
+  );
+  const watching = heardOf(cluster, 1, plan, null);
+  const sessions = () =>
+    Object.keys(cluster.etcd.contents('sessions')).filter(name => name.startsWith('node-2/'));
+  const before = sessions();
+  cluster.node(1).store.setLink('refused');
+  await cluster.clock.advanceUntil(() => sessions().length === 0);
+  cluster.node(1).store.setLink('up');
+  await cluster.clock.advanceUntil(() => sessions().length > 0);
+  t.notDeepEqual(sessions(), before);
+  t.is(cluster.record(plan)?.settled, null);
+  await cluster.ended(plan);
+  const end = lastOf(await cluster.whileTimePasses(watching));
+  t.is(end.size, 61);
+  t.deepEqual([...new Set(end.values())], ['COMPLETED']);
+});
+
 test('whoever takes its time has heard of every end when it hears of the end of the plan', async t => {
   let turn = 0;
   const cluster = await PlanCluster.start(3, () => ({ afterMs: 10 + 7 * (turn++ % 13), result: completed }));
