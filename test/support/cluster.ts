@@ -321,12 +321,18 @@ export async function startCluster(
   const etcd = await startEtcd({ members: options.etcdMembers ?? 1 });
   const cluster = new TestCluster(etcd, directory, options.leaseTtlSeconds ?? 2);
   const count = options.nodes ?? 3;
-  for (let index = 0; index < count; index++) await cluster.add(options.settings?.[index]);
-  await Promise.all(cluster.nodes.map(node => node.ready()));
-  await until('every node sees all of them', async () => {
-    const seen = await Promise.all(cluster.nodes.map(({ api }) => api.nodes()));
-    return seen.every(({ items }) => items.length === count);
-  });
+  try {
+    for (let index = 0; index < count; index++) await cluster.add(options.settings?.[index]);
+    await Promise.all(cluster.nodes.map(node => node.ready()));
+    await until('every node sees all of them', async () => {
+      const seen = await Promise.all(cluster.nodes.map(({ api }) => api.nodes()));
+      return seen.every(({ items }) => items.length === count);
+    });
+  } catch (error) {
+    // Nobody else knows of it, and what runs on would keep the test process from ending.
+    await cluster.stop();
+    throw error;
+  }
   return cluster;
 }
 
