@@ -15,6 +15,7 @@ export class FakeClock implements Clock {
   private nowMs: InstantMs;
   private wallOffsetMs: number;
   private timers: Timer[] = [];
+  private hasFired = false;
 
   constructor(options: { nowMs?: InstantMs; wallAtStart?: Timestamp } = {}) {
     this.nowMs = options.nowMs ?? 1_000_000;
@@ -65,17 +66,27 @@ export class FakeClock implements Clock {
     for (let timer = this.nextDue(endMs); timer; timer = this.nextDue(endMs)) {
       this.timers = this.timers.filter(other => other !== timer);
       this.nowMs = Math.max(this.nowMs, timer.atMs);
+      this.hasFired = true;
       timer.callback();
       await this.settle();
     }
     this.nowMs = endMs;
   }
 
-  /** Advances in steps until the condition holds. @throws Error after `limitMs` of fake time */
+  /**
+   * Advances in steps until the condition holds, which is asked after each in which a timer fired, and every 100 ms.
+   * @throws Error after `limitMs` of fake time
+   */
   async advanceUntil(condition: () => boolean, limitMs = 60_000, stepMs = 10): Promise<void> {
     await this.settle();
-    for (let passedMs = 0; !condition(); passedMs += stepMs) {
+    let askedMs = 0;
+    for (let passedMs = 0; ; passedMs += stepMs) {
+      if (passedMs === 0 || this.hasFired || passedMs - askedMs >= 100 || passedMs >= limitMs) {
+        if (condition()) return;
+        askedMs = passedMs;
+      }
       if (passedMs >= limitMs) throw new Error(`still not so after ${limitMs} ms of fake time`);
+      this.hasFired = false;
       await this.advance(stepMs);
     }
   }

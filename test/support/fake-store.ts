@@ -65,6 +65,7 @@ export class FakeEtcd {
     [];
   private compacted = 0n;
   private lastLease = 0x1000n;
+  private readonly records = new WeakMap<KeyValue, unknown>();
 
   constructor(clock: Clock, options: { cluster?: string } = {}) {
     this.clock = clock;
@@ -93,11 +94,11 @@ export class FakeEtcd {
     return this.write([{ delete: this.keys.key(kind, name) }]);
   }
 
-  /** What is stored, parsed, by name. */
+  /** What is stored, parsed, by name; whoever asks often, as conditions do, is given the same records again. */
   contents<K extends Kind>(kind: K): Record<string, Records[K]> {
     const found = this.range({ range: { prefix: this.keys.prefix(kind) } }).entries;
     return Object.fromEntries(
-      found.map(entry => [this.keys.nameOf(kind, entry.key), JSON.parse(entry.text) as Records[K]]),
+      found.map(entry => [this.keys.nameOf(kind, entry.key), this.parsed(entry) as Records[K]]),
     );
   }
 
@@ -250,7 +251,8 @@ export class FakeEtcd {
     if (wanted.length > 0) watcher.onReply({ head, created: false, events: wanted });
   }
 
-  private asOf(revision: bigint): Map<string, KeyValue> {
+  private asOf(revision: bigint): ReadonlyMap<string, KeyValue> {
+    if (revision === this.revision) return this.entries;
     const entries = new Map(this.entries);
     for (const item of this.history.filter(one => one.revision > revision).reverse()) {
       for (const [key, before] of item.before) {
@@ -259,6 +261,11 @@ export class FakeEtcd {
       }
     }
     return entries;
+  }
+
+  private parsed(entry: KeyValue): unknown {
+    if (!this.records.has(entry)) this.records.set(entry, JSON.parse(entry.text));
+    return this.records.get(entry);
   }
 
   private holds(condition: Condition): boolean {
